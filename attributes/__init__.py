@@ -1,0 +1,1 @@
+"""What can be on a face, and how to find it or draw it."""

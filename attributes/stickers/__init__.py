@@ -1,0 +1,1 @@
+"""Stickers: morphable models, mesh fitting, UV renderer, sticker art."""

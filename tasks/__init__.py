@@ -1,0 +1,1 @@
+"""Built-in tasks; each comes in through the entry points, as anybody's does."""

@@ -1,0 +1,21 @@
+"""Fixtures for every test. Real clips lie beside the checkout and are never part of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("TOOLKIT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Path of a file or folder of real material, e.g. ``shared("media/faces/x.mp4")``; skips where it is absent."""
+
+    def find(relative: str) -> Path:
+        path = SHARED / relative
+        if not path.exists():
+            pytest.skip(f"real material is not here: {path}")
+        return path
+
+    return find
