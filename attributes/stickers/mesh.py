@@ -19,7 +19,7 @@ class FaceMesh:
             NaN in frames without the face.
         triangles: int32 ``[F, 3]``, wound so that normals ``(b - a) x (c - a)`` of visible triangles have negative z.
         uv: float32 ``[V, 2]`` in 0..1, v downwards; one continuous chart for the front of the face.
-        rest: float32 ``[V, 3]``, the mesh in a neutral frontal pose (x right, y down, z away from the viewer), in units of
+        rest: float32 ``[V, 3]``, the mesh in a neutral frontal pose (x right, y down, z away), in units of
             the distance between the outer eye corners: sizes on the skin are measured on it.
         regions: names (``left_eye``, ``right_eye``, ``lips``, ``left_brow``, ``right_brow``, ``oval``, ``nose``) to
             int32 vertex indices, ordered where they are contours; left and right are the person's own.

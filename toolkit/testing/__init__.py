@@ -1,0 +1,34 @@
+"""For authors of plugins: clips that need no model, and the conformance checks that `toolkit tasks check` runs.
+
+In a plugin's tests::
+
+    from toolkit.testing import assert_conforms
+    from my_package import MyTask
+
+    def test_keeps_the_contract():
+        assert_conforms(MyTask)
+"""
+
+from toolkit.testing.clips import no_face_clip, synthetic_clip, two_face_clips
+from toolkit.testing.conformance import (
+    Check,
+    CheckResult,
+    Subject,
+    assert_conforms,
+    check_task,
+    conformance_checks,
+    tools,
+)
+
+__all__ = [
+    "Check",
+    "CheckResult",
+    "Subject",
+    "assert_conforms",
+    "check_task",
+    "conformance_checks",
+    "no_face_clip",
+    "synthetic_clip",
+    "tools",
+    "two_face_clips",
+]

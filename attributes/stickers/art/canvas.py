@@ -1,0 +1,139 @@
+"""The canvas that looks are painted on: source-over compositing, light, and the white border of a die-cut sticker."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from PIL import Image
+
+from attributes.stickers.art.forms import SIZE
+
+Colour = tuple[float, float, float] | np.ndarray
+"""RGB in 0..1: one colour, or float ``[SIZE, SIZE, 3]``."""
+
+WHITE = (1.0, 1.0, 1.0)
+BLACK = (0.0, 0.0, 0.0)
+INK = (0.08, 0.09, 0.12)
+
+
+def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
+    """A colour from hue (turns, wrapped), saturation and value, clipped to 0..1."""
+    return colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
+
+
+def mix(a: Colour, b: Colour, share: float | np.ndarray) -> np.ndarray:
+    """From `a` to `b`; `share` is a number or a mask."""
+    share = np.asarray(share, np.float32)
+    share = share[..., None] if share.ndim == 2 else share
+    return np.asarray(a, np.float32) * (1 - share) + np.asarray(b, np.float32) * share
+
+
+def ramp(angle: float = 0.0) -> np.ndarray:
+    """float32 ``[SIZE, SIZE]`` from 0 to 1, downwards at angle 0, rightwards at 90."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) / (SIZE - 1) - 0.5
+    turn = np.radians(angle)
+    return np.clip(x * np.sin(turn) + y * np.cos(turn) + 0.5, 0, 1).astype(np.float32)
+
+
+def glow(x: float, y: float, radius: float) -> np.ndarray:
+    """float32 ``[SIZE, SIZE]``: 1 at a point, falling smoothly to 0 at `radius`."""
+    rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32) * (100 / SIZE)
+    distance = np.hypot(columns - x, rows - y) / radius
+    return np.clip(1 - distance, 0, 1) ** 2 * (1 + 2 * np.minimum(distance, 1))
+
+
+def blur(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; sigma in units."""
+    import cv2
+
+    return cv2.GaussianBlur(mask, (0, 0), sigma * SIZE / 100)
+
+
+def grow(mask: np.ndarray, by: float) -> np.ndarray:
+    """Widen (or with a negative number narrow) a mask by units, its soft edge kept."""
+    import cv2
+
+    reach = round(abs(by) * SIZE / 100)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return (
+        cv2.dilate(mask, kernel) if by > 0 else cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    )
+
+
+def noise(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """Smooth random values in 0..1, float32 ``[SIZE, SIZE]``, with about `cells` hills across."""
+    small = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
+    return np.clip(np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC)), 0, 1)
+
+
+class Canvas:
+    """A transparent square that masks are painted on."""
+
+    def __init__(self):
+        self._rgb = np.zeros((SIZE, SIZE, 3), np.float32)
+        self.alpha = np.zeros((SIZE, SIZE), np.float32)
+
+    def fill(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
+        """Paint over what is there."""
+        share = (mask * np.float32(opacity))[..., None]
+        self._rgb += share * (np.asarray(colour, np.float32) - self._rgb)
+        self.alpha += share[..., 0] * (1 - self.alpha)
+
+    def tint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
+        """Paint only on what is there; its alpha stays."""
+        share = (mask * np.float32(opacity))[..., None]
+        self._rgb += share * (np.asarray(colour, np.float32) * self.alpha[..., None] - self._rgb)
+
+    def light(self, mask: np.ndarray, depth: float = 3.0, strength: float = 0.5) -> None:
+        """Shade a form as if it bulged by `depth` units, lit from the upper left."""
+        height = blur(mask, depth)
+        dy, dx = np.gradient(height)
+        slope = (0.5 * dx + 0.87 * dy) * (depth * SIZE / 100) * 2.2
+        self.tint(mask * np.clip(slope, 0, 1), WHITE, strength * 0.8)
+        self.tint(mask * np.clip(-slope, 0, 1), BLACK, strength * 0.75)
+
+    def solid(self, mask: np.ndarray, colour: Colour, depth: float = 3.0, strength: float = 0.5) -> None:
+        """Fill a form with a colour that darkens downwards, and shade it."""
+        colour = np.asarray(colour, np.float32)
+        self.fill(mask, mix(np.minimum(colour * 1.1 + 0.03, 1), colour * 0.86, ramp(20)))
+        self.light(mask, depth, strength)
+
+    def shine(
+        self, mask: np.ndarray, x: float, y: float, rx: float, ry: float, turn: float = 0.0, opacity=0.55
+    ) -> None:
+        """A soft oval reflection that stays within `mask`."""
+        from attributes.stickers.art.forms import disc
+
+        self.tint(blur(disc(x, y, rx, ry, turn), 0.5) * grow(mask, -1.2) * (1 - ramp() * 0.5), WHITE, opacity)
+
+    def shadow(self, mask: np.ndarray, distance: float = 1.2, opacity: float = 0.35) -> None:
+        """The shadow that a form would throw on what is there; paint the form afterwards."""
+        offset = round(distance * SIZE / 100)
+        self.tint(blur(np.roll(mask, (offset, offset // 2), (0, 1)), distance * 0.8), BLACK, opacity)
+
+    def die_cut(self, width: float = 3.2, colour: Colour = WHITE) -> None:
+        """Put everything on a backing that reaches `width` units beyond it, with the rim of cut vinyl."""
+        outline = grow(grow(self.alpha, width + 3), -3)
+        backing = np.asarray(colour, np.float32) * np.ones((SIZE, SIZE, 3), np.float32)
+        # The print sinks a little into the white, and the cut edge catches a little shade.
+        backing *= 1 - 0.10 * blur(self.alpha, 0.8)[..., None]
+        backing *= 1 - 0.16 * (1 - blur(grow(outline, -0.6), 0.5))[..., None]
+        under = (outline * (1 - self.alpha))[..., None]
+        self._rgb += under * backing
+        self.alpha += under[..., 0]
+
+    def rim(self, strength: float = 0.25) -> None:
+        """Darken the outermost edge: the thickness of what is stuck on."""
+        self.tint(1 - blur(grow(self.alpha, -0.8), 0.6), BLACK, strength)
+
+    def fade(self, mask: np.ndarray) -> None:
+        """Multiply everything by a mask: cut holes, wear ink off."""
+        self._rgb *= mask[..., None]
+        self.alpha *= mask
+
+    def picture(self) -> Image.Image:
+        """The canvas as a straight-alpha RGBA picture."""
+        alpha = np.clip(self.alpha, 0, 1)[..., None]
+        rgb = np.clip(self._rgb / np.maximum(alpha, 1e-4), 0, 1)
+        return Image.fromarray(np.rint(np.concatenate([rgb, alpha], axis=2) * 255).astype(np.uint8), "RGBA")

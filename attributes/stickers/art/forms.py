@@ -1,0 +1,155 @@
+"""Antialiased masks of simple forms, in units of a hundredth of the canvas, x right and y down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SIZE = 320
+"""Pixels of the canvas; what is painted on it is reduced to the sticker's size afterwards."""
+OVER = 4
+_FULL = SIZE * OVER
+_UNIT = _FULL / 100
+
+
+class Pen:
+    """Draws hard forms at four times the size; `mask` reduces them once."""
+
+    def __init__(self):
+        self._image = Image.new("L", (_FULL, _FULL))
+        self._draw = ImageDraw.Draw(self._image)
+
+    def polygon(self, points, ink: int = 255) -> Pen:
+        self._draw.polygon([(x * _UNIT, y * _UNIT) for x, y in points], fill=ink)
+        return self
+
+    def disc(self, x: float, y: float, rx: float, ry: float | None = None, ink: int = 255) -> Pen:
+        ry = rx if ry is None else ry
+        self._draw.ellipse([(x - rx) * _UNIT, (y - ry) * _UNIT, (x + rx) * _UNIT, (y + ry) * _UNIT], fill=ink)
+        return self
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, ink: int = 255) -> Pen:
+        corners = [x0 * _UNIT, y0 * _UNIT, x1 * _UNIT, y1 * _UNIT]
+        self._draw.rounded_rectangle(corners, radius * _UNIT, fill=ink)
+        return self
+
+    def line(self, points, width: float | Sequence[float], closed: bool = False, ink: int = 255) -> Pen:
+        """A line with round ends; one width, or one per point for a tapered one."""
+        points = np.asarray(points, float)
+        widths = np.broadcast_to(np.asarray(width, float), len(points))
+        if closed:
+            points, widths = np.vstack([points, points[:1]]), np.append(widths, widths[0])
+        for (x, y), w in zip(points, widths):
+            self.disc(x, y, w / 2, ink=ink)
+        steps = np.diff(points, axis=0)
+        lengths = np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-6)
+        normals = np.stack([-steps[:, 1], steps[:, 0]], axis=1) / lengths / 2
+        for a, b, n, wa, wb in zip(points[:-1], points[1:], normals, widths[:-1], widths[1:]):
+            self.polygon([a + n * wa, b + n * wb, b - n * wb, a - n * wa], ink)
+        return self
+
+    def text(self, x: float, y: float, words: str, height: float, bold: float = 0.0) -> Pen:
+        """Text centred on a point, by Pillow's embedded font; `bold` thickens its strokes."""
+        font = ImageFont.load_default(size=height * _UNIT)
+        self._draw.multiline_text(
+            (x * _UNIT, y * _UNIT), words, 255, font, anchor="mm", align="center", stroke_width=round(bold * _UNIT)
+        )
+        return self
+
+    def mask(self, turn: float = 0.0, centre: tuple[float, float] = (50.0, 50.0)) -> np.ndarray:
+        """float32 ``[SIZE, SIZE]`` in 0..1, turned clockwise by `turn` degrees around `centre`."""
+        image = self._image
+        if turn:
+            middle = (centre[0] * _UNIT, centre[1] * _UNIT)
+            image = image.rotate(-turn, Image.Resampling.BILINEAR, center=middle)
+        return np.asarray(image.reduce(OVER), np.float32) / 255
+
+
+def polygon(points) -> np.ndarray:
+    return Pen().polygon(points).mask()
+
+
+def disc(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> np.ndarray:
+    return Pen().disc(x, y, rx, ry).mask(turn, (x, y))
+
+
+def box(x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, turn: float = 0.0) -> np.ndarray:
+    return Pen().box(x0, y0, x1, y1, radius).mask(turn, ((x0 + x1) / 2, (y0 + y1) / 2))
+
+
+def lines(many: Iterable, width: float | Sequence[float], closed: bool = False) -> np.ndarray:
+    pen = Pen()
+    for points in many:
+        pen.line(points, width, closed)
+    return pen.mask()
+
+
+def line(points, width: float | Sequence[float], closed: bool = False) -> np.ndarray:
+    return lines([points], width, closed)
+
+
+def text(x: float, y: float, words: str, height: float, bold: float = 0.0, turn: float = 0.0) -> np.ndarray:
+    return Pen().text(x, y, words, height, bold).mask(turn, (x, y))
+
+
+def text_size(words: str, height: float, bold: float = 0.0) -> tuple[float, float]:
+    """Width and height that `text` takes up."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    font = ImageFont.load_default(size=height * _UNIT)
+    x0, y0, x1, y1 = draw.multiline_textbbox(
+        (0, 0), words, font, anchor="mm", align="center", stroke_width=round(bold * _UNIT)
+    )
+    return (x1 - x0) / _UNIT, (y1 - y0) / _UNIT
+
+
+def smooth(points, closed: bool = True, steps: int = 10) -> np.ndarray:
+    """A Catmull-Rom spline through the points, float ``[M, 2]``."""
+    p = np.asarray(points, float)
+    if closed:
+        p = np.vstack([p[-1:], p, p[:2]])
+    else:
+        p = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
+    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
+    a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
+    curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+    curve = curve.reshape(-1, 2)
+    return curve if closed else np.vstack([curve, p[-2:-1]])
+
+
+def polar(angles, radii, x: float = 50.0, y: float = 50.0) -> np.ndarray:
+    """Points at angles (degrees clockwise from the top) and distances around a centre, float ``[M, 2]``."""
+    turn = np.radians(np.asarray(angles, float))
+    radii = np.asarray(radii, float)
+    return np.stack([x + radii * np.sin(turn), y - radii * np.cos(turn)], axis=-1)
+
+
+def mirrored(points) -> np.ndarray:
+    """The points, then their mirror images across x = 50 in the opposite order: a symmetric outline."""
+    p = np.asarray(points, float)
+    return np.vstack([p, (p * [-1, 1] + [100, 0])[::-1]])
+
+
+def turned(points, degrees: float, x: float = 50.0, y: float = 50.0) -> np.ndarray:
+    """The points turned clockwise around a centre."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return (np.asarray(points, float) - [x, y]) @ np.array([[c, s], [-s, c]]) + [x, y]
+
+
+def rotate(mask: np.ndarray, degrees: float) -> np.ndarray:
+    """A finished mask turned clockwise around the middle of the canvas."""
+    return np.asarray(Image.fromarray(mask).rotate(-degrees, Image.Resampling.BICUBIC)).clip(0, 1)
+
+
+def star(x: float, y: float, outer: float, inner: float, tips: int, turn: float = 0.0) -> np.ndarray:
+    """Corners of a star."""
+    angles = np.arange(2 * tips) * 180 / tips + turn
+    return polar(angles, np.where(np.arange(2 * tips) % 2, inner, outer), x, y)
+
+
+def heart(x: float = 50.0, y: float = 50.0, size: float = 40.0) -> np.ndarray:
+    """Outline of a heart, about 2 `size` wide."""
+    t = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    h = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return np.stack([x + size / 16 * 16 * np.sin(t) ** 3, y - size / 16 * (h + 2.5)], axis=1)

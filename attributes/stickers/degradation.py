@@ -1,0 +1,42 @@
+"""What a camera and a codec do to a picture, drawn once per clip (albumentations)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+
+class ClipDegradation:
+    """Blur, noise, compression and colour, the same draw for every frame.
+
+    Args:
+        rng: decides what is applied and how strongly.
+    """
+
+    def __init__(self, rng: np.random.Generator):
+        # albumentations asks the network for its latest version when it is imported, unless told not to.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import albumentations as A
+
+        self._seed = int(rng.integers(2**31))
+        self._transform = A.Compose(
+            [
+                A.OneOf(
+                    [
+                        A.GaussianBlur(sigma_limit=(0.3, 0.9), blur_limit=0, p=1),
+                        A.MotionBlur(blur_limit=(3, 3), p=1),
+                    ],
+                    p=0.5,
+                ),
+                A.RandomBrightnessContrast(brightness_limit=0.06, contrast_limit=0.08, p=0.5),
+                A.HueSaturationValue(hue_shift_limit=4, sat_shift_limit=12, val_shift_limit=4, p=0.4),
+                A.GaussNoise(std_range=(0.005, 0.02), p=0.5),
+                A.ImageCompression(quality_range=(55, 92), p=0.6),
+            ]
+        )
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 ``[h, w, 3]`` -> the same shape."""
+        self._transform.set_random_seed(self._seed)
+        return self._transform(image=np.ascontiguousarray(image))["image"]

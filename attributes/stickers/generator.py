@@ -1,0 +1,126 @@
+"""From a clip to pairs: what the `stickers` task gives to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attributes.stickers.degradation import ClipDegradation
+from attributes.stickers.drawing import Texture, draw
+from attributes.stickers.landmark_mesh import LandmarkMesher
+from attributes.stickers.mesh import FaceMesh, Mesher
+from attributes.stickers.placement import GRID, Chart
+from attributes.stickers.renderer import create_renderer
+from toolkit.task import FaceClip, Pair, Tools
+
+if TYPE_CHECKING:
+    from tasks.stickers import StickersOptions
+
+
+def create_mesher(options: StickersOptions) -> Mesher:
+    """The morphable model that the options name, else the analyser's own mesh."""
+    if options.face_model is None:
+        return LandmarkMesher()
+    from attributes.stickers.morphable import MorphableMesher, TddfaPredictor, load_morphable_model
+
+    predictor = None
+    if options.coefficient_weights is not None:
+        predictor = TddfaPredictor(options.coefficient_weights, options.coefficient_stats)
+    return MorphableMesher(load_morphable_model(options.face_model), predictor)
+
+
+class _Charts:
+    """One chart per mesh: UV and triangles stay the same from clip to clip."""
+
+    def __init__(self, forbidden: tuple[str, ...]):
+        self._forbidden = forbidden
+        self._known: dict[bytes, Chart] = {}
+
+    def of(self, mesh: FaceMesh) -> Chart:
+        key = mesh.uv.tobytes() + mesh.triangles.tobytes() + mesh.rest.tobytes()
+        if key not in self._known:
+            self._known = {key: Chart(mesh, self._forbidden)}
+        return self._known[key]
+
+
+class StickerPairs:
+    """Pair generator: one draw of stickers, places, opacity and degradation per clip."""
+
+    def __init__(self, options: StickersOptions):
+        from attributes.stickers.art import open_art
+
+        self._options = options
+        self._art = open_art(options.art)
+        self._mesher = create_mesher(options)
+        self._renderer = create_renderer(options.renderer)
+        self._charts = _Charts(options.forbidden)
+
+    def __call__(self, clip: FaceClip, rng: np.random.Generator, tools: Tools) -> Iterator[Pair]:
+        present = np.flatnonzero(clip.present)
+        if not len(present):
+            return
+        options = self._options
+        seen = clip
+        if len(present) < len(clip):
+            seen = replace(
+                clip, frames=clip.frames[present], landmarks=clip.landmarks[present], times=clip.times[present]
+            )
+        mesh = self._mesher.mesh(seen)
+        chart = self._charts.of(mesh)
+        frames, names = list(seen.frames), []
+        masks = np.zeros(seen.frames.shape[:3], bool)
+        info: dict[str, float | int | str] = {}
+        for _ in range(int(rng.integers(options.number[0], options.number[1] + 1))):
+            sticker = self._art.choose(rng)
+            opacity = float(rng.uniform(*options.opacity))
+            texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, opacity)
+            degrade = ClipDegradation(rng) if rng.random() < options.degradation else None
+            place = chart.random(rng, options.size, options.rotation, texture.footprint(GRID))
+            if place is None:
+                continue
+            for t, (drawn, window) in enumerate(
+                draw(frames, mesh, place, texture, self._renderer, clip.scale, degrade)
+            ):
+                x0, y0, x1, y1 = window
+                changed = drawn[y0:y1, x0:x1] != seen.frames[t, y0:y1, x0:x1]
+                masks[t, y0:y1, x0:x1] = changed[..., 0] | changed[..., 1] | changed[..., 2]
+                frames[t] = drawn
+            names.append(sticker.name)
+            info = {"u": place.centre[0], "v": place.centre[1], "size": place.size, "angle": place.angle}
+        if not names:
+            return
+        info = {"sticker": "+".join(names), **{key: round(value, 5) for key, value in info.items()}}
+        for k, drawn, mask in zip(present, frames, masks):
+            yield Pair(clip.frames[k], drawn, mask, int(k), info)
+
+
+class SkinMasker:
+    """Masker: the face's skin, where a sticker may be, without the forbidden regions."""
+
+    def __init__(self, options: StickersOptions):
+        self._mesher = create_mesher(options)
+        self._charts = _Charts(options.forbidden)
+
+    def __call__(self, clip: FaceClip) -> np.ndarray:
+        import cv2
+
+        masks = np.zeros(clip.frames.shape[:3], np.uint8)
+        present = np.flatnonzero(clip.present)
+        if not len(present):
+            return masks.astype(bool)
+        seen = replace(clip, frames=clip.frames[present], landmarks=clip.landmarks[present], times=clip.times[present])
+        mesh = self._mesher.mesh(seen)
+        chart = self._charts.of(mesh)
+        cells = np.clip((mesh.uv * len(chart.allowed)).astype(int), 0, len(chart.allowed) - 1)
+        allowed = chart.allowed[cells[:, 1], cells[:, 0]]
+        triangles = mesh.triangles[allowed[mesh.triangles].all(axis=1)]
+        for t, k in enumerate(present):
+            corners = mesh.vertices[t][triangles]
+            a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+            facing = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]) < 0
+            for triangle in np.round(corners[facing][..., :2]).astype(np.int32):
+                cv2.fillConvexPoly(masks[k], triangle, 1)
+        return masks.astype(bool)

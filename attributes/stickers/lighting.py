@@ -1,0 +1,163 @@
+"""The face's own light, read off the skin, so that what is drawn on it is lit as the skin is.
+
+Luminance of skin on a face is nearly its albedo times a smooth function of the normal; second-order spherical
+harmonics hold all but a few per cent of that function for a convex matte object (Ramamoorthi and Hanrahan 2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
+
+from attributes.stickers.mesh import FaceMesh
+
+CELL = 16
+"""Side in pixels of the averages that local light is read from; hair and pores are smaller."""
+
+SAMPLES = 120
+"""Vertices of the skin that the light is fitted to."""
+
+SMOOTHING = 2.0
+"""Standard deviation in frames of the smoothing of the light over time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lighting:
+    """Light on chosen vertices over a clip.
+
+    Attributes:
+        shading: float32 ``[T, P]``, factor on a surface's colour, 1 where the skin is brightest.
+        gloss: float32 ``[T, P]``, strength in 0..1 of the mirror reflection of the main light.
+        white: float32 ``[T]``, how bright white paper would be at shading 1, in 0..1.
+        tint: float32 ``[3]``, the colour of the light, of mean 1.
+    """
+
+    shading: np.ndarray
+    gloss: np.ndarray
+    white: np.ndarray
+    tint: np.ndarray
+
+
+def normals(vertices: np.ndarray, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Unit normals, float32 ``[T, P, 3]``, at the vertices `points`, weighted by area; towards the viewer where z < 0.
+
+    Args:
+        vertices: ``[T, V, 3]``.
+        triangles: ``[F, 3]``.
+        points: ``[P]``.
+    """
+    row = np.full(vertices.shape[1], -1)
+    row[points] = np.arange(len(points))
+    near = triangles[(row[triangles] >= 0).any(axis=1)]
+    a, b, c = (vertices[:, near[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    corner, triangle = row[near].T.reshape(-1), np.tile(np.arange(len(near)), 3)
+    kept = corner >= 0
+    incidence = scipy.sparse.csr_matrix(
+        (np.ones(kept.sum(), np.float32), (corner[kept], triangle[kept])), shape=(len(points), len(near))
+    )
+    summed = incidence @ faces.transpose(1, 0, 2).reshape(len(near), -1)
+    summed = summed.reshape(len(points), len(vertices), 3).transpose(1, 0, 2)
+    return summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-9)
+
+
+def harmonics(n: np.ndarray) -> np.ndarray:
+    """The nine real spherical harmonics up to order 2 without their constants: ``[..., 3]`` to ``[..., 9]``."""
+    x, y, z = n[..., 0], n[..., 1], n[..., 2]
+    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)
+
+
+def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Lighting:
+    """Estimate the light of a clip at the vertices `patch` of its mesh.
+
+    Args:
+        frames: uint8 ``[T, H, W, 3]``.
+        mesh: its mesh, present in every frame.
+        patch: int ``[P]`` vertex indices.
+    """
+    import cv2
+
+    height, width = frames[0].shape[:2]
+    small = np.stack([_reduced(frame) for frame in frames]).astype(np.float32)
+    luma = small @ np.array([0.2126, 0.7152, 0.0722], np.float32) / 255
+    skin = _skin(mesh)
+    points, at_patch = np.unique(np.concatenate([skin, patch]), return_inverse=True)
+    at_skin, at_patch = at_patch[: len(skin)], at_patch[len(skin) :]
+    scale = np.array([luma.shape[2] / width, luma.shape[1] / height], np.float32)
+    where = (mesh.vertices[:, points, :2] * scale - 0.5).astype(np.float32)
+    seen = np.stack(
+        [
+            cv2.remap(y, w, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+            for y, w in zip(luma, where[:, :, None])
+        ]
+    )
+    n = normals(mesh.vertices, mesh.triangles, points)
+    inside = ((where > 0) & (where < np.array(luma.shape[:0:-1]) - 1)).all(axis=-1)
+    weight = (np.clip(-n[..., 2], 0, 1) * inside)[:, at_skin]
+    basis = harmonics(n)
+    coefficients = _fit(basis[:, at_skin], seen[:, at_skin], weight)
+    coefficients = gaussian_filter1d(coefficients, SMOOTHING, axis=0, mode="nearest")
+    smooth = (basis @ coefficients[..., None])[..., 0]
+    reference = [
+        np.percentile(y[w > 0.3], 85) if (w > 0.3).any() else y.mean() for y, w in zip(smooth[:, at_skin], weight)
+    ]
+    reference = gaussian_filter1d(np.maximum(reference, 0.02), SMOOTHING, mode="nearest")[:, None]
+    local = gaussian_filter1d(seen[:, at_patch], SMOOTHING / 2, axis=0, mode="nearest")
+    smooth = smooth[:, at_patch]
+    shading = np.sqrt(np.clip(smooth / reference, 0.2, 1.15) * np.clip(local / reference, 0.2, 1.2))
+    bright = np.percentile(luma.reshape(len(luma), -1), 97, axis=1)
+    # Bright skin reflects about 60 % of white; dark skin says little about it, so the picture's own white counts too.
+    bright = gaussian_filter1d(bright, SMOOTHING, mode="nearest")
+    white = np.clip(np.maximum(1.25 * reference[:, 0], 0.92 * bright), 0.08, 1)
+    mean = small.reshape(-1, 3).mean(axis=0) + 8
+    tint = np.clip((mean / mean.mean()) ** 0.3, 0.9, 1.1)
+    return Lighting(
+        shading=shading.astype(np.float32),
+        gloss=_mirror(n[:, at_patch], coefficients).astype(np.float32),
+        white=white.astype(np.float32),
+        tint=(tint / tint.mean()).astype(np.float32),
+    )
+
+
+def _reduced(frame: np.ndarray) -> np.ndarray:
+    """Averages over `CELL` by `CELL` pixels, from every fourth of every fourth row."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    sampled = np.ascontiguousarray(frame[2::4, 2::4] if min(height, width) >= 64 else frame)
+    return cv2.resize(sampled, (max(width // CELL, 2), max(height // CELL, 2)), interpolation=cv2.INTER_AREA)
+
+
+def _skin(mesh: FaceMesh) -> np.ndarray:
+    """About `SAMPLES` vertices of the skin, away from eyes, brows and lips."""
+    names = ("left_eye", "right_eye", "left_brow", "right_brow", "lips")
+    features = mesh.rest[np.concatenate([mesh.regions[name] for name in names])]
+    apart, _ = cKDTree(features).query(mesh.rest)
+    skin = np.flatnonzero(apart > 0.08)
+    return skin[:: max(1, len(skin) // SAMPLES)]
+
+
+def _fit(basis: np.ndarray, seen: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Robust ridge regression per frame, ``[T, 9]``; what is far off (hair, hands, highlights) loses its say."""
+    ridge = np.diag([1e-4, 1e-2, 1e-2, 1e-2, 0.1, 0.1, 0.1, 0.1, 0.1]) * basis.shape[1]
+    weight = weight + 1e-6
+    for _ in range(3):
+        weighted = (basis * weight[..., None]).transpose(0, 2, 1)
+        coefficients = np.linalg.solve(weighted @ basis + ridge, weighted @ seen[..., None])
+        residual = np.abs((basis @ coefficients)[..., 0] - seen)
+        weight = weight / (1 + (residual / 0.08) ** 2)
+    return coefficients[..., 0]
+
+
+def _mirror(n: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Blinn-Phong reflection of the light's main direction at normals ``[T, P, 3]``."""
+    main = coefficients[:, 1:4] + np.array([0, -0.05, -0.1])  # a little light from above where the face shows none
+    main = main / np.linalg.norm(main, axis=1, keepdims=True)
+    half = main + np.array([0, 0, -1.0])
+    half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
+    return np.clip(np.einsum("tpc,tc->tp", n, half), 0, 1) ** 24

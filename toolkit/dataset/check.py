@@ -1,0 +1,193 @@
+"""Validates a dataset: everything that a trainer relies on, down to the pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.dataset.layout import (
+    CARD,
+    CHECKSUMS,
+    COLUMNS,
+    CONFIG,
+    DATA,
+    MANIFEST,
+    METADATA,
+    PREVIEW,
+    WORK,
+    Manifest,
+    ShardRecord,
+    is_safe,
+    shard_path,
+)
+from toolkit.dataset.reader import Sample, read_manifest, read_shard
+from toolkit.errors import InputError
+
+
+@dataclass
+class CheckReport:
+    """What `check_dataset` found: `problems` in words, and how much it looked at."""
+
+    problems: list[str] = field(default_factory=list)
+    samples: Counter = field(default_factory=Counter)
+    clips: int = 0
+    shards: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def check_dataset(root: str | Path) -> CheckReport:
+    """Read the whole dataset and list what is wrong with it.
+
+    Checked are: the files of the layout, no others; checksums; columns and their types; counts; pictures of the
+    stated size; nothing changed outside the mask, and the mask's area; unique pairs; no source in two splits.
+
+    Raises:
+        InputError: the folder is no dataset, or its manifest cannot be read.
+    """
+    root = Path(root)
+    manifest = read_manifest(root)
+    report = CheckReport()
+    report.problems += _files(root, manifest)
+    report.problems += _sources(manifest)
+    clips: set[str] = set()
+    splits: dict[str, set[str]] = defaultdict(set)
+    seen: set[tuple] = set()
+    for shard in manifest.shards:
+        if shard.path is None or not (root / shard.path).exists():
+            continue
+        report.shards += 1
+        report.problems += _checksums(root, manifest, shard)
+        found: list[Sample] = []
+        try:
+            for sample in read_shard(root, manifest, shard):
+                found.append(sample)
+                report.problems += [f"{shard.path}: {problem}" for problem in _sample(sample, manifest)]
+                identity = (sample.row.get("clip_id"), sample.row.get("frame_index"))
+                if identity in seen:
+                    report.problems.append(f"{shard.path}: two pairs for frame {identity[1]} of clip {identity[0]}")
+                seen.add(identity)
+                splits[str(sample.row.get("source_digest"))].add(shard.split)
+        except InputError as error:
+            report.problems.append(str(error))
+        names = {str(sample.row.get("clip_id")) for sample in found}
+        for what, stated, counted in (("pairs", shard.pairs, len(found)), ("clips", shard.clips, len(names))):
+            if stated != counted:
+                report.problems.append(f"{shard.path}: {MANIFEST} states {stated} {what}, found {counted}")
+        clips |= names
+        report.samples[shard.split] += len(found)
+    report.clips = len(clips)
+    for digest, names in splits.items():
+        if len(names) > 1:
+            report.problems.append(f"the source {digest[:12]} is in both splits: {' and '.join(sorted(names))}")
+    return report
+
+
+def _files(root: Path, manifest: Manifest) -> Iterator[str]:
+    """Absent and unexpected files."""
+    for name in (CONFIG, CARD, PREVIEW):
+        if not (root / name).is_file():
+            yield f"{name} is missing"
+    if (root / WORK).exists():
+        yield f"{WORK} is there: the build has not finished"
+    expected = {shard.path for shard in manifest.shards if shard.path is not None}
+    yield from (f"{path} is missing" for path in sorted(expected) if not (root / path).exists())
+    known = {CONFIG, CARD, PREVIEW, MANIFEST, WORK, DATA, f"{DATA}/train", f"{DATA}/validation"} | expected
+    places = [root, root / DATA]
+    if manifest.format == "imagefolder":
+        places += [root / DATA / "train", root / DATA / "validation"]
+    for place in places:
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            name = path.relative_to(root).as_posix()
+            if name not in known:
+                yield f"{name} is not part of the dataset"
+            elif path.is_symlink():
+                yield f"{name} is a link; a dataset has plain files only"
+
+
+def _sources(manifest: Manifest) -> Iterator[str]:
+    split = {source.sha256: source.split for source in manifest.sources if source.split is not None}
+    for shard in manifest.shards:
+        if split.get(shard.source_digest) != shard.split:
+            yield f"shard {shard.name}: its source is stated for {split.get(shard.source_digest)}, not {shard.split}"
+        if shard.path is not None and shard.path != str(shard_path(manifest.format, shard.split, shard.name)):
+            yield f"shard {shard.name}: lies at {shard.path}, which is not its place in the split {shard.split}"
+    for name in ("clips", "pairs"):
+        total = sum(getattr(shard, name) for shard in manifest.shards)
+        if getattr(manifest, name) != total:
+            yield f"{MANIFEST} states {getattr(manifest, name)} {name}, its shards have {total}"
+
+
+def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[str]:
+    path = root / str(shard.path)
+    if manifest.format == "webdataset":
+        if _sha256(path) != shard.sha256:
+            yield f"{shard.path} was changed: its sha256 is not the one in {MANIFEST}"
+        return
+    sums = path / CHECKSUMS
+    if not sums.is_file():
+        yield f"{shard.path}/{CHECKSUMS} is missing"
+        return
+    if _sha256(sums) != shard.sha256:
+        yield f"{shard.path}/{CHECKSUMS} was changed: its sha256 is not the one in {MANIFEST}"
+    stated = {}
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        if not is_safe(name):
+            yield f"{shard.path}/{CHECKSUMS} names {name!r}, not a file in the shard"
+        else:
+            stated[name] = digest
+    there = {file.relative_to(path).as_posix() for file in path.rglob("*")} - {CHECKSUMS}
+    yield from (f"{shard.path}/{name} is missing" for name in sorted(stated.keys() - there))
+    yield from (f"{shard.path}/{name} is not part of the dataset" for name in sorted(there - stated.keys()))
+    for name in sorted(stated.keys() & there):
+        if (path / name).is_symlink() or not (path / name).is_file():
+            yield f"{shard.path}/{name} is not a plain file"
+        elif _sha256(path / name) != stated[name]:
+            yield f"{shard.path}/{name} was changed: its sha256 is not the one in {CHECKSUMS}"
+    if METADATA not in stated:
+        yield f"{shard.path}/{CHECKSUMS} does not list {METADATA}"
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with one pair: its row, then its pictures."""
+    row, shard = sample.row, sample.shard
+    label = f"frame {row.get('frame_index')} of clip {row.get('clip_id')}"
+    for name, kind in COLUMNS.items():
+        if type(row.get(name)) is not kind:
+            yield f"{label}: {name} must be {kind.__name__}, found {row.get(name)!r}"
+    own = {name: type(value).__name__ for name, value in row.items() if name not in COLUMNS}
+    if own != shard.columns:
+        yield f"{label}: the task's columns must be {shard.columns}, found {own}"
+    if row.get("source_digest") != shard.source_digest:
+        yield f"{label}: its source_digest is not the one of its shard"
+    try:
+        image, conditioning_image, mask = (sample.picture(name) for name in ("image", "conditioning_image", "mask"))
+    except InputError as error:
+        yield str(error)
+        return
+    size = (manifest.resolution, manifest.resolution)
+    if any(picture.shape[:2] != size for picture in (image, conditioning_image, mask)):
+        shapes = sorted({picture.shape[:2] for picture in (image, conditioning_image, mask)})
+        yield f"{label}: every picture must be {size[0]}x{size[1]}, found sizes {shapes}"
+        return
+    difference = image ^ conditioning_image
+    outside = np.count_nonzero((difference[..., 0] | difference[..., 1] | difference[..., 2]) * ~mask)
+    if outside:
+        yield f"{label}: {outside} pixels differ outside the mask"
+    if row.get("mask_area") != np.count_nonzero(mask):
+        yield f"{label}: mask_area is {row.get('mask_area')}, the mask has {np.count_nonzero(mask)} pixels"

@@ -1,0 +1,117 @@
+"""Names of the files of a dataset, the columns of its rows, and the records of `manifest.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+"""Version of the layout; written into `manifest.json`."""
+
+Format = Literal["imagefolder", "webdataset"]
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+CONFIG, MANIFEST, CARD, PREVIEW, DATA = "config.json", "manifest.json", "README.md", "preview.png", "data"
+WORK = ".build"
+"""Folder of a run that is not finished: lock, temporary files, records of finished shards. Gone at the end."""
+METADATA = "metadata.jsonl"
+CHECKSUMS = "SHA256SUMS"
+"""Checksums of an image folder's shard, as `sha256sum -c` reads them."""
+
+PICTURES = ("image", "conditioning_image", "mask")
+"""The three pictures of a pair, in the order of their columns."""
+
+COLUMNS: dict[str, type] = {
+    "text": str,
+    "task": str,
+    "clip_id": str,
+    "frame_index": int,
+    "time": float,
+    "source": str,
+    "source_digest": str,
+    "face_box": list,
+    "crop_box": list,
+    "seed": int,
+    "mask_area": int,
+}
+"""Columns of every row besides the pictures; a task's own `Pair.info` follows them."""
+
+
+class ShardRecord(BaseModel):
+    """One finished shard: the pairs of one segment of one source.
+
+    A segment that gave no pair has a record too, with `path` None, so that it is not analysed again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    split: Split
+    source_digest: str
+    path: str | None = Field(description="relative to the dataset; a folder, or a tar file")
+    sha256: str | None = Field(description="of the folder's SHA256SUMS, or of the tar file")
+    frames: int = Field(description="frames read from the source")
+    frames_with_face: int = Field(description="of them those with a usable face")
+    clips: int
+    pairs: int
+    columns: dict[str, str] = Field(description="names and types of the task's own columns")
+    dropped: dict[str, int] = Field(description="reasons and how often each left something out")
+
+
+class SourceRecord(BaseModel):
+    """One input file, and what became of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str | None
+    split: Split | None
+    status: Literal["ok", "skipped", "failed"]
+    reason: str | None
+    frames: int
+    clips: int
+    pairs: int
+
+
+class Manifest(BaseModel):
+    """Contents of a dataset: `manifest.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    format: Format
+    task: str
+    resolution: int
+    clips: int
+    pairs: int
+    sources: list[SourceRecord]
+    shards: list[ShardRecord]
+
+
+def shard_path(format: Format, split: Split, name: str) -> PurePosixPath:
+    """Where a shard lies in the dataset."""
+    if format == "webdataset":
+        return PurePosixPath(DATA, f"{split}-{name}.tar")
+    return PurePosixPath(DATA, split, name)
+
+
+def is_safe(path: object) -> bool:
+    """Whether a path that was read from a file is a plain relative one that stays in its folder."""
+    if not isinstance(path, str) or not path or "\\" in path or "\0" in path or ":" in path:
+        return False
+    parts = PurePosixPath(path).parts
+    return not PurePosixPath(path).is_absolute() and ".." not in parts and parts != ()
+
+
+def dump_json(value: object) -> str:
+    """JSON for people: indented, in the given order, with a final newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether the folder is a finished dataset."""
+    return (folder / MANIFEST).is_file()

@@ -1,0 +1,65 @@
+"""Lossless PNG, several times faster than the general encoders on video frames.
+
+Every row gets PNG's "up" filter, which numpy does in one subtraction, and ISA-L compresses the result. The bytes are
+the same for the same picture on the same kind of processor; the pixels always are.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_UP = 2
+_LEVEL = 2
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A picture as PNG (W3C PNG, third edition).
+
+    Args:
+        image: uint8 ``[H, W, 3]`` RGB, or bool ``[H, W]``, stored as 8-bit greyscale 0 and 255.
+
+    Raises:
+        ValueError: another type or shape, or an empty picture.
+    """
+    from isal import isal_zlib
+
+    if image.dtype == np.bool_ and image.ndim == 2 and image.size:
+        pixels, color_type = image.view(np.uint8) * np.uint8(255), 0
+    elif image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+        pixels, color_type = image, 2
+    else:
+        raise ValueError(f"expected uint8 [H, W, 3] or bool [H, W] with pixels, found {image.dtype} {image.shape}")
+    height, width = image.shape[:2]
+    rows = np.ascontiguousarray(pixels).reshape(height, -1)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
+    body = isal_zlib.compress(filtered, _LEVEL)
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """The pixels of a PNG that `encode_png` made: uint8 ``[H, W, 3]`` RGB, or uint8 ``[H, W]``.
+
+    Raises:
+        ValueError: the data are damaged, or neither 8-bit RGB nor 8-bit greyscale.
+    """
+    import cv2
+
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:
+        raise ValueError(f"no readable PNG: {error.err}") from None
+    if image is None or image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2] == 3):
+        raise ValueError("no readable 8-bit RGB or greyscale PNG")
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

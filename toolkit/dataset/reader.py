@@ -1,0 +1,161 @@
+"""Reads a dataset of either format: rows first, pictures when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from toolkit.dataset.layout import MANIFEST, METADATA, PICTURES, WORK, Manifest, ShardRecord, Split, is_dataset, is_safe
+from toolkit.dataset.png import decode_png
+from toolkit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in a file; the whole file where `size` is None."""
+
+    path: Path
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read() if self.size is None else file.read(self.size)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One pair of a dataset.
+
+    Attributes:
+        row: the columns besides the pictures.
+        blobs: PNG data by the names of `PICTURES`.
+        shard: the shard it lies in; `shard.split` is its split.
+    """
+
+    row: Mapping[str, Any]
+    blobs: Mapping[str, Blob]
+    shard: ShardRecord
+
+    def picture(self, name: str) -> np.ndarray:
+        """`image` or `conditioning_image`: uint8 ``[R, R, 3]`` RGB; `mask`: bool ``[R, R]``.
+
+        Raises:
+            InputError: the file is absent or damaged; names it.
+        """
+        blob = self.blobs[name]
+        try:
+            pixels = decode_png(blob.read())
+        except OSError as error:
+            raise InputError(f"the {name} {blob.path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"the {name} of frame {self.row.get('frame_index')} in {blob.path}: {error}") from error
+        if (pixels.ndim == 2) != (name == "mask"):
+            raise InputError(f"the {name} of frame {self.row.get('frame_index')} in {blob.path} has the wrong colours")
+        return pixels > 127 if name == "mask" else pixels
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The contents of a dataset.
+
+    Raises:
+        InputError: the folder is no finished dataset, or its manifest is damaged or of another version.
+    """
+    if not is_dataset(root):
+        state = "its build is not finished: run it again" if (root / WORK).is_dir() else "name a dataset's folder"
+        raise InputError(f"expected a dataset with a {MANIFEST} in {root}, found none; {state}")
+    try:
+        manifest = Manifest.model_validate_json((root / MANIFEST).read_bytes())
+    except OSError as error:
+        raise InputError(f"{root / MANIFEST} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{root / MANIFEST} is damaged or of another version: {where}: {first['msg']}") from None
+    for shard in manifest.shards:
+        if shard.path is not None and not is_safe(shard.path):
+            raise InputError(f"{root / MANIFEST} names a path outside the dataset: {shard.path!r}")
+    return manifest
+
+
+def read_samples(root: Path, split: Split | None = None, manifest: Manifest | None = None) -> Iterator[Sample]:
+    """Every pair, in the order of the manifest, of one split or of both.
+
+    Raises:
+        InputError: a shard is absent or damaged, or a row names a file outside it.
+    """
+    manifest = manifest or read_manifest(root)
+    for shard in manifest.shards:
+        if shard.path is not None and split in (None, shard.split):
+            yield from read_shard(root, manifest, shard)
+
+
+def read_shard(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[Sample]:
+    """The pairs of one shard.
+
+    Raises:
+        InputError: as `read_samples`.
+    """
+    path = root / str(shard.path)
+    read = _read_tar if manifest.format == "webdataset" else _read_folder
+    try:
+        yield from read(path, shard)
+    except OSError as error:
+        raise InputError(f"the shard {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, tarfile.TarError) as error:
+        raise InputError(f"the shard {path} is damaged: {error}") from error
+
+
+def _read_folder(path: Path, shard: ShardRecord) -> Iterator[Sample]:
+    with (path / METADATA).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            row = _row(line, f"line {number} of {METADATA}")
+            blobs = {}
+            for name in PICTURES:
+                file = row.pop(f"{name}_file_name", None)
+                if not is_safe(file):
+                    raise ValueError(f"line {number} of {METADATA} names {file!r} as {name}, not a file in the shard")
+                blobs[name] = Blob(path / file)
+            yield Sample(row, blobs, shard)
+
+
+def _read_tar(path: Path, shard: ShardRecord) -> Iterator[Sample]:
+    with tarfile.open(path, "r:") as tar:
+        key, blobs, row = None, {}, None
+        for member in tar:
+            stem, _, kind = member.name.partition(".")
+            if not member.isreg() or not is_safe(member.name):
+                raise ValueError(f"{member.name!r} is no plain file")
+            if stem != key and key is not None:
+                yield _complete(key, blobs, row, shard)
+                blobs, row = {}, None
+            key = stem
+            blob = Blob(path, member.offset_data, member.size)
+            if kind == "json":
+                row = _row(blob.read().decode(), member.name)
+            elif kind != "txt":
+                blobs[kind.removesuffix(".png")] = blob
+        if key is not None:
+            yield _complete(key, blobs, row, shard)
+
+
+def _complete(key: str, blobs: dict[str, Blob], row: dict[str, Any] | None, shard: ShardRecord) -> Sample:
+    if row is None or set(blobs) != set(PICTURES):
+        found = sorted([*blobs, *(["json"] if row is not None else [])])
+        raise ValueError(f"the sample {key} must have {', '.join(PICTURES)} and json, found {', '.join(found)}")
+    return Sample(row, blobs, shard)
+
+
+def _row(text: str, where: str) -> dict[str, Any]:
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} must be a JSON object")
+    return row

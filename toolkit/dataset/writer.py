@@ -1,0 +1,99 @@
+"""Writes one shard, as a folder of pictures or as a tar file, under a temporary name until it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from toolkit.dataset.layout import CHECKSUMS, METADATA, PICTURES, Format, Split, shard_path
+
+
+class ShardWriter(Protocol):
+    """Takes the pairs of a shard; nothing is visible in the dataset before `commit`."""
+
+    def add(self, key: str, pictures: Mapping[str, bytes], row: Mapping[str, object]) -> None:
+        """Append one pair.
+
+        Args:
+            key: unique in the dataset, without dots and slashes.
+            pictures: PNG data by the names of `PICTURES`.
+            row: the other columns.
+        """
+        ...
+
+    def commit(self) -> str:
+        """Rename the shard to its final name, replacing what an interrupted run left there; its sha256."""
+        ...
+
+
+class FolderWriter:
+    """A shard of an image folder: PNG files, `metadata.jsonl` and `SHA256SUMS`."""
+
+    def __init__(self, temporary: Path, final: Path):
+        self._temporary, self._final = temporary, final
+        self._rows: list[str] = []
+        self._sums: list[str] = []
+        temporary.mkdir(parents=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        (self._temporary / name).write_bytes(data)
+        self._sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+
+    def add(self, key: str, pictures: Mapping[str, bytes], row: Mapping[str, object]) -> None:
+        names = {f"{picture}_file_name": f"{key}_{picture}.png" for picture in PICTURES}
+        for picture in PICTURES:
+            self._write(names[f"{picture}_file_name"], pictures[picture])
+        self._rows.append(json.dumps({**names, **row}, ensure_ascii=False) + "\n")
+
+    def commit(self) -> str:
+        self._write(METADATA, "".join(self._rows).encode())
+        sums = "".join(self._sums).encode()
+        (self._temporary / CHECKSUMS).write_bytes(sums)
+        self._final.parent.mkdir(parents=True, exist_ok=True)
+        if self._final.exists():
+            shutil.rmtree(self._final)
+        os.replace(self._temporary, self._final)
+        return hashlib.sha256(sums).hexdigest()
+
+
+class TarWriter:
+    """A shard in WebDataset's form: consecutive members `<key>.<column>.png`, `<key>.txt` and `<key>.json`."""
+
+    def __init__(self, temporary: Path, final: Path):
+        self._temporary, self._final = temporary, final
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        self._tar = tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed by commit
+
+    def _write(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)  # its defaults: time 0, user and group 0, mode 644
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def add(self, key: str, pictures: Mapping[str, bytes], row: Mapping[str, object]) -> None:
+        for picture in PICTURES:
+            self._write(f"{key}.{picture}.png", pictures[picture])
+        # The caption once more as text: a column that trainers can name, which a field of the JSON is not.
+        self._write(f"{key}.txt", str(row["text"]).encode())
+        self._write(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
+
+    def commit(self) -> str:
+        self._tar.close()
+        with self._temporary.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._temporary, self._final)
+        return digest
+
+
+def open_shard(root: Path, temporary: Path, format: Format, split: Split, name: str) -> ShardWriter:
+    """A writer for one shard of the dataset at `root`; `temporary` is a folder on the same file system."""
+    final = root / shard_path(format, split, name)
+    writer = TarWriter if format == "webdataset" else FolderWriter
+    return writer(temporary / final.name, final)

@@ -1,0 +1,136 @@
+"""Face mesh with the models inside the mediapipe wheel (``mediapipe.solutions``, releases up to 0.10.21)."""
+
+from __future__ import annotations
+
+import os
+from operator import attrgetter
+
+import numpy as np
+
+LOOK_EVERY = 5
+"""Frames without a near face between two searches for far ones."""
+
+CROP_SIDE = 256
+"""px; side of the enlarged picture in which the mesh is fitted to a far face."""
+
+CROP_FACES = 2.2
+"""Side of that crop in face sizes; the near detector wants some surroundings."""
+
+_xyz = attrgetter("x", "y", "z")
+
+
+def import_mediapipe():
+    """The mediapipe module, with as little chatter on stderr as its environment variables allow."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import mediapipe
+
+    return mediapipe
+
+
+def to_pixels(landmarks, width: int, height: int) -> np.ndarray:
+    """Normalised mediapipe landmarks to float32 ``[N, 3]`` in pixels; MediaPipe's z has the scale of x."""
+    points = np.array([*map(_xyz, landmarks)], np.float32)
+    return points * np.array([width, height, width], np.float32)
+
+
+class SolutionsMesh:
+    """Landmarks of near faces, followed over the video, or else of far ones."""
+
+    def __init__(self, max_faces: int):
+        self._solutions = import_mediapipe().solutions
+        self._near = self._solutions.face_mesh.FaceMesh(
+            static_image_mode=False, max_num_faces=max_faces, refine_landmarks=True
+        )
+        self._far: FarFaces | None = None
+
+    def landmarks(self, frame: np.ndarray) -> list[np.ndarray]:
+        """float32 ``[478, 3]`` in pixels for every face found."""
+        height, width = frame.shape[:2]
+        found = self._near.process(frame).multi_face_landmarks
+        if found:
+            if self._far is not None:
+                self._far.reset()
+            return [to_pixels(face.landmark, width, height) for face in found]
+        if self._far is None:
+            self._far = FarFaces(self._solutions)
+        return self._far.landmarks(frame)
+
+    def reset(self) -> None:
+        self._near.reset()
+        if self._far is not None:
+            self._far.reset()
+
+    def close(self) -> None:
+        self._near.close()
+        if self._far is not None:
+            self._far.close()
+
+
+class FarFaces:
+    """Faces too small for the mesh's own detector, which sees the frame at 128 pixels.
+
+    The full-range detector finds them, now and then; the mesh is fitted in an enlarged crop around each and the crop
+    follows the landmarks.
+    """
+
+    def __init__(self, solutions):
+        self._detector = solutions.face_detection.FaceDetection(min_detection_confidence=0.5, model_selection=1)
+        # Still pictures: every crop moves and scales, so that nothing could be carried over.
+        self._mesh = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
+        self.reset()
+
+    def reset(self) -> None:
+        self._squares: list[np.ndarray] = []
+        self._frame = 0
+
+    def close(self) -> None:
+        self._detector.close()
+        self._mesh.close()
+
+    def landmarks(self, frame: np.ndarray) -> list[np.ndarray]:
+        """float32 ``[478, 3]`` in pixels for every far face."""
+        squares = list(self._squares)
+        if self._frame % LOOK_EVERY == 0:
+            new = self._detect(frame)
+            squares += [square for square in new if not any(_within(square, known) for known in squares)]
+        self._frame += 1
+        found = [points for square in squares if (points := self._fit(frame, square)) is not None]
+        self._squares = [_square(points[:, :2].min(axis=0), points[:, :2].max(axis=0)) for points in found]
+        return found
+
+    def _detect(self, frame: np.ndarray) -> list[np.ndarray]:
+        size = np.array([frame.shape[1], frame.shape[0]], np.float32)
+        squares = []
+        for detection in self._detector.process(frame).detections or ():
+            box = detection.location_data.relative_bounding_box
+            low = np.array([box.xmin, box.ymin], np.float32) * size
+            squares.append(_square(low, low + np.array([box.width, box.height], np.float32) * size))
+        return squares
+
+    def _fit(self, frame: np.ndarray, square: np.ndarray) -> np.ndarray | None:
+        import cv2
+
+        x, y, side = (float(v) for v in square)
+        scale = CROP_SIDE / side
+        # Pixel centres lie at half coordinates in the landmarks and at whole ones in warpAffine.
+        shift = 0.5 * scale - 0.5
+        matrix = np.array([[scale, 0, shift - x * scale], [0, scale, shift - y * scale]], np.float64)
+        crop = cv2.warpAffine(frame, matrix, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_LINEAR)
+        faces = self._mesh.process(crop).multi_face_landmarks
+        if not faces:
+            return None
+        points = to_pixels(faces[0].landmark, side, side)
+        return points + np.array([x, y, 0], np.float32)
+
+
+def _square(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """x, y, side of the square crop around a face's box."""
+    side = max(CROP_FACES * float((high - low).max()), 1.0)
+    return np.array([*((low + high - side) / 2), side], np.float32)
+
+
+def _within(square: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the centre of a square lies in the face in the middle of another."""
+    distance = np.abs(square[:2] + square[2] / 2 - other[:2] - other[2] / 2).max()
+    return bool(distance < other[2] / CROP_FACES / 2)

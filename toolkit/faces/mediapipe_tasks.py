@@ -1,0 +1,80 @@
+"""Face mesh with a ``face_landmarker.task`` bundle (``mediapipe.tasks``, the line that carries no models)."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import InputError, MissingExtra
+from toolkit.faces.mediapipe_solutions import import_mediapipe, to_pixels
+
+MEMBERS = {"face_detector.tflite", "face_landmarks_detector.tflite"}
+"""What a bundle must contain."""
+
+
+def check_bundle(path: str | Path) -> Path:
+    """The path of a sound bundle.
+
+    Raises:
+        InputError: it is missing, unreadable, not a bundle, or damaged.
+    """
+    path = Path(path)
+    wanted = "expected a face_landmarker.task bundle of MediaPipe"
+    if not path.is_file():
+        raise InputError(f"{wanted}, but there is no file {path}")
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            missing = MEMBERS - set(bundle.namelist())
+            damaged = bundle.testzip()
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{wanted}, but {path} is truncated or of another kind ({error}); fetch it again") from error
+    except OSError as error:
+        raise InputError(f"{wanted}, but {path} cannot be read: {error.strerror}") from error
+    if missing:
+        raise InputError(f"{wanted}, but {path} lacks {', '.join(sorted(missing))}; name the face landmarker's file")
+    if damaged:
+        raise InputError(f"{wanted}, but {damaged} in {path} is damaged; fetch it again")
+    return path
+
+
+class TasksMesh:
+    """Landmarks of faces, followed over the video."""
+
+    def __init__(self, max_faces: int, model_file: str | Path):
+        self._bundle = check_bundle(model_file).read_bytes()
+        try:
+            self._mediapipe = import_mediapipe()
+        except ImportError as error:
+            raise MissingExtra("the mediapipe analyser needs the package mediapipe: pip install mediapipe") from error
+        vision = self._mediapipe.tasks.vision
+        self._options = vision.FaceLandmarkerOptions(
+            base_options=self._mediapipe.tasks.BaseOptions(model_asset_buffer=self._bundle),
+            running_mode=vision.RunningMode.VIDEO,
+            # With a single face MediaPipe filters the landmarks over time, with a lag.
+            num_faces=max(max_faces, 2),
+        )
+        try:
+            self._start()
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"mediapipe cannot use {model_file}: {str(error).splitlines()[0]}") from error
+
+    def _start(self) -> None:
+        self._landmarker = self._mediapipe.tasks.vision.FaceLandmarker.create_from_options(self._options)
+        self._clock = 0
+
+    def landmarks(self, frame: np.ndarray) -> list[np.ndarray]:
+        """float32 ``[478, 3]`` in pixels for every face found."""
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=frame)
+        result = self._landmarker.detect_for_video(image, self._clock)
+        self._clock += 33
+        height, width = frame.shape[:2]
+        return [to_pixels(face, width, height) for face in result.face_landmarks]
+
+    def reset(self) -> None:
+        self._landmarker.close()
+        self._start()
+
+    def close(self) -> None:
+        self._landmarker.close()

@@ -1,0 +1,90 @@
+"""Identity over time: which face of this frame is which of the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.faces.types import Face
+
+MAX_DISTANCE = 0.6
+"""Mean distance of landmarks to where the track is expected, in face sizes, above which it is another face."""
+
+MEMORY = 0.5
+"""Weight of the earlier velocity in a track's running mean."""
+
+
+@dataclass(eq=False)
+class _Track:
+    id: int
+    index: int
+    landmarks: np.ndarray
+    velocity: np.ndarray
+
+    def expected(self, index: int) -> np.ndarray:
+        return self.landmarks + self.velocity * (index - self.index)
+
+    def move(self, index: int, landmarks: np.ndarray) -> None:
+        step = (landmarks - self.landmarks).mean(axis=0) / (index - self.index)
+        self.velocity = MEMORY * self.velocity + (1 - MEMORY) * step
+        self.index, self.landmarks = index, landmarks
+
+
+class FaceTracker:
+    """Gives every face of a video the number of its track.
+
+    Faces are matched to tracks by the least total distance (Hungarian method) between their landmarks and the
+    track's, moved on with its velocity and measured in face sizes. A track ends when its face is missing for more than
+    `max_gap` frames; the numbers count up from 0 and are never used again.
+    """
+
+    def __init__(self, max_gap: int = 0):
+        self.max_gap = max_gap
+        self._tracks: list[_Track] = []
+        self._next = 0
+        self._index: int | None = None
+
+    def update(self, index: int, faces: list[Face]) -> list[tuple[int, Face]]:
+        """Track number and face, in the order of `faces`, for the faces of frame `index`.
+
+        Raises:
+            ValueError: the frames do not come in order.
+        """
+        if self._index is not None and index <= self._index:
+            raise ValueError(f"frames must come in order, but {index} came after {self._index}")
+        self._index = index
+        self._tracks = [track for track in self._tracks if index - track.index <= self.max_gap + 1]
+        points = [np.asarray(face.landmarks[:, :2], np.float64) for face in faces]
+        matched = self._match(index, points)
+        result = []
+        for k, face in enumerate(faces):
+            track = matched.get(k)
+            if track is None:
+                track = _Track(self._next, index, points[k], np.zeros(2))
+                self._next += 1
+                self._tracks.append(track)
+            else:
+                track.move(index, points[k])
+            result.append((track.id, face))
+        return result
+
+    def _match(self, index: int, points: list[np.ndarray]) -> dict[int, _Track]:
+        if not points or not self._tracks:
+            return {}
+        from scipy.optimize import linear_sum_assignment
+
+        cost = np.empty((len(points), len(self._tracks)))
+        for column, track in enumerate(self._tracks):
+            expected = track.expected(index)
+            for row, found in enumerate(points):
+                size = np.sqrt(np.ptp(found, axis=0).prod() * np.ptp(expected, axis=0).prod()) ** 0.5
+                cost[row, column] = np.linalg.norm(found - expected, axis=1).mean() / max(size, 1e-6)
+        # One impossible match must not be paid for with two bad ones: all impossible ones cost the same.
+        rows, columns = linear_sum_assignment(np.minimum(cost, MAX_DISTANCE))
+        return {r: self._tracks[c] for r, c in zip(rows, columns) if cost[r, c] < MAX_DISTANCE}
+
+    def reset(self) -> None:
+        """End all tracks, as at a cut; frame numbers may start again."""
+        self._tracks = []
+        self._index = None

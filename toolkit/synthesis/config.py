@@ -1,0 +1,69 @@
+"""What a build of a dataset can be told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from toolkit.dataset.layout import Format
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class BuildConfig(BaseModel):
+    """Settings of `toolkit build-dataset`. The defaults are the paper's where it names a value (V-LASIK, section 4)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(description="name of the attribute task, see `toolkit tasks list`")
+    options: dict[str, Any] = Field(default={}, description="options of the task, see `toolkit tasks show NAME`")
+    videos: list[Path] = Field(min_length=1, description="video files, and folders that are searched for them")
+    output: Path = Field(description="folder of the dataset; an interrupted build in it is continued")
+    resolution: int = Field(512, ge=64, le=2048, multiple_of=8, description="side of the stored face crops in pixels")
+    clip_length: int = Field(40, ge=1, le=512, description="frames of a clip")
+    min_clip_length: int = Field(
+        8, ge=1, description="a shorter clip, or one with fewer frames that show the attribute, is left out"
+    )
+    max_clips: int | None = Field(None, ge=1, description="at most so many clips from one source, spread over it")
+    padding: float = Field(1.6, ge=1, le=4, description="side of the crop over the side of the face's box")
+    analyser: str = Field("mediapipe", description="face analyser, see `toolkit doctor`")
+    model_file: Path | None = Field(None, description="model file of the analyser, where it takes one")
+    max_faces: int = Field(4, ge=1, le=32, description="faces that are followed in one frame")
+    min_face: int = Field(48, ge=8, description="side of the smallest face in pixels of the source")
+    validation_fraction: float = Field(0.1, ge=0, lt=1, description="share of the sources that is held out")
+    format: Format = Field("imagefolder", description="how the pairs are stored")
+    seed: int = Field(0, ge=0, description="the same seed, sources and settings give the same dataset")
+    segment_frames: int = Field(
+        1000, ge=1, description="frames of a source per shard, rounded down to whole clips; a shard is built at a time"
+    )
+    max_frame_side: int = Field(
+        3840, ge=256, description="larger frames are scaled down to this side; a clip of 40 such frames takes 1 GB"
+    )
+    workers: int = Field(
+        default_factory=_cores, ge=1, le=256, description="processes; the result does not depend on it"
+    )
+    allow_failures: bool = Field(False, description="exit with 0 although a source failed")
+
+    @model_validator(mode="after")
+    def _lengths_fit(self):
+        if self.min_clip_length > self.clip_length:
+            raise ValueError(
+                f"min_clip_length must be at most clip_length, {self.clip_length}, found {self.min_clip_length}"
+            )
+        if self.segment_frames < self.clip_length:
+            raise ValueError(
+                f"segment_frames must be at least clip_length, {self.clip_length}, found {self.segment_frames}"
+            )
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """The settings that decide the dataset's content, as JSON values.
+
+        Where the sources and the output lie does not belong to it, nor how the run is carried out.
+        """
+        return self.model_dump(mode="json", exclude={"videos", "output", "workers", "allow_failures"})

@@ -1,0 +1,171 @@
+"""The folder of a dataset while it is built: whose it is, what is finished, what was left over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from toolkit.dataset.layout import CARD, CONFIG, DATA, MANIFEST, PREVIEW, WORK, Manifest, ShardRecord, dump_json
+from toolkit.errors import InputError, UsageError
+from toolkit.synthesis.shards import OutputError
+
+_OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}
+
+
+class OutputFolder:
+    """One build's hold on its folder.
+
+    While it is open the folder has a sub-folder `.build`: a lock, temporary files, and one record for each finished
+    shard. Everything that becomes visible is renamed into its place.
+    """
+
+    def __init__(self, root: Path, document: dict[str, Any]):
+        """`document` is what `config.json` will hold; only a build with the same document may continue."""
+        self.root, self._document = root, document
+        self.records: dict[str, ShardRecord] = {}
+        self._lock: int | None = None
+        self._created = not root.exists()
+
+    def __enter__(self) -> OutputFolder:
+        """
+        Raises:
+            UsageError: the folder belongs to another config or to something else, or is being built right now.
+            OutputError: it cannot be written.
+        """
+        self._refuse_strangers()
+        with self._writing():
+            (self.root / WORK / "shards").mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            shutil.rmtree(self.root / WORK / "tmp", ignore_errors=True)
+            (self.root / WORK / "tmp").mkdir()
+            if not (self.root / CONFIG).exists():
+                self.write(CONFIG, dump_json(self._document).encode())
+            self._load_records()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the dataset under a temporary name and rename it.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        temporary = self.root / WORK / "tmp" / Path(name).name
+        with self._writing():
+            temporary.write_bytes(data)
+            os.replace(temporary, self.root / name)
+
+    def record(self, shard: ShardRecord) -> None:
+        """Remember a finished shard."""
+        self.write(f"{WORK}/shards/{shard.name}.json", shard.model_dump_json().encode())
+        self.records[shard.name] = shard
+
+    def finish(self, files: dict[str, bytes]) -> None:
+        """Write the final files, the manifest last, and remove what only a build needs."""
+        for name, data in files.items():
+            if not (self.root / name).is_file() or (self.root / name).read_bytes() != data:
+                self.write(name, data)
+        with self._writing():
+            shutil.rmtree(self.root / WORK)
+
+    def discard(self) -> None:
+        """Remove a build that gave nothing, and the folder with it where the build has made it."""
+        shutil.rmtree(self.root / WORK)
+        for name in (CONFIG, MANIFEST, CARD, PREVIEW):
+            (self.root / name).unlink(missing_ok=True)
+        if self._created and not any(self.root.iterdir()):
+            self.root.rmdir()
+
+    def _refuse_strangers(self) -> None:
+        root = self.root
+        if not root.exists():
+            return
+        if not root.is_dir():
+            raise UsageError(f"the output {root} must be a folder, found a file; name another --output")
+        try:
+            names = {path.name for path in root.iterdir()}
+        except OSError as error:
+            raise UsageError(f"the output {root} cannot be read: {error.strerror}; name another --output") from error
+        if CONFIG not in names and names - {WORK}:
+            raise UsageError(
+                f"the output {root} must be an empty folder or a dataset, found {sorted(names)[0]!r} in it; "
+                "name another --output"
+            )
+        if CONFIG not in names:
+            return
+        try:
+            found = json.loads((root / CONFIG).read_text(encoding="utf-8"))
+            foreign = not isinstance(found, dict) or "config" not in found
+        except (OSError, ValueError):
+            foreign = True
+        if foreign:
+            raise UsageError(f"the output {root} holds a {CONFIG} of something else; name another --output")
+        differing = sorted(_differences(found, json.loads(dump_json(self._document))))
+        if differing:
+            raise UsageError(
+                f"the output {root} was made with other settings: {'; '.join(differing)}; "
+                "use the same ones to continue it, or name another --output"
+            )
+
+    def _take_lock(self) -> None:
+        if os.name != "posix":
+            return
+        import fcntl
+
+        self._lock = os.open(self.root / WORK / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = None
+            raise UsageError(f"another build is writing {self.root}; wait for it or stop it") from None
+
+    def _load_records(self) -> None:
+        """Records of finished shards whose files are there."""
+        manifest = self.root / MANIFEST
+        try:
+            shards = [
+                ShardRecord.model_validate_json(path.read_bytes())
+                for path in sorted((self.root / WORK / "shards").glob("*.json"))
+            ]
+            if manifest.exists():
+                shards += Manifest.model_validate_json(manifest.read_bytes()).shards
+        except ValidationError as error:
+            raise InputError(
+                f"the records of the dataset {self.root} are damaged ({error.error_count()} problems); "
+                "remove the folder and build again"
+            ) from error
+        for shard in shards:
+            if shard.path is None or (self.root / shard.path).exists():
+                self.records[shard.name] = shard
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError.of(error, self.root) from error
+
+
+def _differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """What differs between two JSON values, as `key: found instead of wanted`."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in found.keys() | wanted.keys():
+            label = key if not path or path == "config" else f"{path}.{key}"
+            yield from _differences(found.get(key), wanted.get(key), label)
+    elif path == "inputs" and found != wanted:
+        before, now = ({(item["name"], item["sha256"]) for item in side or []} for side in (found, wanted))
+        yield f"the videos ({len(now - before)} new or changed, {len(before - now)} missing)"
+    elif found != wanted:
+        yield f"{path} was {json.dumps(found)}, now {json.dumps(wanted)}"

@@ -1,0 +1,177 @@
+"""Decides what will be built before anything is: sources, split and segments."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import seeds
+from toolkit.dataset.layout import SourceRecord, Split
+from toolkit.errors import InputError
+from toolkit.synthesis.config import BuildConfig
+
+_EXTENSIONS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts webm wmv y4m"
+VIDEO_EXTENSIONS = frozenset(f".{name}" for name in _EXTENSIONS.split())
+
+
+@dataclass(frozen=True)
+class Source:
+    """A readable video. `name` is its path below the folder that the user named; `frames` counts its packets."""
+
+    path: Path
+    name: str
+    digest: str
+    frames: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames `start` to `stop` of a source (None: to its end), which become one shard named `name`."""
+
+    source: Source
+    name: str
+    split: Split
+    start: int
+    stop: int | None
+    frames: int
+    max_clips: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will do.
+
+    Attributes:
+        inputs: name and sha256 (None: not readable) of every distinct source.
+        segments: in the order of the dataset.
+        unusable: sources that are skipped or have failed already.
+        split: of each source, by its digest.
+    """
+
+    inputs: list[tuple[str, str | None]]
+    sources: list[Source]
+    segments: list[Segment]
+    unusable: list[SourceRecord]
+    split: dict[str, Split]
+
+
+def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Files and, for folders, the video files in them and below, sorted; each with its name for people.
+
+    Names that begin with a dot are left out. A file that is named itself is taken whatever its extension.
+
+    Raises:
+        InputError: a path is absent, a folder cannot be read or holds no video.
+    """
+    found: dict[Path, str] = {}
+    for path in paths:
+        if path.is_dir():
+            files = sorted(_walk(path))
+            if not files:
+                raise InputError(
+                    f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
+                )
+            for file in files:
+                found.setdefault(file.resolve(), file.relative_to(path).as_posix())
+        elif path.exists():
+            found.setdefault(path.resolve(), path.name)
+        else:
+            raise InputError(f"no such video or folder: {path}; check the path")
+    return sorted(found.items(), key=lambda item: (item[1], item[0]))
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    def refuse(error: OSError):
+        raise InputError(
+            f"the folder {error.filename} cannot be read ({error.strerror}); allow reading it or leave it out"
+        ) from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_EXTENSIONS:
+                yield Path(parent, name)
+
+
+def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[str, Split]:
+    """Give each source to one split: `round(fraction * N)` to validation, one at least where there are two.
+
+    Which ones is decided by the seed and their digests alone.
+    """
+    ranked = sorted(digests, key=lambda digest: (seeds.fraction(seed, "split", digest), digest))
+    held_out = int(fraction * len(ranked) + 0.5)
+    if fraction > 0 and len(ranked) > 1:
+        held_out = min(max(held_out, 1), len(ranked) - 1)
+    elif len(ranked) < 2:
+        held_out = 0
+    return {digest: "validation" if rank < held_out else "train" for rank, digest in enumerate(ranked)}
+
+
+def segments_of(source: Source, split: Split, config: BuildConfig) -> list[Segment]:
+    """Cut a source into stretches of whole clips; a rest shorter than a clip goes with the last one."""
+    length = config.segment_frames // config.clip_length * config.clip_length
+    starts = list(range(0, source.frames, length)) or [0]
+    if len(starts) > 1 and source.frames - starts[-1] < config.clip_length:
+        starts.pop()
+    bounds = [*starts, None]
+    stem = Path(source.name).stem
+    slug = re.sub(r"[^a-z0-9]+", "-", unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower())
+    prefix = f"{slug.strip('-')[:40].strip('-') or 'video'}-{source.digest[:12]}"
+    segments = []
+    for number, start in enumerate(starts):
+        stop = bounds[number + 1]
+        share = None
+        if config.max_clips is not None:
+            count = len(starts)
+            share = config.max_clips * (number + 1) // count - config.max_clips * number // count
+            if share == 0:
+                continue
+        frames = (source.frames if stop is None else stop) - start
+        segments.append(Segment(source, f"{prefix}-{number:04d}", split, start, stop, frames, share))
+    return segments
+
+
+def make_plan(config: BuildConfig) -> Plan:
+    """Look at every source once.
+
+    Raises:
+        InputError: a path is absent or a folder cannot be read or holds no video.
+    """
+    from toolkit.video import probe
+
+    inputs: list[tuple[str, str | None]] = []
+    sources: list[Source] = []
+    unusable: list[SourceRecord] = []
+    names: dict[str, str] = {}
+    for path, name in find_videos(config.videos):
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            inputs.append((name, None))
+            unusable.append(_unusable(name, None, "failed", f"the file cannot be read: {error.strerror}"))
+            continue
+        if digest in names:
+            unusable.append(_unusable(name, digest, "skipped", f"the same file as {names[digest]}"))
+            continue
+        names[digest] = name
+        inputs.append((name, digest))
+        try:
+            info = probe(path)
+        except InputError as error:
+            unusable.append(_unusable(name, digest, "failed", str(error).replace(str(path), name)))
+            continue
+        sources.append(Source(path, name, digest, info.frame_count, info.width))
+    split = split_sources((source.digest for source in sources), config.validation_fraction, config.seed)
+    segments = [segment for source in sources for segment in segments_of(source, split[source.digest], config)]
+    return Plan(inputs, sources, segments, unusable, split)
+
+
+def _unusable(name: str, digest: str | None, status: str, reason: str) -> SourceRecord:
+    return SourceRecord(name=name, sha256=digest, split=None, status=status, reason=reason, frames=0, clips=0, pairs=0)

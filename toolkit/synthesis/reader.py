@@ -1,0 +1,125 @@
+"""From a stretch of a video to clips of single faces: decode, find cuts, analyse, track, crop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.faces.types import Face, FaceAnalyser
+from toolkit.synthesis.config import BuildConfig
+from toolkit.synthesis.plan import Segment
+from toolkit.task import FaceClip
+
+SMALL, SHORT = "face smaller than min_face", "track shorter than min_clip_length"
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedClip:
+    """A clip, the face's own boxes float32 ``[T, 4]`` in pixels of the source, and the number of its track."""
+
+    clip: FaceClip
+    boxes: np.ndarray
+    track: int
+
+
+@dataclass
+class ReadCounts:
+    """What the reader saw: frames, frames with a usable face, and what it left out by reason."""
+
+    frames: int = 0
+    frames_with_face: int = 0
+    dropped: Counter = field(default_factory=Counter)
+
+
+@dataclass
+class _Track:
+    """Consecutive frames of one face that are not yet a clip."""
+
+    number: int
+    frames: list = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
+
+
+def read_clips(
+    segment: Segment, analyser: FaceAnalyser, config: BuildConfig, counts: ReadCounts
+) -> Iterator[TrackedClip]:
+    """Clips of the faces in a segment, in the order in which they end.
+
+    A track is cut into clips of `clip_length` frames; a rest of `min_clip_length` or more is a clip too. A scene cut,
+    and a frame without the face, end a track. Nothing outside the segment has any influence. At most `clip_length`
+    frames are held at a time.
+
+    Raises:
+        InputError: the video cannot be decoded.
+    """
+    from toolkit.faces.tracking import FaceTracker
+    from toolkit.video import SceneCutDetector, read_frames
+
+    cuts, tracker = SceneCutDetector(), FaceTracker()
+    analyser.reset()
+    tracks: dict[int, _Track] = {}
+
+    def end(numbers) -> Iterator[TrackedClip]:
+        for number in sorted(numbers):
+            track = tracks.pop(number)
+            if len(track.frames) >= config.min_clip_length:
+                yield _clip(track, analyser, segment, config)
+            elif track.frames:
+                counts.dropped[SHORT] += 1
+
+    for frame in read_frames(segment.source.path, segment.start, segment.stop, config.max_frame_side):
+        counts.frames += 1
+        if cuts.update(frame.image):
+            yield from end(list(tracks))
+            analyser.reset()
+            tracker.reset()
+        scale = segment.source.width / frame.image.shape[1]
+        faces = analyser.analyse(frame.image)
+        usable = [face for face in faces if _side(face) * scale >= config.min_face]
+        counts.dropped[SMALL] += len(faces) - len(usable)
+        counts.frames_with_face += bool(usable)
+        tracked = tracker.update(frame.index, usable)
+        yield from end(tracks.keys() - {number for number, _ in tracked})
+        for number, face in sorted(tracked, key=lambda item: item[0]):
+            track = tracks.setdefault(number, _Track(number))
+            track.frames.append(frame)
+            track.faces.append(face)
+            if len(track.frames) == config.clip_length:
+                tracks[number] = _Track(number)
+                yield _clip(track, analyser, segment, config)
+    yield from end(list(tracks))
+
+
+def _side(face: Face) -> float:
+    return float(min(face.box[2] - face.box[0], face.box[3] - face.box[1]))
+
+
+def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: BuildConfig) -> TrackedClip:
+    """Crop a track's frames to one square and take its landmarks there."""
+    from toolkit.faces.smoothing import smooth_landmarks
+    from toolkit.video import crop, square_region
+
+    times = np.array([frame.time for frame in track.frames], np.float64)
+    boxes = np.stack([face.box for face in track.faces]).astype(np.float32)
+    landmarks = smooth_landmarks(np.stack([face.landmarks for face in track.faces]).astype(np.float32), times)
+    height, width = track.frames[0].image.shape[:2]
+    region = square_region(boxes, (height, width), config.padding)
+    factor = config.resolution / float(region[2] - region[0])
+    landmarks = (landmarks - np.array([region[0], region[1], 0], np.float32)) * np.float32(factor)
+    frames = np.stack([crop(frame.image, region, config.resolution) for frame in track.frames])
+    frames.flags.writeable = False
+    scale = np.float32(segment.source.width / width)
+    clip = FaceClip(
+        frames=frames,
+        landmarks=landmarks.astype(np.float32, copy=False),
+        topology=analyser.topology,
+        times=times,
+        start_frame=track.frames[0].index,
+        box=region.astype(np.float32) * scale,
+        source=segment.source.name,
+        source_digest=segment.source.digest,
+    )
+    return TrackedClip(clip, boxes * scale, track.number)

@@ -1,0 +1,130 @@
+"""A video as a stream of RGB frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from toolkit.errors import InputError
+from toolkit.video.color import RGBConverter
+from toolkit.video.container import ADVICE, open_video
+from toolkit.video.geometry import display_of
+from toolkit.video.truncation import missing_bytes
+from toolkit.video.types import Frame
+
+
+def read_frames(
+    path: str | PathLike, start: int = 0, stop: int | None = None, max_side: int | None = None
+) -> Iterator[Frame]:
+    """Decode a video frame by frame; memory does not depend on its length.
+
+    Rotation metadata and the pixel aspect are applied, colours converted by the matrix and range that the stream
+    states, high dynamic range tone mapped, transparency laid on black. All frames have the size of the first.
+
+    Args:
+        path: a file of any kind that FFmpeg reads.
+        start: index of the first frame to give; earlier ones are decoded, not converted.
+        stop: index after the last frame to give; None for all.
+        max_side: larger frames are shrunk so that their larger side has this many pixels.
+
+    Raises:
+        InputError: when iterated: the file is unusable, or it breaks off or is damaged at a frame, which is named.
+            Damage after `stop` is not seen.
+    """
+    path = Path(path)
+    if start < 0 or (stop is not None and stop < start) or (max_side is not None and max_side < 1):
+        raise ValueError(f"start={start}, stop={stop}, max_side={max_side}: expected 0 <= start <= stop, max_side >= 1")
+    if stop == start:
+        return
+    converter, display, clock = RGBConverter(), None, None
+    with open_video(path) as (container, stream):
+        for index, decoded in enumerate(decode(path, container, stream)):
+            clock = clock or Clock(stream)
+            time = clock.time(decoded)
+            if index < start:
+                continue
+            display = display or display_of(decoded, pixel_aspect(stream), max_side)
+            try:
+                image = converter.convert(decoded, display.width, display.height)
+            except (av.FFmpegError, ValueError) as error:
+                raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({error}); {ADVICE}") from None
+            yield Frame(index, time, display.turn(image))
+            if stop is not None and index + 1 >= stop:
+                return
+
+
+def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The stream's frames as the decoder gives them, complete and sound, or an error.
+
+    Raises:
+        InputError: names the frame at which the stream is damaged or ends too early.
+    """
+    decoder = _decoder(stream)
+    packets = frames = 0
+    try:
+        for packet in container.demux(stream):
+            # An edit list hides frames; they are decoded, never shown.
+            packets += packet.size > 0 and not packet.is_discard
+            if packet.is_corrupt:
+                raise InputError(f"{path} is damaged or cut off at frame {frames}; {ADVICE}")
+            for frame in decoder.decode(packet if packet.size else None):
+                if frame.is_corrupt:
+                    raise InputError(f"{path} is damaged at frame {frames}; {ADVICE}")
+                yield frame
+                frames += 1
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} is damaged at frame {frames} ({reason}); {ADVICE}") from None
+    if not frames:
+        raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
+    missing = missing_bytes(path)
+    if missing:
+        raise InputError(f"{path} is cut off at frame {frames}: {missing} bytes are missing at its end; {ADVICE}")
+    if frames < packets / 2:
+        raise InputError(f"{path} is damaged: only {frames} of its {packets} pictures can be decoded; {ADVICE}")
+
+
+def pixel_aspect(stream: VideoStream) -> float | None:
+    """Width of a stored pixel divided by its height; None where the file does not say."""
+    ratio = stream.sample_aspect_ratio
+    return float(ratio) if ratio else None
+
+
+class Clock:
+    """Gives strictly increasing times: the frame's own, or where it has none the frame rate's."""
+
+    def __init__(self, stream: VideoStream):
+        self._step = 1 / frame_rate(stream)
+        self._last: float | None = None
+
+    def time(self, frame: VideoFrame) -> float:
+        """Presentation time of the next frame in seconds."""
+        ticks = frame.pts if frame.pts is not None else frame.dts
+        expected = 0.0 if self._last is None else self._last + self._step
+        time = expected if ticks is None or not frame.time_base else float(ticks * frame.time_base)
+        if self._last is not None and time <= self._last:
+            time = expected
+        self._last = time
+        return time
+
+
+def frame_rate(stream: VideoStream) -> float:
+    """Frames per second that the container states or that FFmpeg guesses; 25 where neither knows."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate and 0 < rate <= 1000 else 25.0
+
+
+def _decoder(stream: VideoStream) -> av.VideoCodecContext:
+    """The stream's decoder; for VP8 and VP9 with transparency the only one that reads it."""
+    context = stream.codec_context
+    wrapper = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.codec.name)
+    if wrapper and stream.metadata.get("alpha_mode") == "1" and wrapper in av.codecs_available:
+        context = av.CodecContext.create(wrapper, "r")
+        context.thread_count = 1
+    return context

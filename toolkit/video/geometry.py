@@ -1,0 +1,66 @@
+"""How a stored frame is displayed: its size, its pixels' shape and its rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True)
+class Display:
+    """How to show a frame.
+
+    Attributes:
+        width, height: of the scaled picture before it is turned, in pixels.
+        turns: quarter turns clockwise that follow the scaling, 0 to 3.
+        mirrored: whether the picture is mirrored left to right before it is turned.
+    """
+
+    width: int
+    height: int
+    turns: int
+    mirrored: bool
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height after the turn."""
+        return (self.height, self.width) if self.turns % 2 else (self.width, self.height)
+
+    def turn(self, image: np.ndarray) -> np.ndarray:
+        """Mirror and turn a picture ``[height, width, C]``; contiguous."""
+        if self.mirrored:
+            image = image[:, ::-1]
+        return np.ascontiguousarray(np.rot90(image, -self.turns))
+
+
+def display_of(frame: VideoFrame, aspect: float | None, max_side: int | None) -> Display:
+    """The display of a decoded frame.
+
+    Args:
+        frame: a frame as the decoder gave it.
+        aspect: width of a stored pixel divided by its height; None where the file does not say.
+        max_side: the larger side of the result is at most this many pixels; None for no limit.
+    """
+    width, height = float(frame.width), float(frame.height)
+    # Near 1 it is a rounded size, not worth scaling every frame; beyond 4 a damaged header.
+    if aspect is not None and 0.25 <= aspect <= 4 and abs(aspect - 1) > 0.02:
+        width, height = (width * aspect, height) if aspect >= 1 else (width, height / aspect)
+    shrink = min(1.0, max_side / max(width, height)) if max_side else 1.0
+    turns, mirrored = _orientation(frame)
+    return Display(max(1, round(width * shrink)), max(1, round(height * shrink)), turns, mirrored)
+
+
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Quarter turns clockwise and whether mirrored first, from the display matrix (ISO 14496-12, 8.3.2)."""
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return 0, False
+    # A point (x, y) of the stored picture is shown at (a x + c y, b x + d y), y downwards.
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return int(np.rint(np.degrees(np.arctan2(b, a)) / 90)) % 4, mirrored

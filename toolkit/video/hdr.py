@@ -1,0 +1,88 @@
+"""High dynamic range to standard range (ITU-R BT.2100 to BT.709), by tables."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+PEAK = 1000.0
+"""Luminance in cd/m2 that becomes white: the peak for which most video is mastered, and HLG's nominal one."""
+SDR_WHITE = 203.0
+"""Luminance of diffuse white in HDR (ITU-R BT.2408); the tone curve's target peak."""
+LEVELS = 4096
+BT2020_TO_BT709 = np.array(
+    [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]], np.float32
+)
+BT2020_LUMA = np.array([[0.2627, 0.6780, 0.0593]], np.float32)
+
+
+def to_sdr(rgb: np.ndarray, transfer: str) -> np.ndarray:
+    """BT.2020 HDR pixels as BT.709 SDR pixels.
+
+    The display light of BT.2100 is compressed to `SDR_WHITE` by the tone curve of ITU-R BT.2390 (section 5.4), on the
+    largest channel so that hues stay; primaries are changed, colours outside BT.709 clipped, and the result encoded
+    for a BT.1886 display.
+
+    Args:
+        rgb: uint16 ``[H, W, 3]``, full range of 16 bits.
+        transfer: ``pq`` or ``hlg``.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    light = _light_table(transfer)[rgb >> 4]
+    if transfer == "hlg":
+        # The system gamma of 1.2 works on luminance (BT.2100, table 5).
+        luma = np.maximum(cv2.transform(light, BT2020_LUMA) / PEAK, 1e-6)
+        light *= (luma**0.2)[..., None]
+    largest = np.minimum(light.max(axis=2), PEAK)
+    light *= _gain_table()[(np.sqrt(largest / PEAK) * (LEVELS - 1)).astype(np.int32)][..., None]
+    linear = np.clip(cv2.transform(light, BT2020_TO_BT709), 0, 1)
+    # The square root spends the table's levels where the display gamma needs them, in the dark.
+    return _display_table()[(np.sqrt(linear) * (LEVELS - 1) + 0.5).astype(np.int32)]
+
+
+def pq_to_light(code: np.ndarray) -> np.ndarray:
+    """Luminance in cd/m2 of PQ values in 0..1 (SMPTE ST 2084)."""
+    power = np.power(code, 1 / 78.84375)
+    return 10000 * np.power(np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power), 1 / 0.1593017578125)
+
+
+def light_to_pq(light: np.ndarray) -> np.ndarray:
+    """PQ values in 0..1 of luminance in cd/m2 (SMPTE ST 2084)."""
+    power = np.power(np.maximum(light, 0) / 10000, 0.1593017578125)
+    return np.power((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power), 78.84375)
+
+
+def tone_map(light: np.ndarray) -> np.ndarray:
+    """Luminance in cd/m2 up to `PEAK` as luminance up to `SDR_WHITE`: the EETF of BT.2390 without a black lift."""
+    source_peak = light_to_pq(np.float64(PEAK))
+    code = light_to_pq(light) / source_peak
+    target = light_to_pq(np.float64(SDR_WHITE)) / source_peak
+    knee = 1.5 * target - 0.5
+    t = np.clip((code - knee) / (1 - knee), 0, 1)
+    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * target
+    return pq_to_light(np.where(code < knee, code, spline) * source_peak)
+
+
+@cache
+def _light_table(transfer: str) -> np.ndarray:
+    code = np.linspace(0, 1, LEVELS)
+    if transfer == "pq":
+        return pq_to_light(code).astype(np.float32)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return (PEAK * np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)).astype(np.float32)
+
+
+@cache
+def _gain_table() -> np.ndarray:
+    light = PEAK * np.linspace(0, 1, LEVELS) ** 2
+    light[0] = light[1]
+    return (tone_map(light) / light / SDR_WHITE).astype(np.float32)
+
+
+@cache
+def _display_table() -> np.ndarray:
+    return np.round(255 * np.linspace(0, 1, LEVELS) ** (2 / 2.4)).astype(np.uint8)

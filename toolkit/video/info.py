@@ -1,0 +1,91 @@
+"""What a video is, from its packets and its first frame."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import av
+
+from toolkit.errors import InputError
+from toolkit.video.color import has_alpha, hdr_transfer
+from toolkit.video.container import ADVICE, open_video
+from toolkit.video.decode import decode, frame_rate, pixel_aspect
+from toolkit.video.geometry import display_of
+from toolkit.video.types import VideoInfo
+
+
+def probe(path: str | PathLike) -> VideoInfo:
+    """Describe a video: decodes its first frame and counts its packets.
+
+    Raises:
+        InputError: the file is missing, a folder, unreadable, empty, not a video, without a frame, or truncated so
+            that it cannot be opened.
+    """
+    path = Path(path)
+    with open_video(path) as (container, stream):
+        first = next(decode(path, container, stream))
+        display = display_of(first, pixel_aspect(stream), None)
+    with open_video(path) as (container, stream):
+        timing = _Timing()
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    timing.add(packet)
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"{path} is damaged after {timing.count} frames ({error}); {ADVICE}") from None
+        fps = timing.rate(stream)
+        width, height = display.shown_size
+        return VideoInfo(
+            path=path,
+            width=width,
+            height=height,
+            fps=fps,
+            frame_count=timing.count,
+            duration=timing.count / fps,
+            rotation=display.turns * 90,
+            codec=stream.codec_context.codec.canonical_name,
+            pix_fmt=first.format.name,
+            hdr=hdr_transfer(first),
+            has_alpha=has_alpha(first),
+            has_audio=bool(container.streams.audio),
+            variable_frame_rate=timing.variable,
+        )
+
+
+class _Timing:
+    """Frame count, rate and regularity from the packets' times, without keeping them."""
+
+    def __init__(self):
+        self.count = 0
+        self._timed = 0
+        self._first = self._last = self._previous = None
+        self._shortest = self._longest = None
+
+    def add(self, packet: av.Packet) -> None:
+        self.count += 1
+        if packet.pts is not None:
+            self._timed += 1
+            self._first = packet.pts if self._first is None else min(self._first, packet.pts)
+            self._last = packet.pts if self._last is None else max(self._last, packet.pts)
+        # Decoding times are in file order and have the same steps as presentation times.
+        if packet.dts is not None:
+            if self._previous is not None and packet.dts > self._previous:
+                step = packet.dts - self._previous
+                self._shortest = step if self._shortest is None else min(self._shortest, step)
+                self._longest = step if self._longest is None else max(self._longest, step)
+            self._previous = packet.dts
+
+    def rate(self, stream: av.VideoStream) -> float:
+        if self._timed == self.count > 1 and self._last > self._first:
+            rate = (self.count - 1) / float((self._last - self._first) * stream.time_base)
+            if 0 < rate <= 1000:
+                return rate
+        return frame_rate(stream)
+
+    @property
+    def variable(self) -> bool:
+        if self._longest is None:
+            return False
+        # Two ticks of slack: coarse time bases, such as milliseconds, make even steps uneven.
+        return self._longest - self._shortest > max(2, 0.1 * self._longest)
