@@ -11,6 +11,7 @@ import numpy as np
 from attributes.stickers.degradation import ClipDegradation
 from attributes.stickers.drawing import Texture, draw
 from attributes.stickers.landmark_mesh import LandmarkMesher
+from attributes.stickers.lighting import normals
 from attributes.stickers.mesh import FaceMesh, Mesher
 from attributes.stickers.placement import GRID, Chart
 from attributes.stickers.renderer import create_renderer
@@ -70,6 +71,8 @@ class StickerPairs:
             )
         mesh = self._mesher.mesh(seen)
         chart = self._charts.of(mesh)
+        sampled = mesh.vertices[:: max(1, len(mesh.vertices) // 4)]
+        facing = -normals(sampled, mesh.triangles, np.arange(len(mesh.rest)))[..., 2].mean(axis=0)
         frames, names = list(seen.frames), []
         masks = np.zeros(seen.frames.shape[:3], bool)
         info: dict[str, float | int | str] = {}
@@ -78,7 +81,7 @@ class StickerPairs:
             opacity = float(rng.uniform(*options.opacity))
             texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, opacity)
             degrade = ClipDegradation(rng) if rng.random() < options.degradation else None
-            place = chart.random(rng, options.size, options.rotation, texture.footprint(GRID))
+            place = chart.random(rng, options.size, options.rotation, texture.footprint(GRID), facing)
             if place is None:
                 continue
             for t, (drawn, window) in enumerate(

@@ -21,7 +21,13 @@ CONTOURS = {
 """What a forbidden region covers, in names of `FaceMesh.regions`."""
 
 MARGIN = 0.06
-"""Distance kept from forbidden regions and from the rim of the mesh, in distances between the outer eye corners."""
+"""Distance kept from forbidden regions, in distances between the outer eye corners."""
+
+RIM = 0.15
+"""Distance kept from the rim of the mesh, likewise: hair and ears begin there."""
+
+FACING = 0.35
+"""Least mean cosine between the skin and the viewer where a sticker is put: a sliver at the edge teaches nothing."""
 
 GRID = 9
 """A sticker's square is tested and followed at GRID x GRID points."""
@@ -56,14 +62,19 @@ class Chart:
         self.mesh = mesh
         flat = np.concatenate([mesh.uv * CHART, np.zeros((len(mesh.uv), 1))], axis=1).astype(np.float32)
         self.fragments = EmbreeRenderer().fragments(flat[None], mesh.triangles, [(0, 0, CHART, CHART)])[0]
-        allowed = (self.fragments.triangle >= 0).astype(np.uint8)
+        units = self._pixels_per_unit()
+        allowed = np.zeros((CHART, CHART), np.uint8)
+        oval = np.round(mesh.uv[mesh.regions["oval"]] * CHART).astype(np.int32)
+        cv2.fillPoly(allowed, [oval], 1)
+        allowed[[0, -1]] = allowed[:, [0, -1]] = 0
+        allowed = (cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > RIM * units) & (self.fragments.triangle >= 0)
+        allowed = allowed.astype(np.uint8)
         for name in forbidden:
             for region in CONTOURS[name]:
                 points = np.round(mesh.uv[mesh.regions[region]] * CHART).astype(np.int32)
                 outline = points if region in ("left_eye", "right_eye", "lips") else cv2.convexHull(points)
                 cv2.fillPoly(allowed, [outline], 0)
-        allowed[[0, -1]] = allowed[:, [0, -1]] = 0
-        self.allowed = cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > MARGIN * self._pixels_per_unit()
+        self.allowed = cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > MARGIN * units
 
     def _pixels_per_unit(self) -> float:
         """Median pixels of the chart per unit of the rest shape."""
@@ -121,11 +132,22 @@ class Chart:
         )
 
     def random(
-        self, rng: np.random.Generator, size: tuple[float, float], rotation: tuple[float, float], alpha: np.ndarray
+        self,
+        rng: np.random.Generator,
+        size: tuple[float, float],
+        rotation: tuple[float, float],
+        alpha: np.ndarray,
+        facing: np.ndarray | None = None,
     ) -> Placement | None:
-        """A random place for a sticker, uniform over the allowed part of the chart.
+        """A random place for a sticker, uniform over the allowed part of the chart that `facing` shows.
 
         A size that fits nowhere is drawn again, smaller; None after 60 tries.
+
+        Args:
+            size: range of the side, in distances between the outer eye corners.
+            rotation: range of the angle in degrees.
+            alpha: as in `place`.
+            facing: float ``[V]``, how much each vertex faces the viewer over the clip, 1 for straight on.
         """
         ys, xs = np.nonzero(self.allowed)
         if not len(ys):
@@ -136,6 +158,9 @@ class Chart:
                 wanted = max(size[0], wanted * 0.75)
             k = rng.integers(len(ys))
             uv = (np.array([xs[k], ys[k]]) + rng.random(2)) / CHART
+            corners = self.mesh.triangles[self.fragments.triangle[ys[k], xs[k]]]
+            if facing is not None and facing[corners].mean() < FACING:
+                continue
             place = self.place(uv, wanted, rng.uniform(*rotation), alpha)
             if place is not None:
                 return place

@@ -104,7 +104,7 @@ def long_frames(picture):
 KINDS = [
     ("a.mp4", "libx264", {"g": 10}),
     ("a.mov", "mjpeg", {"pix_fmt": "yuvj420p"}),
-    ("a.avi", "mpeg4", {}),
+    ("a.avi", "mpeg4", {"qmin": 2, "qmax": 3}),
     ("a.webm", "libvpx-vp9", {"deadline": "realtime"}),
     ("a.mkv", "libx264", {"g": 10}),
     ("a.mkv", "ffv1", {"pix_fmt": "yuv444p"}),
@@ -143,6 +143,19 @@ def test_cut_in_half(tmp_path, sound, name, codec, options):
     assert f"frame {len(given)}" in sentence(error) and 5 <= len(given) < 25
     # What comes before the damage can be read.
     assert len(list(read_frames(path, stop=len(given)))) == len(given)
+
+
+def test_a_recording_that_states_no_length_is_not_cut_off(tmp_path, sound):
+    data = bytearray(sound("a.avi", "mpeg4", {}))
+    data[4:8] = b"\xff" * 4
+    (tmp_path / "a.avi").write_bytes(data)
+    assert len(list(read_frames(tmp_path / "a.avi"))) == 30
+
+    data = bytearray(sound("a.mkv", "libx264", {}))
+    length = data.index(b"\x18\x53\x80\x67") + 4
+    data[length : length + 8] = b"\x01" + b"\xff" * 7
+    (tmp_path / "a.mkv").write_bytes(data)
+    assert len(list(read_frames(tmp_path / "a.mkv"))) == 30
 
 
 @pytest.mark.parametrize("name, codec, options", [kind for kind in KINDS if kind[1] in ("libx264", "ffv1")])

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -31,7 +32,12 @@ def mean_error(image, expected):
 @pytest.mark.parametrize("name, codec, pix_fmt", PLAIN)
 def test_container_and_codec(tmp_path, picture, make_video, name, codec, pix_fmt):
     frames = [picture(96, 64, t) for t in range(6)]
-    options = {"libx265": {"log-level": 0, "crf": 8}, "libvpx-vp9": {"crf": 8}, "libvpx": {"b": 2_000_000, "crf": 5}, "libsvtav1": {"crf": 8, "preset": 10}}
+    options = {
+        "libx265": {"log-level": 0, "crf": 8},
+        "libvpx-vp9": {"crf": 8},
+        "libvpx": {"b": 2_000_000, "crf": 5},
+        "libsvtav1": {"crf": 8, "preset": 10},
+    }
     options = options.get(codec, {}) | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
     quality = {"qmin": 1, "qmax": 3} if codec in ("mpeg4", "mpeg2video", "mjpeg") else {}
     full = pix_fmt.startswith("yuvj")
@@ -160,3 +166,34 @@ def test_real_clips(shared):
             assert frame.image.shape == (*size, 3)
             frames += 1
         assert frames == info.frame_count == count
+
+
+def test_no_timestamps_at_all(tmp_path, picture, make_video):
+    path = make_video(tmp_path / "a.h264", [picture(64, 48, t) for t in range(8)], bf=0)
+    times = [frame.time for frame in read_frames(path)]
+    assert len(times) == 8 and np.diff(times) == pytest.approx(0.04)
+
+
+def test_a_change_of_size_in_the_middle(tmp_path, picture, make_video):
+    one = make_video(tmp_path / "1.h264", [picture(64, 48, t) for t in range(5)], bf=0)
+    two = make_video(tmp_path / "2.h264", [picture(96, 72, t) for t in range(5)], bf=0)
+    (tmp_path / "a.h264").write_bytes(one.read_bytes() + two.read_bytes())
+    read = list(read_frames(tmp_path / "a.h264"))
+    assert {frame.image.shape for frame in read} == {(48, 64, 3)} and len(read) == 10
+    assert (np.diff([frame.time for frame in read]) > 0).all()
+    assert mean_error(read[9].image, picture(64, 48, 4)) < 5
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path, picture, make_video, small_mp4):
+    cover = make_video(tmp_path / "cover.png", [picture(200, 100)], "png", "rgb24")
+    path = tmp_path / "a.mp4"
+    with av.open(str(cover)) as art, av.open(str(small_mp4)) as source, av.open(str(path), "w") as target:
+        copies = [target.add_stream_from_template(container.streams.video[0]) for container in (art, source)]
+        copies[0].disposition = av.stream.Disposition.attached_pic
+        for container, copy in zip((art, source), copies):
+            for packet in container.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    target.mux(packet)
+    assert probe(path).width == 64
+    assert next(read_frames(path)).image.shape == (48, 64, 3)

@@ -12,20 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import MissingExtra
+from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
 
 MIN_FRAME_SIDE = 16
 """px; no face is looked for in a smaller frame."""
-
-MIN_FACE_SIDE = 12.0
-"""px; a smaller set of landmarks is noise, not a face."""
-
-MIN_INSIDE = 1 / 3
-"""Smallest part of a face's box that must lie in the frame."""
-
-SAME_FACE_IOU = 0.5
-"""Two boxes that overlap more are one face found twice."""
 
 
 def require_models() -> None:
@@ -79,12 +71,12 @@ class MediapipeAnalyser:
         Raises:
             ValueError: the frame is of another shape or type.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(f"a frame must be uint8 [H, W, 3], not {frame.dtype} {list(frame.shape)}")
+        check_frame(frame)
         if min(frame.shape[:2]) < MIN_FRAME_SIDE:
             return []
         found = self._mesh.landmarks(np.ascontiguousarray(frame))
-        return plausible_faces(found, frame.shape[:2])[: self.max_faces]
+        faces = [Face(box_around(landmarks), 1.0, landmarks) for landmarks in found]
+        return plausible_faces(faces, frame.shape[:2])[: self.max_faces]
 
     def reset(self) -> None:
         """Forget the previous frames."""
@@ -93,35 +85,3 @@ class MediapipeAnalyser:
     def close(self) -> None:
         """Free the models."""
         self._mesh.close()
-
-
-def plausible_faces(landmarks: list[np.ndarray], frame_size: tuple[int, int]) -> list[Face]:
-    """Faces from sets of points float32 ``[N, 3]``, largest first, without the tiny, the lost and the repeated.
-
-    `frame_size` is height, width in pixels.
-    """
-    height, width = frame_size
-    faces: list[Face] = []
-    boxes = [np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)]) for points in landmarks]
-    for index in sorted(range(len(boxes)), key=lambda k: -_area(boxes[k])):
-        box = boxes[index]
-        if not np.isfinite(landmarks[index]).all() or max(box[2] - box[0], box[3] - box[1]) < MIN_FACE_SIDE:
-            continue
-        inside = _area(_intersection(box, np.array([0, 0, width, height], np.float32)))
-        if inside < MIN_INSIDE * _area(box) or any(_iou(box, face.box) > SAME_FACE_IOU for face in faces):
-            continue
-        faces.append(Face(box, 1.0, landmarks[index]))
-    return faces
-
-
-def _intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
-
-
-def _area(box: np.ndarray) -> float:
-    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    common = _area(_intersection(a, b))
-    return common / max(_area(a) + _area(b) - common, 1e-9)

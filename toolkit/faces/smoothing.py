@@ -118,7 +118,7 @@ def _local_line(times: np.ndarray, half: int) -> np.ndarray:
     inside = (index >= 0) & (index < count)
     offset = times[index.clip(0, count - 1)] - times[:, None]
     kernel = np.where(inside, 1.0 - (np.arange(-half, half + 1) / (half + 1)) ** 2, 0.0)
-    s0, s1, s2 = ((kernel * offset**power).sum(axis=1, keepdims=True) for power in (0, 1, 2))
+    s1, s2 = ((kernel * offset**power).sum(axis=1, keepdims=True) for power in (1, 2))
     if half == 0:
         return kernel
     weights = kernel * (s2 - s1 * offset)

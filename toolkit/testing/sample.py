@@ -52,8 +52,13 @@ def write_sample_video(path: str | Path, frames: int = PERIOD, fps: float = FPS,
 
 @cache
 def sample_clip(frames: int = 8, size: int = 256) -> FaceClip:
-    """The sample cropped around its face at `size` x `size`, with tracked landmarks; read only."""
+    """The sample cropped around its face at `size` x `size`, with smoothed landmarks as a build makes them; read only.
+
+    Raises:
+        MissingExtra: as `sample_frames`.
+    """
     from toolkit.faces import create_analyser
+    from toolkit.faces.smoothing import smooth_landmarks
     from toolkit.video import crop, square_region
 
     pictures = sample_frames(frames)
@@ -63,13 +68,15 @@ def sample_clip(frames: int = 8, size: int = 256) -> FaceClip:
     finally:
         analyser.close()
     box = square_region(np.stack([face.box for face in faces]), pictures.shape[1:3], padding=1.6)
+    times = np.arange(frames) / FPS
+    landmarks = smooth_landmarks(np.stack([face.landmarks for face in faces]), times)
     scale = np.float32(size / (box[2] - box[0]))
     origin = np.array([box[0], box[1], 0], np.float32)
     clip = FaceClip(
         frames=np.stack([crop(picture, box, size) for picture in pictures]),
-        landmarks=(np.stack([face.landmarks for face in faces]) - origin) * scale,
+        landmarks=(landmarks - origin) * scale,
         topology=analyser.topology,
-        times=np.arange(frames) / FPS,
+        times=times,
         box=np.asarray(box, np.float32),
         source="sample",
         source_digest="sample",

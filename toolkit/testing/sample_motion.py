@@ -47,7 +47,7 @@ def pose_at(frame: int) -> Pose:
     closure = max((_CLOSURE[t - start] for start in _BLINKS if 0 <= t - start < len(_CLOSURE)), default=0.0)
     speech = max(0.0, wave(1, -0.6)) * (0.5 + 0.5 * wave(7))
     return Pose(
-        yaw=float(np.radians(16.5 * wave(1) + 1.5 * wave(3, 0.4))),
+        yaw=float(np.radians(19.0 * wave(1) + 1.5 * wave(3, 0.4))),
         pitch=float(np.radians(1.0 + 5.0 * wave(2, -1.2) + 1.0 * wave(5))),
         roll=float(np.radians(2.2 * wave(1, -0.7) + 0.5 * wave(4, 1.0))),
         shift=(2.2 * wave(1, -0.2) + 0.4 * wave(3, 2.0), 1.4 * wave(2, 0.3)),

@@ -27,14 +27,14 @@ _OUTLINE = np.array(
     np.float32,
 )
 # Upper edge of the collar's rim where the head hides it, left to right, and its colours.
-_RIM = np.array([(178, 149), (190, 149), (202, 151), (219, 155), (236, 162), (252, 171), (262, 178)], np.float32)
+_RIM = np.array([(178, 148.5), (190, 148.7), (202, 150.5), (219, 155), (236, 162), (252, 171), (262, 178)], np.float32)
 _COLLAR_TOP = 144
 _EDGE_COLOUR, _RIM_COLOUR, _INSIDE_COLOUR = (150, 140, 150), (104, 92, 104), (3, 2, 3)
 _HAIR_CENTRE = np.array([227, 80], np.float32)
 _HAIR_BELOW = 125  # the outline above this row is hair
 _NECK_MOVES, _NECK_RESTS = 164, 192  # rows between which the head's motion fades into the body's
 _AXIS_DEPTH = 50  # z of the axis that the head turns on, where the face mesh has z = 0 near its middle
-_STEEPEST = 2.2  # of the height's slope
+_STEEPEST = 2.1  # of the height's slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def _behind(view: np.ndarray, hole: np.ndarray) -> np.ndarray:
     cv2.fillPoly(collar, [below], 1, shift=4)
     drawn = view.copy()
     cv2.fillPoly(drawn, [below], _INSIDE_COLOUR, shift=4)
-    for thickness, colour in ((5, _RIM_COLOUR), (2, _EDGE_COLOUR)):
+    for thickness, colour in ((4, _RIM_COLOUR), (1, _EDGE_COLOUR)):
         cv2.polylines(drawn, [rim + np.int32([0, 8 * thickness])], False, colour, thickness, cv2.LINE_AA, shift=4)
     collar = cv2.GaussianBlur(collar.astype(np.float32), (0, 0), 0.7)[..., None]
     unknown = hole.copy()
@@ -170,6 +170,8 @@ def _height(landmarks: np.ndarray, outline: np.ndarray) -> np.ndarray:
     inside = np.zeros((VIEW, VIEW), np.uint8)
     cv2.fillPoly(inside, [outline.astype(np.int32)], 1)
     fall = np.clip(cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / 24, 0, 1)
-    reach = np.arange(-16, 17)
+    half = cv2.resize(height * (1 - fall), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    reach = np.arange(-40, 41, 2)
     cone = _STEEPEST * np.hypot(*np.meshgrid(reach, reach)).astype(np.float32)
-    return cv2.GaussianBlur(grey_erosion(height * (1 - fall), structure=-cone), (0, 0), 2.0)
+    gentle = cv2.resize(grey_erosion(half, structure=-cone), (VIEW, VIEW), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(gentle, (0, 0), 2.0)

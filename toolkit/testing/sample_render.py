@@ -103,7 +103,9 @@ class Puppet:
     def _light(self, pose: Pose) -> np.ndarray:
         """How much brighter each cell of the portrait gets when its normal turns and the lamp does not."""
         nx, ny, nz = np.moveaxis(self.normals, -1, 0)
-        turned = np.stack([nx + np.sin(pose.yaw) * nz, ny + np.sin(pose.pitch) * nz, nz - np.sin(pose.yaw) * nx], axis=-1)
+        turned = np.stack(
+            [nx + np.sin(pose.yaw) * nz, ny + np.sin(pose.pitch) * nz, nz - np.sin(pose.yaw) * nx], axis=-1
+        )
         gain = 1 + _RELIGHT * ((turned - self.normals) @ _LIGHT)
         return (1 + self.follows * (gain - 1)).astype(np.float32)
 
@@ -146,7 +148,9 @@ class Puppet:
         columns = np.arange(len(image), dtype=np.float32)
         # The mesh's eye is narrower than the lashes: a quarter wider.
         middle = loop[:, 0].mean()
-        top, bottom = (np.interp(columns, middle + 1.25 * (chain[:, 0] - middle), chain[:, 1]) for chain in (upper, lower))
+        top, bottom = (
+            np.interp(columns, middle + 1.25 * (chain[:, 0] - middle), chain[:, 1]) for chain in (upper, lower)
+        )
         open_ = bottom - top
         raised = bottom - 0.3 * closure * open_
         lid = top + closure * (raised + 0.4 * scale - top) * (open_ > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, ColorRange, ColorTrc, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 # AVColorSpace (ITU-T H.273, MatrixCoefficients) to swscale's tables.
 MATRICES = {
@@ -76,6 +76,8 @@ class RGBConverter:
 
 def _matrix(frame: VideoFrame) -> Colorspace:
     """The frame's matrix; where it is not stated, what players assume: BT.709 for high definition, else BT.601."""
+    if hdr_transfer(frame):
+        return Colorspace.BT2020
     known = MATRICES.get(int(frame.colorspace))
     if known is not None:
         return known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from toolkit.errors import InputError
 from toolkit.video.color import RGBConverter
-from toolkit.video.container import ADVICE, open_video
+from toolkit.video.container import ADVICE, DAMAGE, open_video, reason
 from toolkit.video.geometry import display_of
 from toolkit.video.truncation import missing_bytes
 from toolkit.video.types import Frame
@@ -44,7 +44,7 @@ def read_frames(
         return
     converter, display, clock = RGBConverter(), None, None
     with open_video(path) as (container, stream):
-        for index, decoded in enumerate(decode(path, container, stream)):
+        for index, decoded in enumerate(decode(path, container, stream, container.demux(stream))):
             clock = clock or Clock(stream)
             time = clock.time(decoded)
             if index < start:
@@ -52,23 +52,31 @@ def read_frames(
             display = display or display_of(decoded, pixel_aspect(stream), max_side)
             try:
                 image = converter.convert(decoded, display.width, display.height)
-            except (av.FFmpegError, ValueError) as error:
-                raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({error}); {ADVICE}") from None
+            except DAMAGE as error:
+                why = reason(error)
+                raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({why}); {ADVICE}") from None
             yield Frame(index, time, display.turn(image))
             if stop is not None and index + 1 >= stop:
                 return
 
 
-def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def decode(
+    path: Path, container: InputContainer, stream: VideoStream, demuxed: Iterable[av.Packet]
+) -> Iterator[VideoFrame]:
     """The stream's frames as the decoder gives them, complete and sound, or an error.
+
+    Args:
+        path, container, stream: as `open_video` gave them.
+        demuxed: the stream's packets, ending with the empty one that flushes the decoder.
 
     Raises:
         InputError: names the frame at which the stream is damaged or ends too early.
     """
     decoder = _decoder(stream)
-    packets = frames = 0
+    stored = packets = frames = 0
     try:
-        for packet in container.demux(stream):
+        for packet in demuxed:
+            stored += packet.size > 0
             # An edit list hides frames; they are decoded, never shown.
             packets += packet.size > 0 and not packet.is_discard
             if packet.is_corrupt:
@@ -78,14 +86,16 @@ def decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
                     raise InputError(f"{path} is damaged at frame {frames}; {ADVICE}")
                 yield frame
                 frames += 1
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} is damaged at frame {frames} ({reason}); {ADVICE}") from None
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged at frame {frames} ({reason(error)}); {ADVICE}") from None
     if not frames:
         raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
     missing = missing_bytes(path)
-    if missing:
-        raise InputError(f"{path} is cut off at frame {frames}: {missing} bytes are missing at its end; {ADVICE}")
+    # An MP4 or MOV may also be whole as a file and list frames that it lacks.
+    unlisted = "mp4" in container.format.name and stored < stream.frames
+    if missing or unlisted:
+        lack = f"{missing} bytes are missing" if missing else f"its index lists {stream.frames} frames"
+        raise InputError(f"{path} is cut off at frame {frames}: {lack}; {ADVICE}")
     if frames < packets / 2:
         raise InputError(f"{path} is damaged: only {frames} of its {packets} pictures can be decoded; {ADVICE}")
 

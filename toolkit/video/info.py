@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import av
 
 from toolkit.errors import InputError
 from toolkit.video.color import has_alpha, hdr_transfer
-from toolkit.video.container import ADVICE, open_video
+from toolkit.video.container import ADVICE, DAMAGE, open_video, reason
 from toolkit.video.decode import decode, frame_rate, pixel_aspect
 from toolkit.video.geometry import display_of
 from toolkit.video.types import VideoInfo
@@ -23,17 +24,16 @@ def probe(path: str | PathLike) -> VideoInfo:
             that it cannot be opened.
     """
     path = Path(path)
+    timing = _Timing()
     with open_video(path) as (container, stream):
-        first = next(decode(path, container, stream))
-        display = display_of(first, pixel_aspect(stream), None)
-    with open_video(path) as (container, stream):
-        timing = _Timing()
+        packets = timing.watch(container.demux(stream))
+        first = next(decode(path, container, stream, packets))
         try:
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:
-                    timing.add(packet)
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"{path} is damaged after {timing.count} frames ({error}); {ADVICE}") from None
+            for _ in packets:
+                pass
+        except DAMAGE as error:
+            raise InputError(f"{path} is damaged after frame {timing.count} ({reason(error)}); {ADVICE}") from None
+        display = display_of(first, pixel_aspect(stream), None)
         fps = timing.rate(stream)
         width, height = display.shown_size
         return VideoInfo(
@@ -62,7 +62,14 @@ class _Timing:
         self._first = self._last = self._previous = None
         self._shortest = self._longest = None
 
-    def add(self, packet: av.Packet) -> None:
+    def watch(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+        """Pass the packets on, counting those that are shown."""
+        for packet in packets:
+            if packet.size and not packet.is_discard:
+                self._add(packet)
+            yield packet
+
+    def _add(self, packet: av.Packet) -> None:
         self.count += 1
         if packet.pts is not None:
             self._timed += 1

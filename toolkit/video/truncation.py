@@ -16,7 +16,8 @@ def missing_bytes(path: Path) -> int:
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF":
-            return max(0, 8 + int.from_bytes(head[4:8], "little") - size)
+            stated = int.from_bytes(head[4:8], "little")
+            return 0 if stated == 0xFFFFFFFF else max(0, 8 + stated - size)
         if head[:4] == EBML:
             return max(0, _matroska_end(file) - size)
         return max(0, _mp4_end(file, size) - size)

@@ -118,8 +118,8 @@ def fox(c: Canvas, rng):
 def bunny(c: Canvas, rng):
     fur = hsv(rng.choice([0.08, 0.95, 0.6]), 0.06 + 0.15 * rng.random(), 0.96)
     for s in (-1, 1):
-        c.solid(disc(50 + s * 15, 27, 9.5, 25, s * 10), fur, 4, 0.5)
-        c.tint(disc(50 + s * 15, 28, 4.6, 18, s * 10), (0.98, 0.68, 0.74), 0.9)
+        c.solid(disc(50 + s * 15, 31, 9.5, 24, s * 10), fur, 4, 0.5)
+        c.tint(disc(50 + s * 15, 32, 4.6, 17, s * 10), (0.98, 0.68, 0.74), 0.9)
     head = disc(50, 67, 32, 28)
     c.solid(head, fur, 6, 0.45)
     _eyes(c, 14, 62, 4.4)

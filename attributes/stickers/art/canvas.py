@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 from PIL import Image
 
-from attributes.stickers.art.forms import SIZE
+from attributes.stickers.art.forms import SIZE, disc
 
 Colour = tuple[float, float, float] | np.ndarray
 """RGB in 0..1: one colour, or float ``[SIZE, SIZE, 3]``."""
@@ -54,17 +54,34 @@ def grow(mask: np.ndarray, by: float) -> np.ndarray:
     """Widen (or with a negative number narrow) a mask by units, its soft edge kept."""
     import cv2
 
+    change = cv2.dilate if by > 0 else cv2.erode
     reach = round(abs(by) * SIZE / 100)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    return (
-        cv2.dilate(mask, kernel) if by > 0 else cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    )
+    while reach > 0:
+        # Small discs one after the other add up to a large one, at a fraction of its cost.
+        step = min(reach, 5)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * step + 1, 2 * step + 1))
+        mask = change(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        reach -= step
+    return mask
 
 
 def noise(rng: np.random.Generator, cells: int) -> np.ndarray:
     """Smooth random values in 0..1, float32 ``[SIZE, SIZE]``, with about `cells` hills across."""
     small = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
     return np.clip(np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC)), 0, 1)
+
+
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
+    """The part of the canvas that a mask touches: most are small."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _within(colour: Colour, at: tuple[slice, slice]) -> np.ndarray:
+    colour = np.asarray(colour, np.float32)
+    return colour[at] if colour.ndim == 3 else colour
 
 
 class Canvas:
@@ -76,22 +93,23 @@ class Canvas:
 
     def fill(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Paint over what is there."""
-        share = (mask * np.float32(opacity))[..., None]
-        self._rgb += share * (np.asarray(colour, np.float32) - self._rgb)
-        self.alpha += share[..., 0] * (1 - self.alpha)
+        at = _window(mask)
+        share = mask[at] * np.float32(opacity)
+        self._rgb[at] += share[..., None] * (_within(colour, at) - self._rgb[at])
+        self.alpha[at] += share * (1 - self.alpha[at])
 
     def tint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Paint only on what is there; its alpha stays."""
-        share = (mask * np.float32(opacity))[..., None]
-        self._rgb += share * (np.asarray(colour, np.float32) * self.alpha[..., None] - self._rgb)
+        at = _window(mask)
+        share = mask[at] * np.float32(opacity)
+        self._rgb[at] += share[..., None] * (_within(colour, at) * self.alpha[at][..., None] - self._rgb[at])
 
     def light(self, mask: np.ndarray, depth: float = 3.0, strength: float = 0.5) -> None:
         """Shade a form as if it bulged by `depth` units, lit from the upper left."""
-        height = blur(mask, depth)
-        dy, dx = np.gradient(height)
-        slope = (0.5 * dx + 0.87 * dy) * (depth * SIZE / 100) * 2.2
-        self.tint(mask * np.clip(slope, 0, 1), WHITE, strength * 0.8)
-        self.tint(mask * np.clip(-slope, 0, 1), BLACK, strength * 0.75)
+        dy, dx = np.gradient(blur(mask, depth))
+        slope = np.clip((0.5 * dx + 0.87 * dy) * (depth * SIZE / 100 * 2.2), -1, 1)
+        lit = (slope > 0).astype(np.float32)
+        self.tint(mask * np.abs(slope) * (0.75 + 0.05 * lit), lit[..., None].repeat(3, axis=2), strength)
 
     def solid(self, mask: np.ndarray, colour: Colour, depth: float = 3.0, strength: float = 0.5) -> None:
         """Fill a form with a colour that darkens downwards, and shade it."""
@@ -103,8 +121,6 @@ class Canvas:
         self, mask: np.ndarray, x: float, y: float, rx: float, ry: float, turn: float = 0.0, opacity=0.55
     ) -> None:
         """A soft oval reflection that stays within `mask`."""
-        from attributes.stickers.art.forms import disc
-
         self.tint(blur(disc(x, y, rx, ry, turn), 0.5) * grow(mask, -1.2) * (1 - ramp() * 0.5), WHITE, opacity)
 
     def shadow(self, mask: np.ndarray, distance: float = 1.2, opacity: float = 0.35) -> None:

@@ -19,13 +19,14 @@ def _looks() -> dict[str, Look]:
         labels,
         lettering,
         nature,
+        ornaments,
         shapes,
         smileys,
         tattoos,
         translucent,
     )
 
-    modules = (shapes, nature, smileys, animals, labels, tattoos, translucent, glitter, lettering)
+    modules = (shapes, nature, smileys, animals, labels, tattoos, ornaments, translucent, glitter, lettering)
     return {look.name: look for module in modules for look in module.ALBUM.looks}
 
 
@@ -35,7 +36,7 @@ def embedded_art() -> tuple[str, ...]:
 
 
 def draw(name: str, rng: np.random.Generator) -> Sticker:
-    """Draw one look, 256 pixels on its longer side.
+    """Draw one look, at most 256 pixels on its longer side.
 
     Args:
         name: one of `embedded_art`.

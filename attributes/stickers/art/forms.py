@@ -21,50 +21,63 @@ class Pen:
         self._image = Image.new("L", (_FULL, _FULL))
         self._draw = ImageDraw.Draw(self._image)
 
-    def polygon(self, points, ink: int = 255) -> Pen:
-        self._draw.polygon([(x * _UNIT, y * _UNIT) for x, y in points], fill=ink)
+    def polygon(self, points) -> Pen:
+        self._draw.polygon([(x * _UNIT, y * _UNIT) for x, y in points], fill=255)
         return self
 
-    def disc(self, x: float, y: float, rx: float, ry: float | None = None, ink: int = 255) -> Pen:
+    def disc(self, x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Pen:
+        """A disc, or an ellipse turned clockwise by `turn` degrees."""
         ry = rx if ry is None else ry
-        self._draw.ellipse([(x - rx) * _UNIT, (y - ry) * _UNIT, (x + rx) * _UNIT, (y + ry) * _UNIT], fill=ink)
+        if turn:
+            angles = np.arange(0, 360, 4)
+            return self.polygon(turned(polar(angles, 1.0, 0, 0) * [rx, ry] + [x, y], turn, x, y))
+        self._draw.ellipse([(x - rx) * _UNIT, (y - ry) * _UNIT, (x + rx) * _UNIT, (y + ry) * _UNIT], fill=255)
         return self
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, ink: int = 255) -> Pen:
+    def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0) -> Pen:
         corners = [x0 * _UNIT, y0 * _UNIT, x1 * _UNIT, y1 * _UNIT]
-        self._draw.rounded_rectangle(corners, radius * _UNIT, fill=ink)
+        self._draw.rounded_rectangle(corners, radius * _UNIT, fill=255)
         return self
 
-    def line(self, points, width: float | Sequence[float], closed: bool = False, ink: int = 255) -> Pen:
+    def line(self, points, width: float | Sequence[float], closed: bool = False) -> Pen:
         """A line with round ends; one width, or one per point for a tapered one."""
         points = np.asarray(points, float)
         widths = np.broadcast_to(np.asarray(width, float), len(points))
         if closed:
             points, widths = np.vstack([points, points[:1]]), np.append(widths, widths[0])
         for (x, y), w in zip(points, widths):
-            self.disc(x, y, w / 2, ink=ink)
+            self.disc(x, y, w / 2)
         steps = np.diff(points, axis=0)
         lengths = np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-6)
         normals = np.stack([-steps[:, 1], steps[:, 0]], axis=1) / lengths / 2
         for a, b, n, wa, wb in zip(points[:-1], points[1:], normals, widths[:-1], widths[1:]):
-            self.polygon([a + n * wa, b + n * wb, b - n * wb, a - n * wa], ink)
+            self.polygon([a + n * wa, b + n * wb, b - n * wb, a - n * wa])
         return self
 
-    def text(self, x: float, y: float, words: str, height: float, bold: float = 0.0) -> Pen:
-        """Text centred on a point, by Pillow's embedded font; `bold` thickens its strokes."""
+    def text(self, x: float, y: float, words: str, height: float, bold: float = 0.0, turn: float = 0.0) -> Pen:
+        """One line of Pillow's embedded font around a point; `bold` thickens the strokes and spaces the letters."""
         font = ImageFont.load_default(size=height * _UNIT)
-        self._draw.multiline_text(
-            (x * _UNIT, y * _UNIT), words, 255, font, anchor="mm", align="center", stroke_width=round(bold * _UNIT)
-        )
+        stroke = round(bold * _UNIT)
+        ends = _letter_ends(words, font, stroke)
+        patch = Image.new("L", (int(ends[-1]) + 4 * stroke, round(1.6 * height * _UNIT) + 4 * stroke))
+        draw = ImageDraw.Draw(patch)
+        for letter, start in zip(words, [0.0, *ends]):
+            place = (start + 2 * stroke, patch.height / 2)
+            draw.text(place, letter, 255, font, anchor="lm", stroke_width=stroke)
+        if turn:
+            patch = patch.rotate(-turn, Image.Resampling.BILINEAR, expand=True)
+        corner = (round(x * _UNIT - patch.width / 2), round(y * _UNIT - patch.height / 2))
+        self._image.paste(255, corner, patch)
         return self
 
-    def mask(self, turn: float = 0.0, centre: tuple[float, float] = (50.0, 50.0)) -> np.ndarray:
-        """float32 ``[SIZE, SIZE]`` in 0..1, turned clockwise by `turn` degrees around `centre`."""
-        image = self._image
-        if turn:
-            middle = (centre[0] * _UNIT, centre[1] * _UNIT)
-            image = image.rotate(-turn, Image.Resampling.BILINEAR, center=middle)
-        return np.asarray(image.reduce(OVER), np.float32) / 255
+    def mask(self) -> np.ndarray:
+        """float32 ``[SIZE, SIZE]`` in 0..1."""
+        return np.asarray(self._image.reduce(OVER), np.float32) / 255
+
+
+def _letter_ends(words: str, font, stroke: int) -> np.ndarray:
+    """Where each letter's advance ends, in full pixels; strokes widen it, so that bold letters do not merge."""
+    return np.cumsum([font.getlength(letter) + 1.6 * stroke for letter in words])
 
 
 def polygon(points) -> np.ndarray:
@@ -72,11 +85,11 @@ def polygon(points) -> np.ndarray:
 
 
 def disc(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> np.ndarray:
-    return Pen().disc(x, y, rx, ry).mask(turn, (x, y))
+    return Pen().disc(x, y, rx, ry, turn).mask()
 
 
-def box(x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, turn: float = 0.0) -> np.ndarray:
-    return Pen().box(x0, y0, x1, y1, radius).mask(turn, ((x0 + x1) / 2, (y0 + y1) / 2))
+def box(x0: float, y0: float, x1: float, y1: float, radius: float = 0.0) -> np.ndarray:
+    return Pen().box(x0, y0, x1, y1, radius).mask()
 
 
 def lines(many: Iterable, width: float | Sequence[float], closed: bool = False) -> np.ndarray:
@@ -91,17 +104,12 @@ def line(points, width: float | Sequence[float], closed: bool = False) -> np.nda
 
 
 def text(x: float, y: float, words: str, height: float, bold: float = 0.0, turn: float = 0.0) -> np.ndarray:
-    return Pen().text(x, y, words, height, bold).mask(turn, (x, y))
+    return Pen().text(x, y, words, height, bold, turn).mask()
 
 
-def text_size(words: str, height: float, bold: float = 0.0) -> tuple[float, float]:
-    """Width and height that `text` takes up."""
-    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
-    font = ImageFont.load_default(size=height * _UNIT)
-    x0, y0, x1, y1 = draw.multiline_textbbox(
-        (0, 0), words, font, anchor="mm", align="center", stroke_width=round(bold * _UNIT)
-    )
-    return (x1 - x0) / _UNIT, (y1 - y0) / _UNIT
+def text_width(words: str, height: float, bold: float = 0.0) -> float:
+    """Width that `text` takes up."""
+    return float(_letter_ends(words, ImageFont.load_default(size=height * _UNIT), round(bold * _UNIT))[-1]) / _UNIT
 
 
 def smooth(points, closed: bool = True, steps: int = 10) -> np.ndarray:
@@ -128,7 +136,8 @@ def polar(angles, radii, x: float = 50.0, y: float = 50.0) -> np.ndarray:
 def mirrored(points) -> np.ndarray:
     """The points, then their mirror images across x = 50 in the opposite order: a symmetric outline."""
     p = np.asarray(points, float)
-    return np.vstack([p, (p * [-1, 1] + [100, 0])[::-1]])
+    # A point on the axis is its own image: twice would put a kink into a spline.
+    return np.vstack([p, (p[p[:, 0] != 50] * [-1, 1] + [100, 0])[::-1]])
 
 
 def turned(points, degrees: float, x: float = 50.0, y: float = 50.0) -> np.ndarray:

@@ -109,13 +109,15 @@ def gold_foil_sun(c: Canvas, rng):
 @ALBUM.look
 def foil_balloon_letter(c: Canvas, rng):
     letter = str(rng.choice(list("ABEGKLMRSXZ")))
-    body = np.clip(blur(text(50, 50, letter, 88, 6.5), 0.9) * 3 - 1, 0, 1)
+    body = np.clip(blur(text(50, 50, letter, 90, 5), 0.9) * 3 - 1, 0, 1)
     colour = ((0.93, 0.72, 0.3), (0.92, 0.6, 0.62), (0.75, 0.78, 0.84), (0.4, 0.6, 0.9))[int(rng.integers(4))]
-    c.fill(body, mix(colour, _foil(rng, colour, 2), 0.35))
-    c.light(body, 5, 0.9)
-    c.light(body, 1.5, 0.4)
-    spine = grow(body, -6)
-    c.tint(blur(np.roll(spine, (-9, -7), (0, 1)) * spine, 0.8) * noise(rng, 9), WHITE, 0.5)
+    # Inflated foil mirrors the room: bright and dark bands that follow the slope.
+    dy, dx = np.gradient(blur(body, 3.2))
+    slope = (dy + 0.5 * dx) * 14
+    shine = 0.5 + 0.5 * np.sin(9 * slope + 1.2 * ramp() + 0.9 * noise(rng, 5) - 0.4)
+    c.fill(body, mix(mix(colour, BLACK, 0.45), mix(colour, WHITE, 0.7), shine.astype(np.float32)))
+    c.light(body, 4, 0.45)
+    c.rim(0.3)
 
 
 @ALBUM.look

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from attributes.stickers.art.canvas import BLACK, INK, WHITE, Canvas, grow, hsv, mix, noise
-from attributes.stickers.art.forms import Pen, box, disc, line, lines, polar, polygon, rotate, smooth, star, text
+from attributes.stickers.art.forms import (
+    Pen,
+    box,
+    disc,
+    line,
+    lines,
+    polar,
+    polygon,
+    rotate,
+    smooth,
+    star,
+    text,
+    text_width,
+)
 from attributes.stickers.art.looks import Album
 
 ALBUM = Album("label", gloss=0.3)
@@ -13,7 +26,7 @@ ALBUM = Album("label", gloss=0.3)
 
 def _paper(c: Canvas, mask: np.ndarray, colour, rng) -> None:
     """Printed paper: a flat colour, a faint grain and a cut edge."""
-    c.fill(mask, mix(colour, BLACK, 0.06 * noise(rng, 60)))
+    c.fill(mask, mix(colour, BLACK, 0.035 * noise(rng, 150)))
     c.light(mask, 0.8, 0.15)
     c.rim(0.12)
 
@@ -41,8 +54,11 @@ def price_tag(c: Canvas, rng):
     _paper(c, box(6, 28, 94, 72, 5), colour, rng)
     c.tint(box(9, 31, 91, 42, 3), mix(colour, BLACK, 0.78))
     c.tint(text(50, 36.8, str(rng.choice(["SALE", "OFFER", "TODAY", "FRESH"])), 8.5, 0.5), mix(colour, WHITE, 0.6))
-    c.tint(text(46, 57, f"{rng.integers(1, 20)}.", 25, 1), INK)
-    c.tint(text(74, 53, f"{rng.integers(0, 10)}9", 15, 0.7), INK)
+    whole, cents = f"{rng.integers(1, 20)}.", f"{rng.integers(0, 10)}9"
+    widths = text_width(whole, 27, 1), text_width(cents, 17, 0.7)
+    left = 50 - sum(widths) / 2
+    c.tint(text(left + widths[0] / 2, 57, whole, 27, 1), INK)
+    c.tint(text(left + widths[0] + widths[1] / 2, 54, cents, 17, 0.7), INK)
 
 
 @ALBUM.look
@@ -51,7 +67,7 @@ def name_badge(c: Canvas, rng):
     card = box(4, 20, 96, 80, 6)
     _paper(c, card, WHITE, rng)
     c.tint(card * (1 - box(4, 42, 96, 73, 0)), mix(colour, BLACK, 0.05))
-    c.tint(text(50, 29, "HELLO", 11.5, 0.9), WHITE)
+    c.tint(text(50, 29, "HELLO", 11, 0.7), WHITE)
     c.tint(text(50, 37.5, "my name is", 5.5, 0.15), WHITE)
     name = str(rng.choice(["Alex", "Mika", "Robin", "Noor", "Sam", "Kim"]))
     c.tint(text(50, 57, name, 23, 0.6, -3), (0.1, 0.12, 0.35))
@@ -112,7 +128,7 @@ def approved_stamp(c: Canvas, rng):
     clear = 1 - box(0, 37, 100, 63)
     mask = np.maximum(rings * clear, pen.mask())
     frame = box(3, 38, 97, 62, 2) * (1 - box(5.4, 40.4, 94.6, 59.6, 1))
-    mask = np.maximum.reduce([mask, frame, text(50, 50.5, words, 16.5 - 0.9 * (len(words) - 8), 0.9)])
+    mask = np.maximum.reduce([mask, frame, text(50, 50.5, words, 20 * 80 / text_width(words, 20, 1), 0.8)])
     c.fill(rotate(mask, float(rng.uniform(-18, 18))), ink, 0.93)
     # A rubber stamp leaves gaps where the ink was thin.
     c.fade(np.clip(1.9 - 1.7 * noise(rng, 90) * (0.4 + noise(rng, 6)), 0, 1))
@@ -125,7 +141,7 @@ def arrow(c: Canvas, rng):
     c.solid(body, hsv(rng.choice([0.0, 0.14, 0.38, 0.58]), 0.9, 0.9), 1.5, 0.35)
     inner = grow(body, -2.6)
     c.tint(grow(body, -1.6) * (1 - inner), WHITE, 0.9)
-    c.tint(text(46, 50.5, str(rng.choice(["HERE", "LOOK", "EXIT", "THIS"])), 15, 1), WHITE)
+    c.tint(text(46, 50.5, str(rng.choice(["HERE", "LOOK", "EXIT", "THIS"])), 13.5, 0.8), WHITE)
 
 
 @ALBUM.look
@@ -155,5 +171,5 @@ def fragile(c: Canvas, rng):
     glass = Pen().polygon([(14, 36), (30, 36), (27, 52), (17, 52)]).box(21, 50, 23, 63).box(15, 62, 29, 65, 1).mask()
     c.tint(glass, WHITE)
     c.tint(lines([[(22, 36), (20, 41), (24, 45), (21, 50)]], 1.1), red)
-    c.tint(text(63, 44.5, "FRAGILE", 15, 1), WHITE)
-    c.tint(text(63, 59, "HANDLE WITH CARE", 6.2, 0.25), WHITE)
+    c.tint(text(63, 44.5, "FRAGILE", 20 * 56 / text_width("FRAGILE", 20, 1), 0.7), WHITE)
+    c.tint(text(63, 59, "HANDLE WITH CARE", 5.6, 0.2), WHITE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attributes.stickers.art.canvas import BLACK, INK, WHITE, Canvas, blur, grow, hsv, mix, noise, ramp
-from attributes.stickers.art.forms import Pen, box, disc, line, polar, polygon, rotate, smooth, star, text, text_size
+from attributes.stickers.art.forms import Pen, box, disc, line, polar, polygon, rotate, smooth, star, text, text_width
 from attributes.stickers.art.looks import Album
 
 ALBUM = Album("text", gloss=0.4)
@@ -14,9 +14,9 @@ ALBUM = Album("text", gloss=0.4)
 def _word(rng, words: tuple[str, ...], bold: float, widest: float = 86.0, tallest: float = 60.0) -> np.ndarray:
     """One of the words, as large as fits, in the middle of the canvas."""
     chosen = str(rng.choice(words))
-    width, height = text_size(chosen, 20, bold / 2)
-    scale = min(widest / width, tallest / height)
-    return text(50, 50, chosen, 20 * scale, bold * min(scale, 2) / 2)
+    # Everything scales with the height, so one measure gives the height that fills the width.
+    height = min(30 * widest / text_width(chosen, 30, bold), tallest)
+    return text(50, 50, chosen, height, bold * height / 30)
 
 
 @ALBUM.look
@@ -67,7 +67,7 @@ def tape_label(c: Canvas, rng):
 
 @ALBUM.look
 def sport_number(c: Canvas, rng):
-    number = text(50, 50, str(rng.integers(0, 100)), 72, 3)
+    number = text(50, 50, str(rng.integers(0, 100)), 64, 3)
     fill = hsv(rng.random(), 0.85, 0.75)
     edge = grow(number, 3.4)
     c.fill(grow(number, 5.2), fill)
@@ -95,8 +95,8 @@ def speech_bubble(c: Canvas, rng):
     c.fill(bubble_, mix(WHITE, hsv(rng.random(), 0.12, 0.96), ramp()))
     c.tint(bubble_ * (1 - grow(bubble_, -2)), INK)
     words = str(rng.choice(["hello!", "what?", "oh no", "hi :)", "haha", "meow"]))
-    width, _ = text_size(words, 20, 0.8)
-    c.tint(text(50, 44, words, min(24, 20 * 68 / width), 0.8), INK)
+    width = text_width(words, 20, 0.8)
+    c.tint(text(50, 44, words, min(24, 20 * 68 / width), 0.55), INK)
 
 
 @ALBUM.look
@@ -115,7 +115,7 @@ def neon_word(c: Canvas, rng):
 @ALBUM.look
 def stamp_letters(c: Canvas, rng):
     """Transfer lettering: ink without backing, worn a little."""
-    words = _word(rng, ("wild", "free", "1987", "XOXO", "no rules", "rebel", "BOSS"), 1.6, 92, 46)
+    words = _word(rng, ("wild", "free", "1987", "XOXO", "no rules", "rebel", "BOSS"), 1.0, 92, 46)
     colour = INK if rng.random() < 0.5 else hsv(rng.random(), 0.8, 0.6)
     c.fill(words, colour, 0.95)
     under = line(
@@ -139,7 +139,7 @@ def ribbon_banner(c: Canvas, rng):
     c.solid(body, colour, 2, 0.45)
     c.tint(box(13, 39, 87, 40, 0) + box(13, 61, 87, 62, 0), mix(colour, WHITE, 0.75))
     words = str(rng.choice(["WINNER", "BEST DAD", "NUMBER 1", "HOORAY", "CHAMPION"]))
-    width, _ = text_size(words, 20, 1.0)
+    width = text_width(words, 20, 1.0)
     c.tint(text(50, 50.8, words, 20 * 64 / width if width > 64 else 18, 0.9), WHITE)
     stars = Pen()
     for angle in (-28, 0, 28):

@@ -11,7 +11,7 @@ from attributes.stickers.art.canvas import Canvas
 from attributes.stickers.art.sticker import Sticker, fit
 
 LONG_SIDE = 256
-"""Pixels of the longer side of a drawn sticker."""
+"""Most pixels on the longer side of a drawn sticker."""
 
 Paint = Callable[[Canvas, np.random.Generator], None]
 

@@ -26,8 +26,10 @@ def flower(c: Canvas, rng):
     core = disc(50, 50, 11)
     c.shadow(core, 0.8)
     c.solid(core, hsv(0.12, 0.85, 0.95), 4, 0.6)
-    for x, y in 50 + 7 * (2 * rng.random((24, 2)) - 1):
-        c.tint(disc(x, y, 0.9) * core, hsv(0.07, 0.9, 0.7), 0.6)
+    pollen = Pen()
+    for x, y in 50 + 8 * (2 * rng.random((30, 2)) - 1):
+        pollen.disc(x, y, 0.9)
+    c.tint(pollen.mask() * core, hsv(0.07, 0.9, 0.7), 0.6)
     c.die_cut()
 
 
@@ -47,9 +49,10 @@ def butterfly(c: Canvas, rng):
             ends = wing[:: len(wing) // 7] * flip + shift
             root = np.array([50, 50])
             c.tint(lines([[root, e] for e in ends], 0.7) * body, hsv(tone, 0.9, 0.2), 0.8)
+            spots = Pen()
             for e in ends[1:-1]:
-                x, y = e + (root - e) * 0.05
-                c.tint(disc(x, y, 1.2) * body, WHITE, 0.9)
+                spots.disc(*(e + (root - e) * 0.05), 1.2)
+            c.tint(spots.mask() * body, WHITE, 0.9)
     c.solid(Pen().disc(50, 56, 2.6, 18).disc(50, 37, 3.4).mask(), (0.2, 0.15, 0.18), 1.5, 0.8)
     feelers = [smooth([(50, 36), (46, 26), (40, 20)], False), smooth([(50, 36), (54, 26), (60, 20)], False)]
     c.fill(lines(feelers, 0.9), (0.15, 0.1, 0.12))
@@ -86,12 +89,15 @@ def leaf(c: Canvas, rng):
 def strawberry(c: Canvas, rng):
     body = polygon(smooth(mirrored([(50, 26), (70, 22), (84, 38), (78, 62), (64, 82), (50, 94)])))
     c.solid(body, hsv(0.98 + 0.03 * rng.random(), 0.85, 0.9), 7, 0.6)
+    seeds, pits = Pen(), Pen()
     for row in range(6):
         for column in range(-4, 5):
             x, y = 50 + 11 * column + 5.5 * (row % 2), 38 + 9.5 * row
-            seed = disc(x, y, 1.1, 1.9) * grow(body, -3)
-            c.tint(disc(x + 0.4, y + 0.6, 1.5, 2.4) * grow(body, -3), BLACK, 0.25)
-            c.tint(seed, (1, 0.88, 0.5))
+            seeds.disc(x, y, 1.1, 1.9)
+            pits.disc(x + 0.4, y + 0.6, 1.5, 2.4)
+    inner = grow(body, -3)
+    c.tint(pits.mask() * inner, BLACK, 0.25)
+    c.tint(seeds.mask() * inner, (1, 0.88, 0.5))
     c.shine(body, 30, 42, 4, 10, 15, 0.5)
     for angle in (-75, -40, 0, 40, 75):
         sepal = polygon(turned(smooth(mirrored([(50, 22), (55, 27), (54, 34), (50, 42)])), angle, 50, 24))

@@ -16,7 +16,7 @@ def star_(c: Canvas, rng):
     corners = star(50, 53, 43, 21 + 3 * rng.random(), 5)
     body = line(corners, 7, closed=True) + polygon(corners)
     body = np.minimum(body, 1)
-    c.solid(body, hsv(0.12 + 0.05 * rng.random(), 0.8, 0.98), 5, 0.6)
+    c.solid(body, hsv(0.105 + 0.04 * rng.random(), 0.8, 0.98), 5, 0.6)
     c.shine(body, 40, 36, 5, 14, 25)
     if rng.random() < 0.7:
         c.die_cut()
@@ -34,7 +34,7 @@ def heart_(c: Canvas, rng):
 @ALBUM.look
 def moon(c: Canvas, rng):
     body = disc(50, 50, 42) * (1 - disc(66 + 4 * rng.random(), 40, 34))
-    c.solid(body, hsv(0.13 + 0.03 * rng.random(), 0.6, 0.98), 6, 0.6)
+    c.solid(body, hsv(0.115 + 0.025 * rng.random(), 0.6, 0.98), 6, 0.6)
     for _ in range(5):
         x, y = polar(200 + 100 * rng.random(), 24 + 10 * rng.random())
         c.tint(disc(x, y, 1.5 + 2.5 * rng.random()) * grow(body, -2), hsv(0.11, 0.7, 0.82), 0.6)
@@ -130,8 +130,11 @@ def bow(c: Canvas, rng):
         folds = [flip(np.array(f)) for f in ([(46, 48), (30, 40)], [(46, 52), (28, 54)])]
         c.tint(blur(lines(folds, [2.5, 0.3]), 0.5) * body, BLACK, 0.3)
     if rng.random() < 0.6:
-        for x, y in 8 + 84 * rng.random((60, 2)):
-            c.tint(disc(x, y, 2.2), WHITE, 0.85)
+        dots = Pen()
+        for x in np.arange(8, 95, 8):
+            for row, y in enumerate(np.arange(24, 95, 7)):
+                dots.disc(x + 4 * (row % 2), y, 1.7)
+        c.tint(dots.mask(), WHITE, 0.85)
     knot = box(42, 41, 58, 60, 6)
     c.shadow(knot)
     c.solid(knot, mix(colour, WHITE, 0.08), 4, 0.6)
@@ -143,9 +146,11 @@ def plaster(c: Canvas, rng):
     skin = hsv(0.07, 0.42 + 0.1 * rng.random(), 0.9) if rng.random() < 0.6 else hsv(rng.random(), 0.45, 0.95)
     body = box(4, 34, 96, 66, 16)
     c.solid(body, skin, 2, 0.3)
+    holes = Pen()
     for x in (10.5, 17, 23.5, 76.5, 83, 89.5):
         for y in (43, 50, 57):
-            c.tint(disc(x, y, 1.1), BLACK, 0.28)
+            holes.disc(x, y, 1.1)
+    c.tint(holes.mask(), BLACK, 0.28)
     pad = box(31, 36.5, 69, 63.5, 3)
     c.shadow(pad, 0.8, 0.3)
     c.solid(pad, mix(skin, WHITE, 0.35), 1.5, 0.35)

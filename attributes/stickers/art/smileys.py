@@ -74,7 +74,7 @@ def wink(c: Canvas, rng):
     _ball(c, rng)
     c.tint(disc(35, 41, 4.6, 7), _DARK)
     c.tint(disc(33.6, 38, 1.5, 1.8), WHITE, 0.9)
-    c.tint(line(_arc(66, 47, 9, 300, 60), 3.4), _DARK)
+    c.tint(line(_arc(66, 47, 9, -60, 60), 3.4), _DARK)
     c.tint(line(_arc(52, 46, 25, 230, 130), 3.6), _DARK)
     tongue = polygon(smooth([(56, 68), (70, 64), (74, 76), (66, 84), (58, 78)]))
     c.tint(tongue, (0.95, 0.38, 0.42))
@@ -111,7 +111,7 @@ def sunglasses(c: Canvas, rng):
 def laugh_tears(c: Canvas, rng):
     _ball(c, rng)
     for x in (32, 68):
-        c.tint(line(_arc(x, 46, 9, 295, 65), 3.4), _DARK)
+        c.tint(line(_arc(x, 46, 9, -65, 65), 3.4), _DARK)
     _open_mouth(c, polygon(np.vstack([[(26, 57)], _arc(50, 55, 25, 262, 98)])))
     for x, turn in ((13, 25), (87, -25)):
         tear = disc(x, 52, 6, 10, turn)
@@ -171,9 +171,9 @@ def alien(c: Canvas, rng):
 
 @ALBUM.look
 def ghost(c: Canvas, rng):
-    waves = [(84, 88), (72, 82), (61, 91), (50, 83), (39, 91), (28, 82), (16, 88)]
-    body = polygon(np.vstack([smooth([(16, 88), (17, 45), (30, 16), (50, 8), (70, 16), (83, 45), (84, 88)], False)]))
-    body = np.maximum(body, polygon(np.vstack([smooth(waves, False), [(16, 60), (84, 60)]])))
+    sheet = smooth([(16, 86), (17, 45), (30, 16), (50, 8), (70, 16), (83, 45), (84, 86)], False)
+    hem = smooth([(84, 86), (77, 90), (67, 80), (58, 90), (50, 91), (42, 80), (33, 80), (24, 91), (16, 86)], False)
+    body = polygon(np.vstack([sheet, hem]))
     tone = hsv(rng.choice([0.6, 0.75, 0.9]), 0.12, 0.98)
     c.fill(body, mix(WHITE, tone, 1 - glow(42, 36, 70)))
     c.light(body, 5, 0.4)

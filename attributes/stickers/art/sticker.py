@@ -9,6 +9,8 @@ from PIL import Image
 
 MARGIN = 1
 """Transparent pixels kept around every sticker, so that a sampler finds nothing beyond its edge."""
+VISIBLE = 8
+"""Alpha below this, of 255, counts as nothing when a picture is trimmed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ def fit(picture: Image.Image, long_side: int) -> np.ndarray | None:
     Returns:
         uint8 ``[h, w, 4]``, or None where nothing is visible.
     """
-    box = picture.getchannel("A").getbbox()
+    box = picture.getchannel("A").point(lambda alpha: 255 * (alpha >= VISIBLE)).getbbox()
     if box is None:
         return None
     picture = picture.crop(box)

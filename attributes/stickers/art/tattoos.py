@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attributes.stickers.art.canvas import Canvas, blur, grow, hsv, noise, ramp
-from attributes.stickers.art.forms import Pen, disc, line, lines, mirrored, polar, polygon, rotate, smooth, turned
+from attributes.stickers.art.canvas import Canvas, blur, grow, hsv, noise
+from attributes.stickers.art.forms import SIZE, Pen, disc, line, lines, mirrored, polar, polygon, smooth, turned
 from attributes.stickers.art.looks import Album
 
 ALBUM = Album("tattoo", gloss=0.0)
@@ -14,7 +14,7 @@ ALBUM = Album("tattoo", gloss=0.0)
 def ink(c: Canvas, mask: np.ndarray, rng, opacity: float = 0.9) -> None:
     """Ink in skin: blue-black, slightly spread, unevenly dense."""
     spread = blur(np.clip(mask, 0, 1), 0.22)
-    c.fill(spread * (0.8 + 0.2 * noise(rng, 40)), hsv(0.6 + 0.05 * rng.random(), 0.5, 0.15), opacity)
+    c.fill(spread * (0.9 + 0.1 * noise(rng, 80)), hsv(0.6 + 0.05 * rng.random(), 0.5, 0.15), opacity)
 
 
 def dots(region: np.ndarray, density: np.ndarray | float, rng, count: int = 2600) -> np.ndarray:
@@ -29,7 +29,7 @@ def dots(region: np.ndarray, density: np.ndarray | float, rng, count: int = 2600
     return pen.mask()
 
 
-def _outlined(form: np.ndarray, width: float) -> np.ndarray:
+def outlined(form: np.ndarray, width: float) -> np.ndarray:
     return form * (1 - grow(form, -width))
 
 
@@ -51,31 +51,34 @@ def anchor(c: Canvas, rng):
 
 @ALBUM.look
 def rose(c: Canvas, rng):
-    mask = np.zeros_like(c.alpha)
+    mask, shade = np.zeros_like(c.alpha), np.zeros_like(c.alpha)
+    for angle in (118, 180, 242):
+        blade = turned(smooth(mirrored([(50, 44), (61, 24), (58, 10), (50, -5)])), angle, 50, 44)
+        form = polygon(blade)
+        vein = turned([(50, 16), (50, -1)], angle, 50, 44)
+        ribs = [turned([(50, y), (50 + s * 5, y - 5)], angle, 50, 44) for y in (15, 9, 4) for s in (-1, 1)]
+        mask = np.maximum.reduce([mask * (1 - form), outlined(form, 1.0), lines([vein, *ribs], 0.8) * form])
+        shade = np.maximum(shade, form * 0.35)
     turn = 360 * rng.random()
-    shade = np.zeros_like(mask)
-    for ring, (radius, count) in enumerate(((37, 6), (28, 5), (20, 5), (13, 3))):
+    for ring, (radius, count) in enumerate(((33, 5), (25, 5), (17, 4), (10, 3))):
         for i in range(count):
-            angle = turn + 360 * i / count + 34 * ring
-            half = 230 / count
-            edge = polar(
-                angle + np.array([-half, -half * 0.6, -6, 6, half * 0.6, half]),
-                radius * np.array([0.55, 0.98, 1.1, 1.0, 1.02, 0.55]),
-                50,
-                44,
-            )
-            petal = polygon(smooth(np.vstack([edge, [polar(angle, radius * 0.2, 50, 44)]])))
-            mask = np.maximum(mask * (1 - petal), _outlined(petal, 1.1))
-            shade = np.maximum(shade * (1 - petal), petal * np.clip(1 - blur(petal, 4), 0, 1) * 0.5)
-    core = smooth(polar(turn + np.arange(0, 620, 40), np.linspace(8, 1, 16), 50, 44), False)
-    mask = np.maximum(mask * (1 - disc(50, 44, 8)), line(core, 1.2))
-    for s in (-1, 1):
-        blade = polygon(turned(smooth(mirrored([(50, 66), (60, 76), (58, 88), (50, 99)])), s * -62, 50, 70))
-        blade = blade * (1 - disc(50, 44, 37))
-        vein = turned([(50, 70), (50, 95)], s * -62, 50, 70)
-        mask = np.maximum.reduce([mask, _outlined(blade, 1.1), line(vein, 0.9) * blade])
-        shade = np.maximum(shade, blade * 0.45)
-    ink(c, np.maximum(mask, dots(shade, 1.0, rng, 5000)), rng)
+            angle, half = turn + 360 * i / count + 40 * ring, 205 / count
+            reach = np.array([0.5, 0.9, 1.06, 1.0, 1.08, 0.92, 0.5]) * radius
+            edge = polar(angle + half * np.array([-1, -0.72, -0.35, 0, 0.35, 0.72, 1]), reach, 50, 42)
+            petal = polygon(smooth(np.vstack([edge, [polar(angle, radius * 0.1, 50, 42)]])))
+            lip = outlined(petal, 1.1)
+            mask = np.maximum(mask * (1 - petal), lip)
+            foot = petal * np.clip(1.25 - np.hypot(*_offsets(50, 42)) / (radius * 0.85), 0, 1)
+            shade = np.maximum(shade * (1 - petal), foot)
+    core = smooth(polar(turn + np.arange(0, 620, 40), np.linspace(6.5, 0.5, 16), 50, 42), False)
+    mask = np.maximum(mask * (1 - disc(50, 42, 6.5)), line(core, 1.1))
+    ink(c, np.maximum(mask, dots(shade, 0.9, rng, 9000)), rng)
+
+
+def _offsets(x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
+    """Every pixel's distance from a point to the right and down, in units."""
+    rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32) * (100 / SIZE)
+    return columns - x, rows - y
 
 
 @ALBUM.look
@@ -115,39 +118,6 @@ def feather(c: Canvas, rng):
 
 
 @ALBUM.look
-def compass(c: Canvas, rng):
-    rings = sum(disc(50, 50, r) * (1 - disc(50, 50, r - w)) for r, w in ((40, 1.4), (36, 0.8), (20, 0.7)))
-    ticks = [[polar(a, 36), polar(a, 40)] for a in range(0, 360, 10)]
-    mask = np.maximum(rings, lines(ticks, 0.7))
-    for angle, reach in ((45, 30), (135, 30), (225, 30), (315, 30), (0, 47), (90, 47), (180, 47), (270, 47)):
-        tip, right, left = polar(angle, reach), polar(angle + 45, 8.5), polar(angle - 45, 8.5)
-        whole = polygon([tip, right, (50, 50), left])
-        mask = np.maximum(mask * (1 - whole), line([tip, right, (50, 50), left], 0.9, True))
-        mask = np.maximum(mask, polygon([tip, right, (50, 50)]))
-    mask = np.maximum(mask * (1 - disc(50, 50, 3)), disc(50, 50, 1.6))
-    ink(c, rotate(mask, 30 * rng.random() - 15), rng)
-
-
-@ALBUM.look
-def barbed_wire(c: Canvas, rng):
-    x = np.linspace(3, 97, 90)
-    phase, waves = 6.28 * rng.random(), 5
-    first = 50 + 1.8 * np.sin(x / 94 * waves * 6.28 + phase)
-    second = 50 - 1.8 * np.sin(x / 94 * waves * 6.28 + phase)
-    bow = 8 * np.sin((x - 3) / 94 * 3.14)
-    mask = lines([np.stack([x, first - bow], 1), np.stack([x, second - bow], 1)], 1.5)
-    for centre in np.linspace(13, 87, 5):
-        y = 50 - 8 * np.sin((centre - 3) / 94 * 3.14)
-        mask = np.maximum(
-            mask, lines([[(centre + d, y - 3.4), (centre + d + 1.4, y + 3.4)] for d in (-2.2, 0, 2.2)], 1.4)
-        )
-        for dx, dy in ((-7, -9), (7, -8), (-6, 9), (8, 8)):
-            end = (centre + dx * (0.8 + 0.3 * rng.random()), y + dy)
-            mask = np.maximum(mask, line([(centre + dx * 0.2, y), end], [2, 0.3]))
-    ink(c, mask, rng)
-
-
-@ALBUM.look
 def swallow(c: Canvas, rng):
     body = polygon(smooth([(14, 26), (22, 20), (32, 24), (48, 40), (62, 58), (70, 70), (54, 62), (36, 48), (20, 34)]))
     tail = Pen().polygon([(64, 60), (94, 76), (72, 71)]).polygon([(62, 64), (82, 95), (66, 73)]).mask()
@@ -166,100 +136,3 @@ def swallow(c: Canvas, rng):
     belly = polygon(smooth([(20, 30), (36, 42), (54, 58), (40, 49), (26, 38)]))
     mask = mask * (1 - belly) + dots(belly, 0.6, rng, 4000)
     ink(c, mask * (1 - disc(22, 26, 1.3)), rng)
-
-
-@ALBUM.look
-def mandala(c: Canvas, rng):
-    folds = int(rng.choice([8, 10, 12]))
-    pen, holes = Pen(), Pen()
-    angles = np.arange(folds) * 360 / folds
-    for radius, reach, wide in ((6, 18, 15), (16, 32, 26 * 8 / folds), (28, 46, 20 * 8 / folds)):
-        offset = 180 / folds if radius == 16 else 0
-        for a in angles + offset:
-            petal = smooth(
-                [
-                    polar(a, radius),
-                    polar(a - wide * 0.6, (radius + reach) / 2),
-                    polar(a, reach),
-                    polar(a + wide * 0.6, (radius + reach) / 2),
-                ]
-            )
-            pen.line(petal, 0.9, True)
-            pen.line([polar(a, radius + 3), polar(a, reach - 5)], [0.6, 1.6])
-    for a in angles:
-        pen.disc(*polar(a + 180 / folds, 41), 1.6)
-        holes.disc(*polar(a + 180 / folds, 41), 0.8)
-        pen.disc(*polar(a + 180 / folds, 46), 0.8)
-        pen.disc(*polar(a, 23), 1.0)
-    rings = sum(disc(50, 50, r) * (1 - disc(50, 50, r - 0.8)) for r in (6, 15, 27))
-    ink(c, np.maximum(pen.mask() * (1 - holes.mask()), rings) + disc(50, 50, 2.5), rng)
-
-
-@ALBUM.look
-def constellation(c: Canvas, rng):
-    count = int(rng.integers(6, 9))
-    points = np.stack([np.linspace(12, 88, count), 18 + 64 * rng.random(count)], axis=1)
-    points[:, 0] += 6 * (rng.random(count) - 0.5)
-    mask = line(points, 0.7)
-    branch = points[count // 2] + np.array([4, 24 if points[count // 2][1] < 55 else -24])
-    mask = np.maximum(mask, line([points[count // 2], branch], 0.7))
-    pen, clear = Pen(), Pen()
-    for x, y in [*points, branch]:
-        reach = 3 + 3.5 * rng.random()
-        clear.disc(x, y, reach * 0.75)
-        for tip in range(4):
-            pen.polygon(
-                [
-                    polar(90 * tip, reach, x, y),
-                    polar(90 * tip + 45, reach * 0.28, x, y),
-                    (x, y),
-                    polar(90 * tip - 45, reach * 0.28, x, y),
-                ]
-            )
-    for x, y in 6 + 88 * rng.random((14, 2)):
-        pen.disc(x, y, 0.5 + 0.4 * rng.random())
-    ink(c, np.maximum(mask * (1 - clear.mask()), pen.mask()), rng)
-
-
-@ALBUM.look
-def dotwork_moon(c: Canvas, rng):
-    crescent = disc(50, 50, 42) * (1 - disc(64, 44, 34))
-    mask = np.maximum(_outlined(crescent, 0.9), dots(crescent, (1 - ramp(-60)) ** 1.3, rng, 9000))
-    hanging = Pen()
-    for x, y, length in ((58, 42, 20), (70, 30, 30), (80, 44, 14)):
-        hanging.line([(x, 18), (x, y + length - 6)], 0.5)
-        for tip in range(5):
-            hanging.polygon(
-                [
-                    polar(72 * tip, 4.4, x, y + length),
-                    polar(72 * tip + 36, 1.8, x, y + length),
-                    (x, y + length),
-                    polar(72 * tip - 36, 1.8, x, y + length),
-                ]
-            )
-    ink(c, np.maximum(mask, hanging.mask() * (1 - crescent)), rng)
-
-
-@ALBUM.look
-def geometric_wolf(c: Canvas, rng):
-    half = [
-        [(50, 36), (38, 26), (22, 6), (16, 40), (8, 54), (24, 66), (34, 82), (50, 96)],
-        [(22, 6), (28, 34), (50, 36)],
-        [(16, 40), (28, 34), (36, 52), (50, 60)],
-        [(8, 54), (36, 52), (34, 82)],
-        [(24, 66), (36, 52)],
-        [(50, 60), (42, 78), (34, 82)],
-        [(42, 78), (50, 84)],
-        [(28, 34), (38, 26)],
-    ]
-    segments = [np.array(s, float) for s in half]
-    mask = lines([*segments, *[s * [-1, 1] + [100, 0] for s in segments], [(50, 36), (50, 60)]], 1.1)
-    dark = [[(22, 6), (28, 34), (16, 40)], [(42, 78), (50, 84), (58, 78), (50, 72)]]
-    for form in dark:
-        form = np.array(form, float)
-        mask = np.maximum.reduce([mask, polygon(form), polygon(form * [-1, 1] + [100, 0])])
-    for s in (-1, 1):
-        mask = np.maximum(mask, polygon([(50 + s * 9, 53), (50 + s * 19, 48), (50 + s * 15, 54)]))
-    jowls = np.array([(24, 66), (36, 52), (34, 82)], float)
-    region = np.maximum(polygon(jowls), polygon(jowls * [-1, 1] + [100, 0]))
-    ink(c, np.maximum(mask, dots(region, ramp(), rng, 5000)), rng)

@@ -15,10 +15,13 @@ ALBUM = Album("translucent", gloss=0.85)
 def cellophane_heart(c: Canvas, rng):
     body = polygon(heart(50, 50, 45))
     c.fill(body, hsv(rng.choice([0.95, 0.0, 0.55, 0.8]), 0.75, 0.92), 0.42 + 0.12 * rng.random())
-    creases = [20 + 60 * rng.random((2, 2)) for _ in range(7)]
-    folds = blur(lines(creases, [0.3, 2.4]), 0.5) * body
-    c.fill(folds, WHITE, 0.45)
-    c.fill(np.roll(folds, 4, 0) * body, BLACK, 0.2)
+    for _ in range(6):
+        start, angle = 20 + 60 * rng.random(2), 360 * rng.random()
+        bend = start + polar(angle + np.array([0.0, 25.0]), np.array([12.0, 26.0]), 0, 0)
+        crease = smooth([start, *bend], False)
+        fold = blur(line(crease, 1.6 * np.sin(np.linspace(0, np.pi, len(crease))) + 0.1), 0.35) * body
+        c.fill(fold, WHITE, 0.4)
+        c.fill(np.roll(fold, 5, 0) * body, BLACK, 0.16)
     c.fill(body * (1 - blur(grow(body, -1.6), 0.8)), hsv(0.95, 0.5, 0.6), 0.35)
     c.fill(blur(disc(31, 33, 5, 11, 35), 0.6), WHITE, 0.65)
 
@@ -42,9 +45,9 @@ def jelly_bear(c: Canvas, rng):
 def bubble(c: Canvas, rng):
     body = disc(50, 50, 44)
     edge = np.clip(1 - glow(50, 50, 46), 0, 1) ** 4 * body
-    swirl = noise(rng, 5) + ramp(30)
+    swirl = 0.5 * noise(rng, 4) + 0.6 * ramp(30) - 0.6 * glow(44, 44, 60)
     film = np.stack([0.75 + 0.25 * np.cos(6.28 * (swirl * 1.4 + k / 3)) for k in range(3)], axis=-1)
-    c.fill(body, film, 0.16)
+    c.fill(body, film, 0.09)
     c.fill(edge, film, 0.7)
     c.fill(blur(line(polar(np.linspace(285, 345, 20), 36), 5), 0.9), WHITE, 0.8)
     c.fill(blur(line(polar(np.linspace(120, 150, 10), 37), 3), 0.8), WHITE, 0.6)
