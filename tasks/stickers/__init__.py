@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Len
 from pydantic import Field, model_validator
 
 from toolkit.task import AttributeTask, Masker, PairGenerator, TaskOptions
@@ -18,9 +17,7 @@ class StickersOptions(TaskOptions):
     """What is drawn, where, and on which mesh."""
 
     art: Path | None = Field(None, description="folder of RGBA pictures (PNG, WebP); the embedded set without it")
-    number: Annotated[tuple[int, int], Len(2, 2)] = Field(
-        (1, 1), description="fewest and most stickers per clip; the paper has one"
-    )
+    number: tuple[int, int] = Field((1, 1), description="fewest and most stickers per clip; the paper has one")
     size: Range = Field(
         (0.25, 0.6), description="smallest and largest side, in distances between the outer eye corners (about 9 cm)"
     )

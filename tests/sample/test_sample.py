@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.testing.sample import FPS, sample_clip, sample_frames, write_sample_video
-from toolkit.testing.sample_motion import PERIOD, pose_at
+from toolkit.testing.sample_motion import PERIOD, Pose, pose_at
 from toolkit.testing.sample_portrait import load_portrait
 from toolkit.testing.sample_render import Puppet
 
@@ -41,7 +41,7 @@ def test_the_movement_repeats_without_a_jump():
 
 def test_a_still_pose_is_the_portrait():
     portrait = load_portrait(256)
-    still = pose_at(0).__class__(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+    still = Pose(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
     drawn = Puppet(portrait).draw(still).astype(np.int16)
     inside = portrait.alpha > 0.99
     assert np.abs(drawn - portrait.image)[inside].mean() < 0.5
@@ -63,7 +63,7 @@ def test_nothing_folds_over(frame):
     dy_y, dy_x = np.gradient(dy, step)
     determinant = (1 + dx_x) * (1 + dy_y) - dx_y * dy_x
     inside = puppet.height > 0
-    assert determinant[inside].min() > 0.1
+    assert determinant[inside].min() > 0.2
 
 
 def test_the_face_is_found_in_every_frame_and_turns_both_ways(whole):
@@ -83,11 +83,9 @@ def test_the_landmarks_follow_without_jumps(whole):
     assert steps.max() < 0.03 * whole.frames.shape[1]
 
 
-def test_the_eyes_close_and_open_again():
-    """Measured on the picture: the dark iris and the white of the eye are gone while the lids are down."""
-    clip = sample_clip(PERIOD, 256)
-    upper, lower = clip.landmarks[:, 159, :2], clip.landmarks[:, 145, :2]
-    across = np.linalg.norm(clip.landmarks[:, 133, :2] - clip.landmarks[:, RIGHT_CORNER, :2], axis=-1)
+def test_the_eyes_close_and_open_again(whole):
+    upper, lower = whole.landmarks[:, 159, :2], whole.landmarks[:, 145, :2]
+    across = np.linalg.norm(whole.landmarks[:, 133, :2] - whole.landmarks[:, RIGHT_CORNER, :2], axis=-1)
     openness = np.linalg.norm(upper - lower, axis=-1) / across
     closed = [index for index in range(PERIOD) if pose_at(index).closure > 0.85]
     opened = [index for index in range(PERIOD) if pose_at(index).closure == 0]
