@@ -21,7 +21,7 @@ def flags():
 
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        for words in (["build-dataset", "--task", "stickers"], ["dataset", "show"], ["demo"], ["tasks", "new"]):
+        for words in (["build-dataset", "--task", "stickers"], ["dataset", "show"], ["demo"]):
             assert main([*words, "--help"]) == 0
     return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))
 

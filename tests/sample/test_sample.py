@@ -26,6 +26,12 @@ def test_frames_are_what_they_say_and_the_callers_own():
     assert np.array_equal(sample_frames(3, 256), before)
 
 
+@pytest.mark.parametrize("size", [64, 255])
+def test_a_size_that_does_not_work_is_refused(size):
+    with pytest.raises(ValueError, match="even and at least 128"):
+        sample_frames(1, size)
+
+
 def test_the_same_frames_every_time():
     again = Puppet(load_portrait.__wrapped__(256))
     assert np.array_equal(again.draw(pose_at(2)), sample_frames(3, 256)[2])

@@ -35,6 +35,7 @@ def sample_frames(frames: int = PERIOD, size: int = 512) -> np.ndarray:
     """Frames of the sample, uint8 ``[T, size, size, 3]``, RGB; the movement repeats after 80.
 
     Raises:
+        ValueError: the size is odd or under 128.
         MissingExtra: the default face analyser cannot be used; the message names the step that brings it.
     """
     return np.stack([_frame(index % PERIOD, size) for index in range(frames)])

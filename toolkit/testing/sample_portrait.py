@@ -67,11 +67,14 @@ class Portrait:
 
 @cache
 def load_portrait(size: int) -> Portrait:
-    """The portrait at `size` x `size`, from 128.
+    """The portrait at `size` x `size`.
 
     Raises:
+        ValueError: the size is odd or under 128.
         MissingExtra: the default face analyser cannot be used; the message names the step that brings it.
     """
+    if size < 128 or size % 2:
+        raise ValueError(f"size must be even and at least 128, not {size}")
     import cv2
     from skimage.data import astronaut
 
