@@ -55,7 +55,7 @@ class StickersTask(AttributeTask):
     """Draws stickers on faces without one; learns to take them off."""
 
     name = "stickers"
-    description = "stickers on the skin: drawn on clean faces, lit and worn by the tracked mesh"
+    description = "Stickers on the skin, drawn on clean faces: they follow the tracked mesh and its light."
     api_version = 1
     prompt = "a close-up photo of a person's face, clean bare skin"
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"

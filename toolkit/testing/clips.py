@@ -102,7 +102,9 @@ def _draw(background: np.ndarray, texture: np.ndarray, heads: list[np.ndarray]) 
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         middle, axes = (low + high) / 2, (high - low) / 2 * [1.08, 1.16]
         for target, colour in ((picture, (_SKIN * 0.8).tolist()), (face, 255)):
-            cv2.ellipse(target, np.rint(middle).astype(int).tolist(), np.rint(axes).astype(int).tolist(), 0, 0, 360, colour, -1)
+            cv2.ellipse(
+                target, np.rint(middle).astype(int).tolist(), np.rint(axes).astype(int).tolist(), 0, 0, 360, colour, -1
+            )
         _fill_mesh(picture, points, topology.triangles)
     picture = cv2.GaussianBlur(picture, (0, 0), 2.5 * height * fine / 384)
     for head in heads:

@@ -1,0 +1,318 @@
+"""The checks that every task must pass, built-in or a stranger's."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from pydantic import ValidationError
+
+from toolkit.errors import ToolkitError
+from toolkit.task import API_VERSION, AttributeTask, FaceClip, Pair
+from toolkit.testing.clips import no_face_clip, synthetic_clip, two_face_clips
+
+HEAVY = ("torch", "diffusers", "transformers", "mediapipe", "cv2", "albumentations")
+"""What importing and building a task must not load: `toolkit tasks list` does it for every plugin."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Outcome of one check: its name, whether it passed, and what was expected and found where it did not."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Subject:
+    """A task under test, with what it gives on the synthetic clips, computed once."""
+
+    def __init__(self, task: AttributeTask):
+        self.task = task
+
+    @cached_property
+    def clip(self) -> FaceClip:
+        return _read_only(synthetic_clip())
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Pairs of `clip` with the generator of seed 0."""
+        return self.generate(self.clip)
+
+    def generate(self, clip: FaceClip, seed: int = 0) -> list[Pair]:
+        return list(self.pair_generator(clip, np.random.default_rng(seed), tools()))
+
+    @cached_property
+    def pair_generator(self):
+        return self.task.pair_generator()
+
+    @cached_property
+    def masker(self):
+        return self.task.masker()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One demand of the contract; `run` raises AssertionError with what was expected and found."""
+
+    name: str
+    run: Callable[[Subject], None]
+
+    def __call__(self, subject: Subject) -> CheckResult:
+        try:
+            self.run(subject)
+        except AssertionError as error:
+            return CheckResult(self.name, False, str(error))
+        except ToolkitError as error:
+            return CheckResult(self.name, False, f"raised {type(error).__name__}: {error}")
+        except Exception as error:
+            return CheckResult(self.name, False, f"raised {type(error).__name__}: {error}; {_where(error)}")
+        return CheckResult(self.name, True)
+
+
+class _Tools:
+    """`Tools` without a video: analysers as a run would build them."""
+
+    def __init__(self):
+        self._analysers = {}
+
+    def analyser(self, name: str | None = None):
+        from toolkit.faces import create_analyser
+
+        name = name or "mediapipe"
+        if name not in self._analysers:
+            self._analysers[name] = create_analyser(name)
+        return self._analysers[name]
+
+
+def tools() -> _Tools:
+    """What a pair generator gets as `tools` in the checks and may get in a plugin's own tests."""
+    return _Tools()
+
+
+def check_task(task: type[AttributeTask] | AttributeTask) -> list[CheckResult]:
+    """Run every check on a task or on a task class with its default options."""
+    if isinstance(task, type):
+        if not issubclass(task, AttributeTask):
+            return [CheckResult("class", False, f"expected a subclass of AttributeTask, found {task.__name__}")]
+        try:
+            task = task()
+        except Exception as error:
+            return [CheckResult("class", False, f"{task.__name__}() raised {type(error).__name__}: {error}")]
+    subject = Subject(task)
+    return [check(subject) for check in conformance_checks()]
+
+
+def assert_conforms(task: type[AttributeTask] | AttributeTask) -> None:
+    """Raise AssertionError that lists every check that a task fails; for a plugin's tests."""
+    failed = [f"{result.name}: {result.detail}" for result in check_task(task) if not result.ok]
+    assert not failed, "the task breaks the contract:\n  " + "\n  ".join(failed)
+
+
+def conformance_checks() -> list[Check]:
+    """All checks, in order; each takes a `Subject`, for pytest's parametrize."""
+    return [Check(name, function) for name, function in _CHECKS.items()]
+
+
+def _class(subject: Subject) -> None:
+    task = subject.task
+    assert task.api_version <= API_VERSION, f"made for contract {task.api_version}, this toolkit knows {API_VERSION}"
+    type(task)(task.Options())
+
+
+def _options(subject: Subject) -> None:
+    options, model = subject.task.options, subject.task.Options
+    back = model.model_validate_json(options.model_dump_json())
+    assert back == options, f"options must survive JSON, {options!r} came back as {back!r}"
+    try:
+        model(**{"no_such_option": 1})
+    except ValidationError:
+        return
+    raise AssertionError("unknown options must be refused, `no_such_option` was taken")
+
+
+def _import_cost(subject: Subject) -> None:
+    cls = type(subject.task)
+    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+        return  # cannot be imported anew, in a test or a notebook
+    code = (
+        "import sys, importlib\n"
+        f"sys.path[:0] = {[p for p in sys.path if p]!r}\n"
+        f"cls = importlib.import_module({cls.__module__!r})\n"
+        f"for part in {cls.__qualname__!r}.split('.'): cls = getattr(cls, part)\n"
+        "cls()\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    if done.returncode and "ModuleNotFoundError" in done.stderr and cls.__module__ in done.stderr.splitlines()[-1]:
+        return  # a module that pytest imported from a file that is on no path
+    assert not done.returncode, f"importing and building it anew failed: {done.stderr.strip().splitlines()[-1]}"
+    loaded = done.stdout.split()
+    assert not loaded, (
+        f"importing and building it must stay light, it loaded {', '.join(loaded)}: import in the methods"
+    )
+
+
+def _pickling(subject: Subject) -> None:
+    try:
+        back = pickle.loads(pickle.dumps(subject.task))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        if "<locals>" in type(subject.task).__qualname__:
+            return
+        raise AssertionError(f"the task must pickle, for worker processes: {error}") from error
+    assert back.options == subject.task.options, "options must survive pickling"
+
+
+def _masker(subject: Subject) -> None:
+    clip = subject.clip
+    masks = subject.masker(clip)
+    _check_masks(masks, clip)
+    again = subject.masker(clip)
+    assert np.array_equal(masks, again), "the masker must give the same masks for the same clip"
+
+
+def _masker_without_face(subject: Subject) -> None:
+    clip = _read_only(no_face_clip())
+    masks = subject.masker(clip)
+    _check_masks(masks, clip)
+    assert not masks.any(), f"without a face masks must be empty, found {int((masks > 0).sum())} pixels"
+
+
+def _check_masks(masks, clip: FaceClip) -> None:
+    shape = clip.frames.shape[:3]
+    assert isinstance(masks, np.ndarray), f"masks must be an array, found {type(masks).__name__}"
+    assert masks.shape == shape, f"masks must be {shape}, found {masks.shape}"
+    assert masks.dtype in (np.bool_, np.float32), f"masks must be bool or float32, found {masks.dtype}"
+    if masks.dtype == np.float32:
+        assert np.isfinite(masks).all() and masks.min() >= 0 and masks.max() <= 1, "soft masks must lie in 0..1"
+
+
+def _pairs(subject: Subject) -> None:
+    clip = subject.clip
+    assert subject.pairs, "a clip with a face must give at least one pair, found none"
+    seen = set()
+    for pair in subject.pairs:
+        assert isinstance(pair, Pair), f"expected Pair, found {type(pair).__name__}"
+        assert 0 <= pair.index < len(clip), f"index must be in 0..{len(clip) - 1}, found {pair.index}"
+        assert pair.index not in seen, f"two pairs for frame {pair.index}"
+        seen.add(pair.index)
+        frame = clip.frames[pair.index]
+        for name in ("image", "conditioning_image"):
+            value = getattr(pair, name)
+            assert value.dtype == np.uint8 and value.shape == frame.shape, (
+                f"{name} must be uint8 {frame.shape}, found {value.dtype} {value.shape}"
+            )
+        assert pair.mask.dtype == np.bool_ and pair.mask.shape == frame.shape[:2], (
+            f"mask must be bool {frame.shape[:2]}, found {pair.mask.dtype} {pair.mask.shape}"
+        )
+    assert any(pair.mask.any() for pair in subject.pairs), "no pair shows the attribute: every mask is empty"
+
+
+def _outside(subject: Subject) -> None:
+    for pair in subject.pairs:
+        changed = (pair.image != pair.conditioning_image).any(axis=-1) & ~pair.mask
+        assert not changed.any(), f"{int(changed.sum())} pixels outside the mask differ in frame {pair.index}"
+
+
+def _determinism(subject: Subject) -> None:
+    again = subject.generate(subject.clip)
+    assert [pair.index for pair in again] == [pair.index for pair in subject.pairs], "the same seed gave other frames"
+    for first, second in zip(subject.pairs, again):
+        for name in ("image", "conditioning_image", "mask"):
+            same = np.array_equal(getattr(first, name), getattr(second, name))
+            assert same, f"the same seed must give the same {name}, frame {first.index} differs"
+        assert dict(first.info) == dict(second.info), f"the same seed must give the same info, frame {first.index}"
+
+
+def _global_randomness(subject: Subject) -> None:
+    import random
+
+    states = random.getstate(), np.random.get_state()
+    try:
+        random.seed(12345)
+        np.random.seed(54321)
+        _determinism(subject)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _input(subject: Subject) -> None:
+    clip = synthetic_clip(seed=1)
+    before = copy.deepcopy((clip.frames, clip.landmarks, clip.times))
+    subject.generate(clip)
+    subject.masker(clip)
+    for name, value in zip(("frames", "landmarks", "times"), before):
+        assert np.array_equal(getattr(clip, name), value, equal_nan=True), f"the clip's {name} were changed"
+
+
+def _no_face(subject: Subject) -> None:
+    found = subject.generate(_read_only(no_face_clip()))
+    assert not found, f"a clip without a face must give no pairs, found {len(found)}"
+
+
+def _face_in_some(subject: Subject) -> None:
+    landmarks = subject.clip.landmarks.copy()
+    landmarks[1::2] = np.nan
+    clip = replace(subject.clip, landmarks=landmarks)
+    wrong = [pair.index for pair in subject.generate(clip) if not clip.present[pair.index]]
+    assert not wrong, f"frames without the face must give no pairs, found {wrong}"
+    empty = ~subject.masker(clip)[1::2].any()
+    assert empty, "masks of frames without the face must be empty"
+
+
+def _many_faces(subject: Subject) -> None:
+    for number, clip in enumerate(two_face_clips()):
+        clip = _read_only(clip)
+        middle = clip.frames.shape[2] // 2
+        other = slice(middle, None) if np.nanmean(clip.landmarks[..., 0]) < middle else slice(0, middle)
+        masks = subject.masker(clip)
+        _check_masks(masks, clip)
+        for pair in subject.generate(clip):
+            changed = (pair.image != pair.conditioning_image).any(axis=-1)
+            assert not changed[:, other].any(), f"the clip of face {number} changed the other face"
+
+
+def _one_frame(subject: Subject) -> None:
+    clip = _read_only(synthetic_clip(frames=1))
+    _check_masks(subject.masker(clip), clip)
+    assert all(pair.index == 0 for pair in subject.generate(clip)), "a clip of one frame has only frame 0"
+
+
+def _read_only(clip: FaceClip) -> FaceClip:
+    for array in (clip.frames, clip.landmarks, clip.times):
+        array.flags.writeable = False
+    return clip
+
+
+def _where(error: BaseException) -> str:
+    """The innermost place of the plugin's own code, for its author."""
+    frames: Iterable = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else ()
+    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if not frame.filename.startswith("<")]
+    return f"at {places[-1]}" if places else ""
+
+
+_CHECKS: dict[str, Callable[[Subject], None]] = {
+    "class": _class,
+    "options": _options,
+    "import cost": _import_cost,
+    "pickling": _pickling,
+    "masker": _masker,
+    "masker without a face": _masker_without_face,
+    "pairs": _pairs,
+    "nothing outside the mask": _outside,
+    "determinism": _determinism,
+    "no global randomness": _global_randomness,
+    "input unchanged": _input,
+    "no face": _no_face,
+    "face in some frames": _face_in_some,
+    "many faces": _many_faces,
+    "one frame": _one_frame,
+}
