@@ -76,8 +76,8 @@ def test_turned_away_it_is_narrower(mesh, clip):
         turned = ((mesh.rest @ about.T) * 80 + [128, 128, 0]).astype(np.float32)
         posed = replace(mesh, vertices=turned[None])
         one = replace(clip, frames=clip.frames[:1], landmarks=clip.landmarks[:1], times=clip.times[:1])
-        forehead = mesh.uv[np.argmin(np.linalg.norm(mesh.rest[:, :2] - [0, -0.6], axis=1))]
-        place = Chart(mesh, ()).place(forehead, 0.4, 0.0, FULL)
+        forehead = mesh.uv[np.argmin(np.linalg.norm(mesh.rest[:, :2] - [0, -0.45], axis=1))]
+        place = Chart(mesh, ()).place(forehead, 0.3, 0.0, FULL)
         picture, _ = drawn(one, posed, place, kind="tattoo")[0]
         columns = changed(one.frames[0], picture).any(axis=0)
         return columns.sum()

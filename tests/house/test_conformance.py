@@ -1,0 +1,176 @@
+"""Each check of the kit passes a good task and names the fault of a bad one."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from toolkit.errors import ContractError
+from toolkit.task import AttributeTask, Pair, TaskOptions
+from toolkit.testing import assert_conforms, check_task, conformance_checks
+
+
+class Dot(AttributeTask):
+    """A dot on the nose; what a subclass changes is its fault."""
+
+    name = "dot"
+    description = "A dot on the nose."
+    api_version = 1
+    prompt = "a face"
+    fault: ClassVar[str] = ""
+
+    def masker(self):
+        return self.masks
+
+    def masks(self, clip):
+        masks = np.zeros(clip.frames.shape[:3], bool)
+        for t in np.flatnonzero(clip.present):
+            x, y = clip.landmarks[t, 1, :2].astype(int)
+            masks[t, y - 3 : y + 3, x - 3 : x + 3] = True
+        return masks
+
+    def pair_generator(self):
+        return self.pairs
+
+    def pairs(self, clip, rng, tools):
+        colour = rng.integers(0, 255, 3)
+        for t, mask in enumerate(self.masks(clip)):
+            if mask.any():
+                drawn = clip.frames[t].copy()
+                drawn[mask] = colour
+                yield Pair(clip.frames[t], drawn, mask, t)
+
+
+class SoftMask(Dot):
+    def masker(self):
+        return lambda clip: self.masks(clip).astype(np.float64)
+
+
+class MaskAnywhere(Dot):
+    def masker(self):
+        return lambda clip: np.ones(clip.frames.shape[:3], bool)
+
+
+class Leaks(Dot):
+    def pairs(self, clip, rng, tools):
+        for pair in super().pairs(clip, rng, tools):
+            pair.conditioning_image[0, 0] ^= 255
+            yield pair
+
+
+class GlobalSeed(Dot):
+    def pairs(self, clip, rng, tools):
+        return super().pairs(clip, np.random.default_rng(np.random.randint(2**31)), tools)
+
+
+class Unseeded(Dot):
+    def pairs(self, clip, rng, tools):
+        return super().pairs(clip, np.random.default_rng(), tools)
+
+
+class WritesInput(Dot):
+    def pairs(self, clip, rng, tools):
+        clip.landmarks[:] += 1
+        return super().pairs(clip, rng, tools)
+
+
+class Always(Dot):
+    def pairs(self, clip, rng, tools):
+        for t, frame in enumerate(clip.frames):
+            yield Pair(frame, frame, np.zeros(frame.shape[:2], bool), t)
+
+
+class Nothing(Dot):
+    def pairs(self, clip, rng, tools):
+        return []
+
+
+class Everywhere(Dot):
+    def pairs(self, clip, rng, tools):
+        for t in np.flatnonzero(clip.present):
+            yield Pair(clip.frames[t], 255 - clip.frames[t], np.ones(clip.frames.shape[1:3], bool), int(t))
+
+
+class Twice(Dot):
+    def pairs(self, clip, rng, tools):
+        for pair in super().pairs(clip, rng, tools):
+            yield from (pair, pair)
+
+
+class Crashes(Dot):
+    def masker(self):
+        raise RuntimeError("no model")
+
+
+def failures(task):
+    return {result.name: result.detail for result in check_task(task) if not result.ok}
+
+
+def test_a_good_task_passes():
+    assert failures(Dot) == {}
+    assert_conforms(Dot())
+
+
+@pytest.mark.parametrize(
+    ("task", "check", "word"),
+    [
+        (SoftMask, "masker", "float64"),
+        (MaskAnywhere, "masker without a face", "empty"),
+        (Leaks, "nothing outside the mask", "outside the mask"),
+        (GlobalSeed, "no global randomness", "same"),
+        (Unseeded, "determinism", "same"),
+        (WritesInput, "input unchanged", "changed"),
+        (Always, "no face", "no pairs"),
+        (Always, "face in some frames", "without the face"),
+        (Nothing, "pairs", "at least one"),
+        (Everywhere, "many faces", "other face"),
+        (Twice, "pairs", "two pairs"),
+        (Crashes, "masker", "no model"),
+    ],
+)
+def test_a_fault_is_found_and_named(task, check, word):
+    found = failures(task)
+    assert check in found and word in found[check], found
+    with pytest.raises(AssertionError, match=check):
+        assert_conforms(task)
+
+
+def test_checks_have_names_for_pytest():
+    names = [check.name for check in conformance_checks()]
+    assert len(set(names)) == len(names) > 10
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"masker": None}, "masker"),
+        ({"name": "Bad Name"}, "name"),
+        ({"api_version": 0}, "api_version"),
+        ({"description": ""}, "description"),
+        ({"prompt": 3}, "prompt"),
+        ({"extra": 3}, "extra"),
+        ({"Options": dict}, "Options"),
+        ({"pair_generator": lambda self, clip: None}, "pair_generator"),
+        ({"Options": type("O", (TaskOptions,), {"__annotations__": {"size": int}, "size": 3})}, "size"),
+    ],
+)
+def test_a_class_that_breaks_the_contract_is_refused_when_defined(body, word):
+    with pytest.raises(ContractError, match=word):
+        type("Broken", (Dot,), body)
+
+
+def test_a_class_without_its_methods_is_refused_when_defined():
+    body = {"name": "x", "description": "x", "api_version": 1, "prompt": "x", "masker": Dot.masker}
+    with pytest.raises(ContractError, match="pair_generator"):
+        type("Half", (AttributeTask,), body)
+
+
+def test_options_of_another_task_are_refused():
+    class Own(TaskOptions):
+        pass
+
+    class WithOptions(Dot):
+        Options = Own
+
+    with pytest.raises(ContractError, match="Own"):
+        WithOptions(TaskOptions())
