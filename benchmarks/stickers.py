@@ -88,7 +88,7 @@ def render(*videos: str) -> dict:
             sticker = art.choose(rng)
             texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, 1.0)
             chart = Chart(mesher.mesh(clip), ("eyes", "mouth"))
-            place = chart.random(rng, (0.25, 0.6), (-45, 45), texture.footprint(GRID))
+            place = chart.random(rng, (0.3, 0.75), (-45, 45), texture.footprint(GRID))
             start = time.process_time()
             mesh = mesher.mesh(clip)
             for _ in draw(clip.frames, mesh, place, texture, renderer, 1.0):
@@ -144,7 +144,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        videos = args.videos or samples(folder, [400, 401], 512)
+        videos = args.videos or samples(folder, [1000, 1001], 512)
         if "cost" in args.only:
             analysis = child("analyse", *videos)
             whole = build(videos, folder / "cost", 1)

@@ -19,7 +19,7 @@ class StickersOptions(TaskOptions):
     art: Path | None = Field(None, description="folder of RGBA pictures (PNG, WebP); the embedded set without it")
     number: tuple[int, int] = Field((1, 1), description="fewest and most stickers per clip; the paper has one")
     size: Range = Field(
-        (0.25, 0.6), description="smallest and largest side, in distances between the outer eye corners (about 9 cm)"
+        (0.3, 0.75), description="smallest and largest side, in distances between the outer eye corners (about 9 cm)"
     )
     rotation: Range = Field((-45.0, 45.0), description="range of the rotation on the face, degrees clockwise")
     opacity: Range = Field((0.9, 1.0), description="range of the opacity")
