@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 import traceback
 from collections import deque
@@ -13,14 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from toolkit.errors import ToolkitError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
-_Busy = dict[Connection, tuple[BaseProcess, Any]]
+_TAIL = 4000
+"""Bytes of a worker's messages that are kept for an error."""
 
 
 class WorkerError(ToolkitError):
@@ -29,7 +31,10 @@ class WorkerError(ToolkitError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: its value, or an error; `details` is the traceback of an unforeseen one."""
+    """What became of one item: its value, or an error.
+
+    `details` is for an unforeseen error: its traceback and the last that the worker wrote to stderr.
+    """
 
     item: Any
     value: Any = None
@@ -60,40 +65,81 @@ class ProcessExecutor:
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         waiting = deque(items)
-        busy: _Busy = {}
+        busy: dict[Connection, tuple[_Worker, Any]] = {}
+        workers: list[_Worker] = []
+
+        def give(worker: _Worker) -> None:
+            busy[worker.connection] = worker, waiting.popleft()
+            worker.send(busy[worker.connection][1])
+
+        def start() -> None:
+            workers.append(_Worker(function))
+            give(workers[-1])
+
         try:
             while waiting and len(busy) < self._workers:
-                _give(busy, *_start(function), waiting.popleft())
+                start()
             while busy:
                 for connection in wait(list(busy)):
-                    process, item = busy.pop(connection)
-                    try:
-                        value, error, details = connection.recv()
-                    except (EOFError, ConnectionResetError):
-                        process.join()
-                        connection.close()
-                        error, value, details = WorkerError(_died(process.exitcode)), None, ""
+                    worker, item = busy.pop(connection)
+                    outcome = worker.outcome(item)
+                    if waiting and worker.process.is_alive():
+                        give(worker)
+                    else:
+                        worker.close()
+                        workers.remove(worker)
                         if waiting:
-                            process, connection = _start(function)
-                    if waiting:
-                        _give(busy, process, connection, waiting.popleft())
-                    elif not connection.closed:
-                        connection.close()
-                        process.join()
-                    yield Outcome(item, value, error, details)
+                            start()
+                    yield outcome
         finally:
-            for process, _ in busy.values():
-                process.kill()
-            for connection, (process, _) in busy.items():
-                process.join()
-                connection.close()
+            for worker in workers:
+                worker.process.kill()
+            for worker in workers:
+                worker.close()
 
 
-def _give(busy: _Busy, process: BaseProcess, connection: Connection, item: Any) -> None:
-    busy[connection] = process, item
-    # A process that has just died is found by the read that follows.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.send(item)
+class _Worker:
+    """One process, our end of its pipe, and the file that its stderr goes to."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        # Native libraries log whatever they like; on the terminal that would tear the progress bar.
+        self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
+        # "spawn": a forked child would inherit the threads' locks of the libraries that the parent has loaded.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, self.messages.name, function), daemon=True
+        )
+        with _one_thread():
+            self.process.start()
+        theirs.close()
+
+    def send(self, item: Any) -> None:
+        # A process that has just died is found by the read that follows.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(item)
+
+    def outcome(self, item: Any) -> Outcome:
+        """Wait for the answer to `item`."""
+        try:
+            value, error, details = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return Outcome(item, error=WorkerError(_died(self.process.exitcode)), details=self._tail())
+        if details:
+            details += self._tail()
+        return Outcome(item, value, error, details)
+
+    def _tail(self) -> str:
+        size = self.messages.seek(0, os.SEEK_END)
+        self.messages.seek(max(0, size - _TAIL))
+        return self.messages.read().decode(errors="replace")
+
+    def close(self) -> None:
+        """Let the process end, and wait for that."""
+        self.connection.close()
+        self.process.join()
+        self.messages.close()
 
 
 def _died(exitcode: int | None) -> str:
@@ -103,17 +149,6 @@ def _died(exitcode: int | None) -> str:
     else:
         reason, hint = f"ended with exit code {exitcode}", ""
     return f"its worker process {reason}{hint}; run the same command again to retry"
-
-
-def _start(function: Callable[[Any], Any]) -> tuple[BaseProcess, Connection]:
-    # "spawn": a forked child would inherit the threads' locks of the libraries that the parent has loaded.
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-    with _one_thread():
-        process.start()
-    theirs.close()
-    return process, ours
 
 
 @contextlib.contextmanager
@@ -131,11 +166,15 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]) -> None:
     """The worker's loop: an item in; value, error and details out."""
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(messages,), daemon=True).start()
+    target = os.open(messages, os.O_WRONLY | os.O_APPEND)
+    os.dup2(target, 2)
+    os.close(target)
+    faulthandler.enable(file=2)
     import cv2
 
     cv2.setNumThreads(1)
@@ -144,16 +183,27 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
             item = connection.recv()
         except EOFError:
             return
+        os.ftruncate(2, 0)  # what earlier items gave rise to is of no interest
         try:
             answer = function(item), None, ""
         except ToolkitError as error:
-            answer = None, error, ""
+            answer = None, _portable(error), ""
         except Exception as error:
             # A bug, in the toolkit or a plugin: it must not end the run, and must not go unseen.
             answer = None, WorkerError(f"unexpected {type(error).__name__}: {error}"), traceback.format_exc()
         connection.send(answer)
 
 
-def _exit_with_parent() -> None:
+def _portable(error: ToolkitError) -> ToolkitError:
+    """The error, or its text where a plugin's own class does not survive the way to another process."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return WorkerError(str(error))
+
+
+def _exit_with_parent(messages: str) -> None:
     multiprocessing.parent_process().join()
+    with contextlib.suppress(OSError):
+        os.unlink(messages)
     os._exit(1)

@@ -27,7 +27,9 @@ def changed_outside(image: np.ndarray, conditioning_image: np.ndarray, mask: np.
     difference = cv2.absdiff(image, conditioning_image)
     difference[mask] = 0
     # The usual answer first, without a sum over channels: this is asked of every pair.
-    return 0 if not cv2.countNonZero(difference.reshape(len(mask), -1)) else int(np.count_nonzero(difference.any(axis=-1)))
+    return (
+        0 if not cv2.countNonZero(difference.reshape(len(mask), -1)) else int(np.count_nonzero(difference.any(axis=-1)))
+    )
 
 
 def check_pair(pair: Pair, clip: FaceClip, task: str) -> str | None:
