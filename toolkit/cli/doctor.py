@@ -7,6 +7,7 @@ import contextlib
 import json
 import platform
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
@@ -39,7 +40,7 @@ RENDERERS = {
     "embree": (("trimesh", "embreex.rtcore", "embreex.mesh_construction"), "pip install --force-reinstall embreex"),
     "pytorch3d": (
         ("pytorch3d.renderer.mesh.rasterize_meshes",),
-        "optional; it has no wheel on PyPI: build it from its repository for the installed torch",
+        "it has no wheel on PyPI: build it from its repository for the installed torch",
     ),
 }
 """UV renderers: the modules that each needs, and how to get them."""
@@ -70,13 +71,15 @@ class Finding:
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of a table")
-    parser.epilog = f"Exits with 0 when the default job, build-dataset --task {DEFAULT_TASK}, can run here, else with 1."
+    parser.epilog = (
+        f"Exits with 0 when the default job, build-dataset --task {DEFAULT_TASK}, can run here, else with 1."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 0 when the default job can run, else 1."""
-    # Some libraries greet on stdout when they are imported.
-    with contextlib.redirect_stdout(sys.stderr):
+    # Some libraries greet on stdout when they are imported, or complain about one another.
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         findings = examine()
     blocking = [finding for finding in findings if finding.needed and finding.status != "ok"]
     if args.json:
@@ -99,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> list[Finding]:
     """Look for everything; imports the libraries one by one and survives those that fail."""
-    return [*_system(), *_packages(), *_torch(), *_analysers(), *_renderers(), *_codecs(), *_tasks()]
+    return [*_system(), *_packages(), *_torch(), *_analysers(), *_weights(), *_renderers(), *_codecs(), *_tasks()]
 
 
 def _system() -> Iterator[Finding]:
@@ -165,6 +168,23 @@ def _analysers() -> Iterator[Finding]:
             yield Finding("analyser", name, "broken", _one_line(error), f"reinstall {name} with pip", needed)
             continue
         yield Finding("analyser", name, "missing" if advice else "ok", line, advice or "", needed)
+
+
+def _weights() -> Iterator[Finding]:
+    """Files that the analysers take from a known place; models that only the user can name are not looked for."""
+    from toolkit.faces.facer import FILES, cached_path
+
+    for key, url in FILES.items():
+        try:
+            path = cached_path(key)
+        except Exception as error:
+            advice = "pip install 'vlasik-toolkit[facer]'"
+            yield Finding("weights", f"facer {key}", "missing", f"without torch: {_one_line(error)}", advice)
+            continue
+        if path.is_file():
+            yield Finding("weights", f"facer {key}", "ok", str(path))
+        else:
+            yield Finding("weights", f"facer {key}", "missing", f"expected at {path}", f"put {url} at {path}")
 
 
 def _renderers() -> Iterator[Finding]:

@@ -39,6 +39,13 @@ MIN_FRAME_SIDE = 16
 """px; no face is looked for in a smaller frame."""
 
 
+def cached_path(key: str) -> Path:
+    """Where facer keeps the file that `FILES` has under `key`: torch hub's cache."""
+    import torch
+
+    return Path(torch.hub.get_dir(), "checkpoints", FILES[key].rsplit("/", 1)[1])
+
+
 def require_weights(**files: str | Path | None) -> dict[str, Path]:
     """Paths of the three files: the named ones, and torch hub's cache for the others. Nothing is downloaded.
 
@@ -48,12 +55,10 @@ def require_weights(**files: str | Path | None) -> dict[str, Path]:
     """
     if any(importlib.util.find_spec(package) is None for package in ("facer", "torch", "torchvision")):
         raise MissingExtra("the facer analyser needs an extra: pip install 'vlasik-toolkit[facer]'")
-    import torch
-
     paths = {}
     for key, url in FILES.items():
         named = files.get(key)
-        path = Path(named) if named else Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
+        path = Path(named) if named else cached_path(key)
         if not path.is_file():
             if named:
                 raise InputError(f"expected facer's weights for {key}, but there is no file {path}")

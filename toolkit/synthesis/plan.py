@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,19 +72,28 @@ def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     """
     found: dict[Path, str] = {}
     for path in paths:
-        if path.is_dir():
+        try:
+            kind = path.stat().st_mode
+        except FileNotFoundError:
+            raise InputError(f"no such video or folder: {path}; check the path") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); allow reading it or leave it out") from error
+        if stat.S_ISDIR(kind):
             files = sorted(_walk(path))
             if not files:
                 raise InputError(
                     f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
                 )
             for file in files:
-                found.setdefault(file.resolve(), file.relative_to(path).as_posix())
-        elif path.exists():
-            found.setdefault(path.resolve(), path.name)
+                found.setdefault(file.resolve(), _readable(file.relative_to(path).as_posix()))
         else:
-            raise InputError(f"no such video or folder: {path}; check the path")
+            found.setdefault(path.resolve(), _readable(path.name))
     return sorted(found.items(), key=lambda item: (item[1], item[0]))
+
+
+def _readable(name: str) -> str:
+    """The name as text that can be stored: a byte that is not UTF-8 becomes ``\\xNN``."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -151,6 +161,10 @@ def make_plan(config: BuildConfig) -> Plan:
     names: dict[str, str] = {}
     for path, name in find_videos(config.videos):
         try:
+            if not path.is_file():  # reading a pipe or a device may never end
+                inputs.append((name, None))
+                unusable.append(_unusable(name, None, "failed", "expected a file, found a pipe or a device"))
+                continue
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
