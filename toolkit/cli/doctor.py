@@ -233,14 +233,14 @@ def _tasks() -> Iterator[Finding]:
 
 
 def _import_problem(module: str) -> BaseException | None:
-    """What importing the module raised; a `ModuleNotFoundError` only where it is the module itself that is absent."""
+    """What importing the module raised; a `ModuleNotFoundError` only where its whole package is absent."""
+    package = module.split(".")[0]
     try:
+        import_module(package)
         import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name == module.split(".")[0]:
-            return error
-        return ImportError(str(error))
     except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != package:
+            return ImportError(str(error))
         return error
     return None
 

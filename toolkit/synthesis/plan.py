@@ -161,7 +161,7 @@ def make_plan(config: BuildConfig) -> Plan:
     names: dict[str, str] = {}
     for path, name in find_videos(config.videos):
         try:
-            if not path.is_file():  # reading a pipe or a device may never end
+            if path.exists() and not path.is_file():  # reading a pipe or a device may never end
                 inputs.append((name, None))
                 unusable.append(_unusable(name, None, "failed", "expected a file, found a pipe or a device"))
                 continue

@@ -15,6 +15,8 @@ from attributes.stickers.morphable.correspondence import LandmarkPoints
 from attributes.stickers.morphable.model import MorphableModel
 
 ITERATIONS = 10
+CLOSE_ENOUGH = 1e-3
+"""Step in standard deviations, radians and the logarithm of the scale at which the fit ends; the next is far smaller."""
 DEPTH_WEIGHT = 0.25
 """Weight of an analyser's z against x and y: it is guessed, not seen."""
 CONTOUR_WEIGHT = 0.2
@@ -163,7 +165,8 @@ def fit(
         # A long step in scale is a sign of a bad start, not of a good direction.
         scale = scale * np.exp(np.clip(steps[:, 3], -0.5, 0.5))
         translation = translation + steps[:, 4:7]
-        if max(np.abs(step).max(initial=0), np.abs(steps[:, 7:]).max(initial=0), np.abs(steps[:, :4]).max()) < 1e-5:
+        longest = max(np.abs(step).max(initial=0), np.abs(steps[:, 7:]).max(initial=0), np.abs(steps[:, :4]).max())
+        if iteration > 2 and longest < CLOSE_ENOUGH:
             break
 
     shape = base + ((identity.rows @ shared) + local @ expression.rows.T).reshape(frames, count, 3)
@@ -227,14 +230,17 @@ def _shape_blocks(rows, member, rotation, axis, group) -> np.ndarray:
     """
     by_axis = rows.reshape(-1, 3, rows.shape[1])
     metric = np.einsum("tci,c,tcj->tij", rotation, axis, rotation)
-    pairs = [(a, b) for a in range(3) for b in range(3)]
     products, factors = [], []
     for number, chosen in enumerate(member):
-        if not chosen.any():
+        points = np.flatnonzero(chosen)
+        if not len(points):
             continue
-        for a, b in pairs:
-            products.append(by_axis[:, a].T @ (chosen[:, None] * by_axis[:, b]))
-            factors.append(group[:, number] * metric[:, a, b])
+        part = by_axis[points]
+        for a in range(3):
+            for b in range(a, 3):
+                product = part[:, a].T @ (chosen[points, None] * part[:, b])
+                products.append(product if a == b else product + product.T)
+                factors.append(group[:, number] * metric[:, a, b])
     return np.tensordot(np.array(factors).T, np.array(products), axes=1)
 
 

@@ -64,9 +64,7 @@ class MorphableMesher:
         if clip.present.any():
             found = self.fit(clip)
             part = self._face_model
-            shapes = part.vertices(
-                np.broadcast_to(found.identity, (len(found.scale), len(found.identity))), found.expression
-            )
+            shapes = part.vertices(found.identity, found.expression)
             turned = shapes @ found.rotation.transpose(0, 2, 1).astype(np.float32)
             placed = found.scale[:, None, None] * turned + found.translation[:, None]
             vertices[clip.present] = placed

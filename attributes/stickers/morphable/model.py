@@ -67,7 +67,8 @@ class MorphableModel:
 
         Args:
             identity: ``[..., k]`` with k up to K; missing components are 0.
-            expression: ``[..., e]`` with e up to E and the same leading axes.
+            expression: ``[..., e]`` with e up to E; the leading axes of both are broadcast, so that one identity serves
+                many expressions.
 
         Returns:
             float32 ``[..., V, 3]`` in the model's unit.
