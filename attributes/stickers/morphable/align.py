@@ -99,10 +99,12 @@ class Aligner:
         self._trees: dict[float, cKDTree] = {}
         self._tree = cKDTree
 
-        starts = self._named(model) or self._search(reference)
-        # The best start on positions alone, then normals, which lock eye sockets, lips and nose into each other.
-        best = min((self._closest(start, rounds=25) for start in starts), key=lambda found: found[1])
-        self.similarity, fit = self._closest(best[0], rounds=25)
+        # The best start on positions and normals, which lock eye sockets, lips and nose into each other.
+        found = [self._closest(start, rounds=25) for start in self._named(model)]
+        if not found or found[0][1] > WORST_FIT:
+            found = [self._closest(start, rounds=25) for start in self._search(reference)]
+        start, _ = min(found, key=lambda pair: pair[1])
+        self.similarity, fit = self._closest(start, rounds=25)
         if not np.isfinite(fit) or fit > WORST_FIT:
             raise InputError(
                 f"{model.name}: expected the surface of a face that looks along z with y up, but the mean face fits it "

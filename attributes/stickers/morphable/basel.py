@@ -103,9 +103,11 @@ def _read_hdf5(path: Path) -> MorphableModel:
 def _landmarks(path: Path, raw) -> dict[str, np.ndarray]:
     """Named points of ``metadata/landmarks/json``: a list of ``{"id": name, "coordinates": [x, y, z]}``."""
     try:
-        text = raw if isinstance(raw, (bytes, str)) else np.asarray(raw).tobytes()
+        # A scalar string, an array of one string or an array of bytes, whichever library wrote the file.
+        raw = np.asarray(raw)
+        text = raw.tobytes() if raw.dtype.kind in "iu" else raw.reshape(-1)[0]
         points = {item["id"]: np.array(item["coordinates"], np.float32) for item in json.loads(text)}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, IndexError) as error:
         raise InputError(f"{path}: expected landmarks with id and coordinates in metadata/landmarks/json") from error
     if any(point.shape != (3,) for point in points.values()):
         raise InputError(f"{path}: expected three coordinates for each landmark in metadata/landmarks/json")

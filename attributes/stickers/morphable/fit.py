@@ -21,7 +21,7 @@ DEPTH_WEIGHT = 0.25
 """Weight of an analyser's z against x and y: it is guessed, not seen."""
 CONTOUR_WEIGHT = 0.2
 """Weight of the face's outline on the near side, where landmarks slide along the skin; 0 on the far side."""
-IDENTITY_COMPONENTS, EXPRESSION_COMPONENTS = 80, 40
+IDENTITY_COMPONENTS, EXPRESSION_COMPONENTS = 60, 40
 """At most so many principal directions, of those that the landmarks can see, are solved for."""
 
 

@@ -200,12 +200,13 @@ def _read_state(path: Path) -> dict:
         raise InputError(f"{path}: expected a weights file, found nothing there; check the path") from error
     except ImportError as error:
         raise MissingExtra("reading .safetensors needs safetensors: pip install 'vlasik-toolkit[train]'") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: expected weights, found a pickle with other objects, which is never loaded because it can run code"
-        ) from error
     except Exception as error:  # safetensors and torch raise their own kinds for damaged files
-        raise InputError(f"{path}: expected weights of a 3DDFA MobileNet, found a damaged file: {error}") from error
+        detail = " ".join(str(error).split())[:160]
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in detail or "GLOBAL" in str(error):
+            raise InputError(
+                f"{path}: expected weights, found a pickle of other objects, never loaded because it can run code"
+            ) from error
+        raise InputError(f"{path}: expected weights of a 3DDFA MobileNet, found a damaged file: {detail}") from error
     if isinstance(found, dict):
         found = found.get("state_dict", found)
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):

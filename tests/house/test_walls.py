@@ -1,0 +1,176 @@
+"""The walls of the house, read from the sources."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ("toolkit", "attributes", "tasks")
+STAGES = ("synthesis", "finetune", "edit", "evaluate")
+HEAVY = {"torch", "torchvision", "diffusers", "transformers", "mediapipe", "cv2", "scipy", "av", "trimesh", "skimage"}
+NOT_ON_PYPI = {"pytorch3d"}
+"""Optional backends that no extra can bring."""
+
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """Absolute names of everything that a source imports, also inside functions and by `import_module("...")`."""
+    module = module_name(path)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in {
+            "import_module",
+            "__import__",
+        }:
+            found |= {
+                word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)
+            }
+    return found
+
+
+def inside(name, package):
+    return name == package or name.startswith(package + ".")
+
+
+def requirement_names(requirements):
+    return {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def third_party():
+    """Top-level name of every foreign module that is imported, with the sources that do."""
+    users = {}
+    for path in SOURCES:
+        for name in imports(path):
+            top = name.split(".")[0]
+            if top and top not in sys.stdlib_module_names and top not in PACKAGES:
+                users.setdefault(top, set()).add(path.relative_to(ROOT).as_posix())
+    return users
+
+
+def owners(top):
+    return {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(top, ())}
+
+
+def test_reader_of_imports_sees_what_it_should(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "toolkit" / "edit" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import a.b\nfrom c import d\nfrom . import e\nfrom ..f import g\n"
+        "def h():\n    import i\n    from importlib import import_module\n    import_module('j.k')\n"
+    )
+    wanted = {"a.b", "c.d", "toolkit.edit.e", "toolkit.f.g", "i", "j.k"}
+    assert wanted <= imports(path)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.is_relative_to(ROOT / "toolkit")], ids=module_name)
+def test_core_knows_no_attribute(path):
+    outside = {name for name in imports(path) if inside(name, "attributes") or inside(name, "tasks")}
+    assert not outside, f"{path.relative_to(ROOT)} imports {outside}"
+
+
+def test_attributes_do_not_know_the_tasks():
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "attributes"):
+            assert not [name for name in imports(path) if inside(name, "tasks")], path
+
+
+def test_stages_do_not_import_each_other():
+    for path in SOURCES:
+        home = next((stage for stage in STAGES if inside(module_name(path), f"toolkit.{stage}")), None)
+        if home:
+            others = [f"toolkit.{stage}" for stage in STAGES if stage != home]
+            crossed = [name for name in imports(path) for other in others if inside(name, other)]
+            assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
+
+
+def test_stages_do_not_import_the_command_line():
+    for path in SOURCES:
+        if not inside(module_name(path), "toolkit.cli") and path.name != "__main__.py":
+            crossed = [name for name in imports(path) if inside(name, "toolkit.cli")]
+            assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
+
+
+def test_no_file_is_over_600_lines():
+    long = {path: len(path.read_text().splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]}
+    assert not {path: lines for path, lines in long.items() if lines > 600}
+
+
+def test_every_library_that_is_imported_is_declared():
+    extras = PROJECT["optional-dependencies"]
+    declared = requirement_names(PROJECT["dependencies"])
+    declared |= {name for extra, needs in extras.items() if extra != "dev" for name in requirement_names(needs)}
+    for top, users in third_party().items():
+        if top not in NOT_ON_PYPI:
+            assert owners(top) & declared, f"{top}, imported by {sorted(users)}, is not declared in pyproject.toml"
+
+
+def test_every_base_dependency_is_imported():
+    imported = {owner for top in third_party() for owner in owners(top)}
+    unused = requirement_names(PROJECT["dependencies"]) - imported
+    assert not unused, f"declared in pyproject.toml and imported nowhere: {unused}"
+
+
+def test_entry_points_resolve():
+    points = {**PROJECT["scripts"], **PROJECT["entry-points"]["toolkit.tasks"]}
+    for value in points.values():
+        module, _, attribute = value.partition(":")
+        assert callable(getattr(import_module(module), attribute)), value
+
+
+def test_installed_metadata_is_that_of_this_checkout():
+    installed = {point.name: point.value for point in metadata.entry_points(group="toolkit.tasks")}
+    for name, value in PROJECT["entry-points"]["toolkit.tasks"].items():
+        assert installed.get(name) == value, "install the checkout again: pip install -e ."
+
+
+def test_every_package_is_listed_and_has_an_init():
+    folders = {path.parent for path in SOURCES if "scaffold" not in path.parts}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["tasks", "list"], ["tasks", "show", "stickers"], ["build-dataset", "--task", "stickers", "--help"]],
+    ids=" ".join,
+)
+def test_light_verbs_import_nothing_heavy(words):
+    script = (
+        "import sys; from toolkit.cli import main; code = main(sys.argv[1:]);"
+        "print('heavy:', *sorted(set(sys.modules) & " + repr(HEAVY) + ")); sys.exit(code)"
+    )
+    result = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "heavy:"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["toolkit.task", "toolkit.faces", "toolkit.video", "toolkit.testing", "toolkit.registry", "tasks.stickers"],
+)
+def test_light_modules_import_nothing_heavy(module):
+    script = f"import sys, {module}; print(*sorted(set(sys.modules) & {HEAVY!r}))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == ""
