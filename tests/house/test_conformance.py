@@ -1,5 +1,6 @@
 """Each check of the kit passes a good task and names the fault of a bad one."""
 
+import os
 from typing import ClassVar
 
 import numpy as np
@@ -97,6 +98,33 @@ class Twice(Dot):
             yield from (pair, pair)
 
 
+class OtherImage(Dot):
+    def pairs(self, clip, rng, tools):
+        for pair in super().pairs(clip, rng, tools):
+            yield Pair(pair.conditioning_image, pair.conditioning_image, pair.mask, pair.index)
+
+
+class ListInInfo(Dot):
+    def pairs(self, clip, rng, tools):
+        for pair in super().pairs(clip, rng, tools):
+            yield Pair(pair.image, pair.conditioning_image, pair.mask, pair.index, {"points": [1, 2]})
+
+
+class OpensAFile(Dot):
+    def __init__(self, options=None):
+        super().__init__(options)
+        with open(os.devnull) as file:
+            file.read()
+
+
+class LoadsAHeavyLibrary(Dot):
+    def __init__(self, options=None):
+        super().__init__(options)
+        import cv2
+
+        cv2.getVersionString()
+
+
 class Crashes(Dot):
     def masker(self):
         raise RuntimeError("no model")
@@ -126,6 +154,10 @@ def test_a_good_task_passes():
         (Everywhere, "many faces", "other face"),
         (Twice, "pairs", "two pairs"),
         (Crashes, "masker", "no model"),
+        (OtherImage, "pairs", "unchanged"),
+        (ListInInfo, "pairs", "info"),
+        (OpensAFile, "import and building", "opens"),
+        (LoadsAHeavyLibrary, "import and building", "cv2"),
     ],
 )
 def test_a_fault_is_found_and_named(task, check, word):

@@ -143,7 +143,7 @@ def test_help_has_flag_description_bounds_and_default():
     text = " ".join(parser.format_help().split())
     assert "the settings" in text
     assert "--clip-length INT frames of a clip (at least 1, at most 512; default: 40)" in text
-    assert "share, 100% at most (over 0.0, under 1.0; default: 0.5)" in text
+    assert "share, 100% at most (over 0, under 1; default: 0.5)" in text
     assert "--loud, --no-loud whether" in text
     assert "--mode {fast,slow,3}" in text and "--colour {red,blue}" in text
 

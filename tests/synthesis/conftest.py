@@ -44,6 +44,14 @@ def videos(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def short_video(tmp_path_factory):
+    """A video of a face with 8 frames: one clip."""
+    from toolkit.testing.sample import write_sample_video
+
+    return write_sample_video(tmp_path_factory.mktemp("short") / "good.mp4", frames=8, size=256)
+
+
+@pytest.fixture(scope="session")
 def grey(tmp_path_factory):
     """A function that writes a video of plain grey frames."""
     import numpy as np

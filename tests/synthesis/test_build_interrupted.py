@@ -12,7 +12,7 @@ import time
 import pytest
 
 from toolkit.dataset.check import check_dataset
-from toolkit.dataset.reader import read_manifest
+from toolkit.synthesis.report import BuildObserver
 
 TOOLKIT = [sys.executable, "-m", "toolkit"]
 
@@ -21,17 +21,26 @@ def toolkit(words, **changes):
     return subprocess.run([*TOOLKIT, *words], capture_output=True, text=True, timeout=120, **changes)
 
 
+class Listener(BuildObserver):
+    finished = built = 0
+
+    def started(self, total_frames, finished):
+        self.finished = len(finished)
+
+    def shard_done(self, shard):
+        self.built += 1
+
+
 def finished_shards(output):
     return len(list(output.glob(".build/shards/*.json")))
 
 
 @contextlib.contextmanager
 def slow_build(words, shards, output):
-    """A build that is slowed down, once so many of its shards are finished; its session is empty at the end."""
+    """A build that is slowed down, once so many of its shards are finished."""
     environment = {**os.environ, "DOTTY_SLEEP": "0.4"}
-    with subprocess.Popen(
-        [*TOOLKIT, *words], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*TOOLKIT, *words], text=True, env=environment, **pipes) as process:
         try:
             deadline = time.monotonic() + 60
             while finished_shards(output) < shards:
@@ -39,42 +48,28 @@ def slow_build(words, shards, output):
                 assert time.monotonic() < deadline, "the build does not get on"
                 time.sleep(0.01)
             yield process
-            process.wait(timeout=30)
-            deadline = time.monotonic() + 20
-            while session_lives(process.pid):
-                assert time.monotonic() < deadline, "a worker still runs"
-                time.sleep(0.05)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def session_lives(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
-def test_killed_twice_it_ends_with_the_same_bytes(format, flags, videos, build, tree, tmp_path):
-    """SIGKILL in the middle of a shard, once near the start and once later; the last run has another worker count."""
-    build(videos, tmp_path / "whole", format=format)
-    output = tmp_path / "killed"
-    words = flags(videos, output, workers=2, format=format)
-    for shards in (1, 3):
-        with slow_build(words, shards, output) as process:
             process.kill()
-        assert shards <= finished_shards(output) < 7
-        assert not (output / "manifest.json").exists()
-    kept = {path: path.stat().st_mtime_ns for path in output.glob("data/**/*.*")}
-    ended = toolkit(flags(videos, output, workers=3, format=format))
-    assert ended.returncode == 0, ended.stderr
-    assert "continuing: " in ended.stderr
-    assert tree(output) == tree(tmp_path / "whole")
-    again = {path: path.stat().st_mtime_ns for path in kept}
-    assert sum(kept[path] == again[path] for path in kept) >= 3 * (1 if format == "webdataset" else 8)
+
+
+@pytest.mark.parametrize("format, shards", [("imagefolder", 1), ("webdataset", 3)])
+def test_killed_it_ends_with_the_same_bytes(format, shards, flags, videos, build, built, tree, tmp_path):
+    """SIGKILL in the middle of a shard; finished ones stay, and the run that follows has other workers."""
+    whole, output = built, tmp_path / "killed"
+    if format != "imagefolder":
+        whole = tmp_path / "whole"
+        build(videos, whole, format=format)
+    with slow_build(flags(videos, output, workers=2, format=format), shards, output) as process:
+        process.kill()
+        process.communicate(timeout=20)  # workers hold the pipes too, so these end when the last of them has
+    kept = finished_shards(output)
+    assert shards <= kept < 7
+    assert not (output / "manifest.json").exists()
+    assert tree(output) != tree(whole)
+    listener = Listener()
+    build(videos, output, listener, format=format)
+    assert (listener.finished, listener.built) == (kept, 7 - kept)
+    assert tree(output) == tree(whole)
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
@@ -82,9 +77,9 @@ def test_a_signal_stops_workers_and_keeps_finished_shards(signal_, flags, videos
     output = tmp_path / "d"
     with slow_build(flags(videos, output, workers=1), 1, output) as process:
         process.send_signal(signal_)
-        process.wait(timeout=30)
-        assert process.returncode == 130
-        assert process.stderr.read().splitlines()[-1] == "interrupted"
+        errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
     assert finished_shards(output) >= 1
 
 
@@ -95,26 +90,25 @@ def test_workers_make_no_difference_and_no_noise(flags, videos, built, tree, tmp
         ended = toolkit(flags(videos, output, workers=workers))
         assert ended.returncode == 0, ended.stderr
         assert tree(output) == tree(built)
-        assert not [
-            line for line in ended.stderr.splitlines() if line.startswith(("W0000", "INFO:", "WARNING:", "I0000"))
-        ]
+        assert ended.stderr == ""
         assert ended.stdout.splitlines()[0] == "60 pairs in 8 clips from 3 of 3 videos"
         assert f"dataset: {output}" in ended.stdout
         assert f"preview: {output / 'preview.png'}" in ended.stdout
 
 
-def test_a_dying_worker_fails_its_source_and_the_retry_completes(flags, videos, tree, tmp_path):
+def test_a_dying_worker_fails_its_source_alone(flags, videos, short_video, tree, tmp_path):
     folder = tmp_path / "videos"
-    shutil.copytree(videos, folder)
-    shutil.move(folder / "c.mp4", folder / "bad.mp4")
-    words = flags(folder, tmp_path / "d", workers=2) + ["--fault", "die"]
+    folder.mkdir()
+    shutil.copy(short_video, folder)
+    shutil.copy(videos / "c.mp4", folder / "bad.mp4")
+    words = [*flags(folder, tmp_path / "d", workers=2), "--fault", "die"]
     ended = toolkit(words)
     assert ended.returncode == 1
     assert (
         "failed bad.mp4: its worker process was ended by SIGKILL; if memory ran out, use fewer workers" in ended.stderr
     )
     assert "native last words" in ended.stderr
-    assert "44 pairs in 6 clips from 2 of 3 videos" in ended.stdout
+    assert "8 pairs in 1 clips from 1 of 2 videos" in ended.stdout
     assert check_dataset(tmp_path / "d").ok
     before = tree(tmp_path / "d")
     allowed = toolkit([*words, "--allow-failures"])
@@ -134,16 +128,15 @@ def test_exit_codes(flags, videos, built, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
-@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
-def test_a_full_disk_stops_with_a_sentence(format, flags, videos, build, tree, tmp_path):
+def test_a_full_disk_stops_with_a_sentence(flags, videos, build, tree, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted by root")
     try:
         output = disk / "d"
-        words = flags(videos, output, format=format, resolution=128)
+        words = flags(videos, output, resolution=128)
         ended = toolkit(words)
         assert ended.returncode == 1
         assert ended.stderr.splitlines()[-1] == (
@@ -153,16 +146,16 @@ def test_a_full_disk_stops_with_a_sentence(format, flags, videos, build, tree, t
         shards = finished_shards(output)
         assert 1 <= shards < 7
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        ended = toolkit(words)
-        assert ended.returncode == 0, ended.stderr
-        assert f"continuing: {shards} shards" in ended.stderr
-        build(videos, tmp_path / "whole", format=format, resolution=128)
+        listener = Listener()
+        build(videos, output, listener, resolution=128)
+        assert listener.finished == shards
+        build(videos, tmp_path / "whole", resolution=128)
         assert tree(output) == tree(tmp_path / "whole")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_file_size_limit_stops_with_a_sentence(flags, videos, tmp_path):
+def test_a_file_size_limit_stops_with_a_sentence(flags, videos, build, tmp_path):
     """A limit needs no rights, and hits a tar file as a full disk would."""
 
     def limit():
@@ -175,5 +168,4 @@ def test_a_file_size_limit_stops_with_a_sentence(flags, videos, tmp_path):
         f"error: no space is left for the dataset {output} (File too large)"
     )
     assert not (output / "manifest.json").exists()
-    assert toolkit(flags(videos, output, format="webdataset", resolution=256)).returncode == 0
-    assert read_manifest(output).pairs == 60
+    assert build(videos, output, format="webdataset", resolution=256).manifest.pairs == 60

@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_read(open_folder, named):
     locked.mkdir()
     (locked / "a.mp4").write_bytes(b"x")
     locked.chmod(0)
-    with unprivileged(), pytest.raises(InputError, match="cannot be read.*Permission denied"):
+    with unprivileged(), pytest.raises(InputError, match=r"cannot be read.*Permission denied"):
         find_videos([open_folder / named])
     locked.chmod(0o700)
 

@@ -95,11 +95,13 @@ class ConsoleObserver(BuildObserver):
         self._seen: set[tuple[str, str | None]] = set()
 
     def __enter__(self) -> ConsoleObserver:
-        self._progress.start()
+        if err.is_terminal:  # elsewhere it would leave nothing but an empty line
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if err.is_terminal:
+            self._progress.stop()
 
     def started(self, total_frames: int, finished: list[ShardRecord]) -> None:
         self._clips = sum(shard.clips for shard in finished)

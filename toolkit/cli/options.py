@@ -14,9 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
 from toolkit.errors import ContractError, InputError, UsageError
 from toolkit.validation import did_you_mean, validated
@@ -218,7 +217,7 @@ def _help(row: OptionRow) -> str:
 
 
 def _default(info: FieldInfo) -> str:
-    value = to_jsonable_python(info.get_default(call_default_factory=True), fallback=str)
+    value = TypeAdapter(Any).dump_python(info.get_default(call_default_factory=True), mode="json", fallback=str)
     return value if isinstance(value, str) and value else json.dumps(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,10 +57,11 @@ def check_dataset(root: str | Path) -> CheckReport:
     manifest = read_manifest(root)
     report = CheckReport()
     report.problems += _files(root, manifest)
+    report.problems += _config(root, manifest)
     report.problems += _sources(manifest)
     clips: set[str] = set()
     splits: dict[str, set[str]] = defaultdict(set)
-    seen: set[tuple] = set()
+    seen: set[tuple[str, str]] = set()
     for shard in manifest.shards:
         if shard.path is None or not (root / shard.path).exists():
             continue
@@ -70,7 +72,7 @@ def check_dataset(root: str | Path) -> CheckReport:
             for sample in read_shard(root, manifest, shard):
                 found.append(sample)
                 report.problems += [f"{shard.path}: {problem}" for problem in _sample(sample, manifest)]
-                identity = (sample.row.get("clip_id"), sample.row.get("frame_index"))
+                identity = (str(sample.row.get("clip_id")), str(sample.row.get("frame_index")))
                 if identity in seen:
                     report.problems.append(f"{shard.path}: two pairs for frame {identity[1]} of clip {identity[0]}")
                 seen.add(identity)
@@ -110,6 +112,23 @@ def _files(root: Path, manifest: Manifest) -> Iterator[str]:
                 yield f"{name} is not part of the dataset"
             elif path.is_symlink():
                 yield f"{name} is a link; a dataset has plain files only"
+
+
+def _config(root: Path, manifest: Manifest) -> Iterator[str]:
+    """Whether `config.json` can be read and belongs to the manifest."""
+    if not (root / CONFIG).is_file():
+        return
+    try:
+        document = json.loads((root / CONFIG).read_bytes())
+        config, inputs = document["config"], {item["sha256"] for item in document["inputs"]}
+    except (ValueError, RecursionError, LookupError, TypeError):
+        yield f"{CONFIG} is damaged: expected an object with config and inputs"
+        return
+    for name in ("format", "resolution"):
+        if not isinstance(config, dict) or config.get(name) != getattr(manifest, name):
+            yield f"{CONFIG} and {MANIFEST} do not agree on the {name}"
+    if inputs != {source.sha256 for source in manifest.sources}:
+        yield f"{CONFIG} and {MANIFEST} do not name the same sources"
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:

@@ -155,7 +155,10 @@ def _complete(key: str, blobs: dict[str, Blob], row: dict[str, Any] | None, shar
 
 
 def _row(text: str, where: str) -> dict[str, Any]:
-    row = json.loads(text)
+    try:
+        row = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deep") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object")
     return row

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +14,8 @@ from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError
 from toolkit.task import API_VERSION, AttributeTask, FaceClip, Pair
+from toolkit.testing.building import building_problems
 from toolkit.testing.clips import no_face_clip, synthetic_clip, two_face_clips
-
-HEAVY = ("torch", "diffusers", "transformers", "mediapipe", "cv2", "albumentations")
-"""What importing and building a task must not load: `toolkit tasks list` does it for every plugin."""
 
 
 @dataclass(frozen=True)
@@ -138,26 +134,9 @@ def _options(subject: Subject) -> None:
     raise AssertionError("unknown options must be refused, `no_such_option` was taken")
 
 
-def _import_cost(subject: Subject) -> None:
-    cls = type(subject.task)
-    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
-        return  # cannot be imported anew, in a test or a notebook
-    code = (
-        "import sys, importlib\n"
-        f"sys.path[:0] = {[p for p in sys.path if p]!r}\n"
-        f"cls = importlib.import_module({cls.__module__!r})\n"
-        f"for part in {cls.__qualname__!r}.split('.'): cls = getattr(cls, part)\n"
-        "cls()\n"
-        f"print(*[name for name in {HEAVY!r} if name in sys.modules])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    if done.returncode and "ModuleNotFoundError" in done.stderr and cls.__module__ in done.stderr.splitlines()[-1]:
-        return  # a module that pytest imported from a file that is on no path
-    assert not done.returncode, f"importing and building it anew failed: {done.stderr.strip().splitlines()[-1]}"
-    loaded = done.stdout.split()
-    assert not loaded, (
-        f"importing and building it must stay light, it loaded {', '.join(loaded)}: import in the methods"
-    )
+def _building(subject: Subject) -> None:
+    problems = building_problems(subject.task)
+    assert not problems, "; ".join(problems)
 
 
 def _pickling(subject: Subject) -> None:
@@ -209,6 +188,9 @@ def _pairs(subject: Subject) -> None:
             assert value.dtype == np.uint8 and value.shape == frame.shape, (
                 f"{name} must be uint8 {frame.shape}, found {value.dtype} {value.shape}"
             )
+        assert np.array_equal(pair.image, frame), f"image must be frame {pair.index} of the clip, unchanged"
+        plain = all(isinstance(value, (str, int, float, np.integer, np.floating)) for value in pair.info.values())
+        assert plain, f"info must hold texts and numbers, found {dict(pair.info)}"
         assert pair.mask.dtype == np.bool_ and pair.mask.shape == frame.shape[:2], (
             f"mask must be bool {frame.shape[:2]}, found {pair.mask.dtype} {pair.mask.shape}"
         )
@@ -302,7 +284,7 @@ def _where(error: BaseException) -> str:
 _CHECKS: dict[str, Callable[[Subject], None]] = {
     "class": _class,
     "options": _options,
-    "import cost": _import_cost,
+    "import and building": _building,
     "pickling": _pickling,
     "masker": _masker,
     "masker without a face": _masker_without_face,

@@ -63,7 +63,7 @@ def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray | None
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals ``[V, 3]``, the mean over the triangles at each vertex weighted by area; zero where there is none."""
+    """Unit normals ``[V, 3]``: the mean over the triangles at each vertex by area; zero where there is none."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normals = np.zeros(vertices.shape)
     face = np.cross(b - a, c - a)

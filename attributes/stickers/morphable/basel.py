@@ -27,6 +27,7 @@ BLENDSHAPE_STD = 0.3
 """Deviation of ICT's expressions: hand-made shapes whose factors run from 0 to 1 and come without statistics."""
 
 
+@np.errstate(all="ignore")  # numbers that overflow are refused afterwards
 def load_morphable_model(path: str | Path) -> MorphableModel:
     """Read a morphable model from a file that the user named.
 
@@ -66,10 +67,10 @@ def _read_hdf5(path: Path) -> MorphableModel:
             def group(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 model = file[f"{name}/model"]
                 parts = (model[key][()] for key in ("mean", "pcaBasis", "pcaVariance"))
-                return tuple(np.asarray(part, np.float32) for part in parts)
+                return tuple(_numbers(part) for part in parts)
 
             mean, identity, variance = group("shape")
-            cells = np.asarray(file["shape/representer/cells"][()])
+            cells = _numbers(file["shape/representer/cells"][()], np.int64)
             expression = group("expression") if "expression/model" in file else None
             raw = file["metadata/landmarks/json"][()] if "metadata/landmarks/json" in file else b"[]"
     except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -120,7 +121,7 @@ def _read_mat(path: Path) -> MorphableModel:
 
     wanted = ("shapeMU", "shapePC", "shapeEV", "tl", "tri", "expMU", "expPC", "expEV")
     try:
-        raw = loadmat(path, variable_names=wanted)
+        raw = {key: _numbers(value) for key, value in loadmat(path, variable_names=wanted).items() if key in wanted}
     except (MatReadError, OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
         raise InputError(f"{path}: expected a Basel Face Model 2009, found a damaged MATLAB file: {error}") from error
     cells = raw.get("tl", raw.get("tri"))
@@ -129,11 +130,11 @@ def _read_mat(path: Path) -> MorphableModel:
         raise InputError(
             f"{path}: expected shapeMU, shapePC, shapeEV and tl of 01_MorphableModel.mat, found no {', '.join(missing)}"
         )
-    mean = np.asarray(raw["shapeMU"], np.float32).reshape(-1)
+    mean = raw["shapeMU"].reshape(-1)
     expression = np.zeros((mean.size, 0), np.float32), np.zeros(0, np.float32)
     if "expPC" in raw and "expEV" in raw:
         expression = raw["expPC"], np.reshape(raw["expEV"], -1)
-        offset = np.asarray(raw.get("expMU", np.zeros_like(mean)), np.float32).reshape(-1)
+        offset = raw.get("expMU", np.zeros_like(mean)).reshape(-1)
         if offset.shape != mean.shape:
             raise InputError(f"{path}: expected {mean.size} numbers in expMU, found {offset.size}")
         mean = mean + offset
@@ -157,7 +158,7 @@ def _read_npz(path: Path) -> MorphableModel:
             missing = [key for key in wanted if key not in file]
             if missing:
                 raise InputError(f"{path}: expected the arrays {', '.join(wanted)}, found no {', '.join(missing)}")
-            neutral, identity, expression, faces = (file[key] for key in wanted)
+            neutral, identity, expression, faces = (_numbers(file[key]) for key in wanted)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: expected {KINDS}, found a damaged archive or one with pickles: {error}") from error
     if identity.ndim != 3 or expression.ndim != 3 or faces.ndim != 2 or faces.shape[1] not in (3, 4):
@@ -176,6 +177,18 @@ def _read_npz(path: Path) -> MorphableModel:
         triangles,
         {},
     )
+
+
+def _numbers(value, dtype: type = np.float32) -> np.ndarray:
+    """An array of the file as numbers.
+
+    Raises:
+        ValueError: it holds text or something else; float32 holds every vertex number of these files exactly.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"an array of {array.dtype} in place of numbers")
+    return array.astype(dtype)
 
 
 def _build(

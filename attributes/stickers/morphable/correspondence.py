@@ -65,7 +65,7 @@ class Correspondence:
 
     @cached_property
     def face(self) -> np.ndarray:
-        """int ``[V']``, the vertices of the face: near the reference's surface, facing the same way, not in the holes."""
+        """int ``[V']``, vertices of the face: near the reference's surface, facing the same way, not in the holes."""
         from scipy.spatial import cKDTree
         from skimage.measure import points_in_poly
 

@@ -16,7 +16,7 @@ from attributes.stickers.morphable.model import MorphableModel
 
 ITERATIONS = 10
 CLOSE_ENOUGH = 1e-3
-"""Step in standard deviations, radians and the logarithm of the scale at which the fit ends; the next is far smaller."""
+"""The fit ends at a step this small, in standard deviations, radians and the logarithm of the scale."""
 DEPTH_WEIGHT = 0.25
 """Weight of an analyser's z against x and y: it is guessed, not seen."""
 CONTOUR_WEIGHT = 0.2

@@ -8,7 +8,7 @@ import numpy as np
 
 from attributes.stickers.mesh import FaceMesh
 from attributes.stickers.morphable.correspondence import Correspondence, LandmarkPoints
-from attributes.stickers.morphable.fit import Fit, Prior, fit
+from attributes.stickers.morphable.fit import Fit, fit
 from attributes.stickers.morphable.model import MorphableModel
 from attributes.stickers.morphable.neural import CoefficientPredictor
 from toolkit.faces.build_topology import unwrap

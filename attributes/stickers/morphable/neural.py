@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,7 +57,8 @@ class TddfaPose:
 
 
 class TddfaPredictor:
-    """The 62-parameter MobileNet of 3DDFA (Guo et al. 2020, "Towards Fast, Accurate and Stable 3D Dense Face Alignment").
+    """The 62-parameter MobileNet of 3DDFA (Guo et al. 2020, "Towards Fast, Accurate and Stable 3D Dense Face
+    Alignment").
 
     Args:
         weights: ``.pth`` with a state dict, read with ``weights_only=True``, or ``.safetensors``.
@@ -166,7 +168,8 @@ def _load_network(path: Path):
     first, last = state.get("conv1.weight"), state.get("fc_param.weight")
     if first is None or last is None or first.ndim != 4 or last.ndim != 2:
         raise InputError(
-            f"{path}: expected the state dict of a 3DDFA MobileNet with conv1 and fc_param, found {', '.join(list(state)[:4])}"
+            f"{path}: expected the state dict of a 3DDFA MobileNet with conv1 and fc_param, "
+            f"found {', '.join(map(str, list(state)[:4])) or 'nothing'}"
         )
     size = POSE + SHAPE + EXPRESSION
     if len(last) != size:
@@ -190,25 +193,40 @@ def _read_state(path: Path) -> dict:
     import torch
 
     try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise InputError(
+            f"expected 3DDFA weights, but {path} cannot be read: {error.strerror}; check the path"
+        ) from error
+    try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             found = load_file(path)
+        elif head.startswith((b"PK", b"\x80")):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about pickles that it then refuses
+                found = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: expected a weights file, found nothing there; check the path") from error
+            what = f"a file that begins with {head!r}" if head else "an empty file"
+            raise InputError(f"{path}: expected weights of a 3DDFA MobileNet (.pth or .safetensors), found {what}")
+    except InputError:
+        raise
     except ImportError as error:
         raise MissingExtra("reading .safetensors needs safetensors: pip install 'vlasik-toolkit[train]'") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: expected weights alone, found a pickle of other objects or a damaged one, "
+            "which is not loaded because a pickle can run code"
+        ) from error
     except Exception as error:  # safetensors and torch raise their own kinds for damaged files
-        detail = " ".join(str(error).split())[:160]
-        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in detail or "GLOBAL" in str(error):
-            raise InputError(
-                f"{path}: expected weights, found a pickle of other objects, never loaded because it can run code"
-            ) from error
+        detail = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: expected weights of a 3DDFA MobileNet, found a damaged file: {detail}") from error
     if isinstance(found, dict):
         found = found.get("state_dict", found)
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
+    ):
         raise InputError(f"{path}: expected a state dict of tensors, found {type(found).__name__}")
     return found

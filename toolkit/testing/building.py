@@ -1,0 +1,79 @@
+"""What importing and building a task does, seen from a fresh interpreter by its audit events."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from toolkit.task import AttributeTask
+
+HEAVY = ("torch", "torchvision", "diffusers", "transformers", "mediapipe", "cv2", "tensorflow", "jax", "onnxruntime")
+"""Libraries that take long to import; a task imports them in `masker` and `pair_generator`."""
+
+_TIMEOUT = 120
+
+_SCRIPT = """
+import importlib, importlib.util, json, os, sys
+request = json.loads(sys.stdin.read())
+seen = []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        path = os.fsdecode(arguments[0])
+        if not path.endswith((".py", ".pyc", ".so", ".pyd", ".pth")) and not os.path.isdir(path):
+            seen.append("opens " + path)
+    elif event in ("socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system"):
+        seen.append(event + " " + " ".join(map(str, arguments[1:2])))
+if importlib.util.find_spec(request["module"].partition(".")[0]) is not None:
+    module = importlib.import_module(request["module"])
+else:  # a module that lies outside the path, such as a test's
+    spec = importlib.util.spec_from_file_location(request["module"], request["file"])
+    module = sys.modules[request["module"]] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+loaded = [name for name in request["heavy"] if name in sys.modules]
+task = module
+for part in request["class"].split("."):
+    task = getattr(task, part)
+options = task.Options.model_validate_json(request["options"])
+sys.addaudithook(watch)
+task(options)
+watch = lambda event, arguments: None
+built = [name for name in request["heavy"] if name in sys.modules and name not in loaded]
+print("\\n" + json.dumps({"loaded": loaded, "built": built, "seen": seen}))
+"""
+
+
+def building_problems(task: AttributeTask) -> list[str]:
+    """One sentence for each thing that importing the task's module or building it does and should not do."""
+    cls = type(task)
+    if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
+        return [
+            f"expected a class at the top of a module that can be imported, found {cls.__module__}.{cls.__qualname__}"
+        ]
+    request = {
+        "module": cls.__module__,
+        "file": getattr(sys.modules.get(cls.__module__), "__file__", None),
+        "class": cls.__qualname__,
+        "options": task.options.model_dump_json(),
+        "heavy": HEAVY,
+    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", _SCRIPT],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return [f"expected importing and building to take moments, found it running after {_TIMEOUT} s"]
+    if ended.returncode:
+        last = (ended.stderr.strip() or "no message").splitlines()[-1]
+        return [f"expected it to import and build in a fresh interpreter, found: {last}"]
+    found = json.loads(ended.stdout.strip().splitlines()[-1])
+    problems = [f"expected a light import, found that the module imports {name}" for name in found["loaded"]]
+    problems += [f"expected building to do nothing, found that it imports {name}" for name in found["built"]]
+    return problems + [f"expected building to do nothing, found that it {event}" for event in found["seen"]]
