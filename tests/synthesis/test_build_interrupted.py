@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from toolkit.cli import main
 from toolkit.dataset.check import check_dataset
 from toolkit.synthesis.report import BuildObserver
 
@@ -116,15 +117,14 @@ def test_a_dying_worker_fails_its_source_alone(flags, videos, short_video, tree,
     assert tree(tmp_path / "d") == before
 
 
-def test_exit_codes(flags, videos, built, tmp_path):
-    assert toolkit(flags(tmp_path / "gone", tmp_path / "d")).returncode == 1
-    other = toolkit(flags(videos, built, seed=5))
-    assert other.returncode == 2
-    assert other.stderr.startswith("error: the output ")
-    assert other.stderr.count("\n") == 1
-    unknown = toolkit([*flags(videos, tmp_path / "d"), "--sizes", "3"])
-    assert unknown.returncode == 2
-    assert "did you mean --size" in unknown.stderr
+def test_exit_codes(flags, videos, built, tmp_path, capsys):
+    assert main(flags(tmp_path / "gone", tmp_path / "d")) == 1
+    capsys.readouterr()
+    assert main(flags(videos, built, seed=5)) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: the output ") and shown.count("\n") == 1
+    assert main([*flags(videos, tmp_path / "d"), "--sizes", "3"]) == 2
+    assert "did you mean --size" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
 
 

@@ -21,7 +21,7 @@ MODULES = {
         *("skimage", "trimesh"),
     ),
     "facer": ("facer", "torch", "torchvision"),
-    "bfm": ("h5py", "torch"),
+    "bfm": ("h5py", "safetensors", "torch"),
     "train": ("accelerate", "datasets", "diffusers", "torch", "torchvision", "transformers"),
 }
 """What each extra brings, by import name; None is the distribution without extras."""

@@ -103,7 +103,13 @@ class _Worker:
 
     def __init__(self, function: Callable[[Any], Any]):
         # Native libraries log whatever they like; on the terminal that would tear the progress bar.
-        self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
+        try:
+            self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
+        except OSError as error:
+            raise WorkerError(
+                f"a worker needs a temporary file and none can be made ({error.strerror}); "
+                "free some space, or let TMPDIR name a folder with some, and run the same command again"
+            ) from error
         # "spawn": a forked child would inherit the threads' locks of the libraries that the parent has loaded.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
