@@ -79,7 +79,7 @@ class _Found:
             raise type(error)(f"{who} cannot be used: {error}") from error
         except ModuleNotFoundError as error:
             missing = error.name or str(error)
-            if self.value.startswith(missing):
+            if f"{self.value.partition(':')[0]}.".startswith(f"{missing}."):
                 advice = f"its module {missing!r} is not there: reinstall it with `pip install {self.distribution}`"
             else:
                 package = missing.split(".")[0]

@@ -201,5 +201,8 @@ def _check_class(cls: type[AttributeTask]) -> None:
         if not inspect.isfunction(function):
             refuse(f"`{method}` must be a method, found {type(function).__name__}")
         parameters = list(inspect.signature(function).parameters.values())
-        if len([p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]) != 1:
+        if (
+            len([p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)])
+            != 1
+        ):
             refuse(f"`{method}` must take no argument but self, found {inspect.signature(function)}")

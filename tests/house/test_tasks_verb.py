@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from toolkit.cli import main
-from toolkit.testing.conformance import HEAVY
+from toolkit.testing.building import HEAVY
 
 GOOD = """
 import numpy as np

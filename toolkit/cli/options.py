@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from toolkit.errors import ContractError, InputError, UsageError
+from toolkit.errors import ContractError, UsageError
 from toolkit.validation import did_you_mean, validated
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -137,24 +137,6 @@ def from_arguments(model: type[Model], namespace: argparse.Namespace, base: Base
     return validated(model, values | given, spell=flag)
 
 
-def load_config(model: type[Model], path: str | Path) -> Model:
-    """Read a JSON file with the fields of `model`.
-
-    Raises:
-        InputError: the file cannot be read or is no JSON object.
-        UsageError: a key is unknown or a value is wrong.
-    """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"the config {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"the config {path} must be JSON text: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"the config {path} must hold a JSON object, found a {type(values).__name__}")
-    return validated(model, values)
-
-
 def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
     """The argparse settings of a field that takes a value."""
     members = [_plain(member) for member in _members(annotation)]
@@ -167,7 +149,7 @@ def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
     if get_origin(member) in _SEQUENCES or member in _SEQUENCES:
         parts = [_plain(part) for part in get_args(member) if part is not Ellipsis]
         fixed = get_origin(member) is tuple and Ellipsis not in get_args(member) and parts
-        settings["nargs"] = len(parts) if fixed else "+"
+        settings["nargs"] = len(parts) if fixed else "*"
         member = parts[0] if len(set(parts)) == 1 else str
         optional = False
     words = _words(member)

@@ -6,11 +6,11 @@ numpy only, so that `toolkit.task` may import it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Mapping
 
 import numpy as np
 

@@ -22,7 +22,7 @@ from toolkit.synthesis.executor import Executor, ProcessExecutor
 from toolkit.synthesis.output import OutputFolder
 from toolkit.synthesis.plan import Plan, make_plan
 from toolkit.synthesis.report import BuildObserver, BuildReport, source_record
-from toolkit.synthesis.shards import OutputError, ShardJob, build_shard
+from toolkit.synthesis.shards import OutputError, SetupError, ShardJob, build_shard
 from toolkit.task import AttributeTask
 
 _LIBRARIES = ("vlasik-toolkit", "numpy", "opencv-contrib-python", "av", "mediapipe", "isal", "scipy")
@@ -101,7 +101,7 @@ def _build_shards(
             if outcome.error is None:
                 folder.record(outcome.value)
                 observer.shard_done(outcome.value)
-            elif isinstance(outcome.error, OutputError | MissingExtra | UsageError):
+            elif isinstance(outcome.error, OutputError | SetupError | MissingExtra | UsageError):
                 raise outcome.error  # the next source would end in the same way
             else:
                 reason = str(outcome.error).replace(str(segment.source.path), segment.source.name)

@@ -25,6 +25,8 @@ from toolkit.task import AttributeTask, Pair, PairGenerator
 
 TOO_FEW = "clip with too few samples"
 
+_ANALYSER_SETTINGS = ("model_file", "detector_file", "parser_file", "aligner_file", "device")
+
 
 class OutputError(ToolkitError):
     """The dataset cannot be written: the disk is full, or the folder refuses."""
@@ -37,6 +39,10 @@ class OutputError(ToolkitError):
         else:
             what = f"the dataset {root} cannot be written ({error.strerror}); repair that"
         return cls(f"{what} and run the same command again: finished shards are kept")
+
+
+class SetupError(ToolkitError):
+    """The task or the face analyser cannot be set up; it would be the same for every source."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class RunTools:
 def _create_analyser(config: BuildConfig, name: str) -> FaceAnalyser:
     from toolkit.faces import create_analyser
 
-    settings = {"model_file": config.model_file} if name == config.analyser and config.model_file else {}
+    settings = {key: getattr(config, key) for key in _ANALYSER_SETTINGS} if name == config.analyser else {}
     return create_analyser(name, max_faces=config.max_faces, **settings)
 
 
@@ -74,16 +80,20 @@ def _machinery(config_json: str) -> tuple[AttributeTask, PairGenerator, FaceAnal
     from toolkit.registry import load_task
 
     config = BuildConfig.model_validate_json(config_json)
-    task = load_task(config.task, config.options)
-    # The reader's analyser is its own: what a task analyses must not disturb the reader's place in the video.
-    analyser = _create_analyser(config, config.analyser)
-    return task, task.pair_generator(), analyser, RunTools(config)
+    try:
+        task = load_task(config.task, config.options)
+        # The reader's analyser is its own: what a task analyses must not disturb the reader's place in the video.
+        analyser = _create_analyser(config, config.analyser)
+        return task, task.pair_generator(), analyser, RunTools(config)
+    except ToolkitError as error:
+        raise SetupError(str(error)) from error
 
 
 def build_shard(job: ShardJob) -> ShardRecord:
     """Build and store one shard. The result depends on nothing but the job.
 
     Raises:
+        SetupError: the task or the analyser cannot be set up.
         InputError: the source cannot be read.
         ContractError: the task gave something wrong.
         OutputError: the dataset cannot be written.
