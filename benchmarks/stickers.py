@@ -69,35 +69,44 @@ def render(*videos: str) -> dict:
     cv2.setNumThreads(1)
     art, renderer, mesher = open_art(None), EmbreeRenderer(), LandmarkMesher()
     analysing = drawing = 0.0
-    frames = 0
+    frames, warm = 0, False
     for k, video in enumerate(videos):
         analyser = create_analyser("mediapipe", max_faces=4)
-        pictures, landmarks = [], []
-        for frame in read_frames(video, stop=200):
+        costs, pictures, landmarks = [], [], []
+        for frame in read_frames(video, stop=240):
             picture = cv2.resize(frame.image, (512, 512), interpolation=cv2.INTER_AREA)
             start = time.process_time()
             faces = analyser.analyse(picture)
-            analysing += (time.process_time() - start) * bool(pictures)
-            if faces:
-                pictures.append(picture)
-                landmarks.append(faces[0].landmarks)
-        for start_frame in range(0, len(pictures) - 39, 40):
-            part = slice(start_frame, start_frame + 40)
+            costs.append(time.process_time() - start)
+            if len(faces) == 0:
+                costs.pop()
+                continue
+            pictures.append(picture)
+            landmarks.append(faces[0].landmarks)
+        for first in range(0, len(pictures) - 39, 40):
+            part = slice(first, first + 40)
             clip = FaceClip(np.stack(pictures[part]), np.stack(landmarks[part]), analyser.topology, np.arange(40) / 25)
-            rng = np.random.default_rng([k, start_frame])
+            rng = np.random.default_rng([k, first])
             sticker = art.choose(rng)
             texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, 1.0)
             chart = Chart(mesher.mesh(clip), ("eyes", "mouth"))
             place = chart.random(rng, (0.3, 0.75), (-45, 45), texture.footprint(GRID))
+            if place is None:
+                continue
             start = time.process_time()
             mesh = mesher.mesh(clip)
             for _ in draw(clip.frames, mesh, place, texture, renderer, 1.0):
                 pass
-            if frames:  # the first clip loads libraries
-                drawing += time.process_time() - start
-            frames += 40
+            spent = time.process_time() - start
+            if warm:  # the first clip, which loads libraries and models, counts on neither side
+                drawing += spent
+                analysing += sum(costs[part])
+                frames += 40
+            warm = True
         analyser.close()
-    return {"analysis": analysing, "drawing": drawing * frames / max(frames - 40, 1), "frames": frames}
+    if not frames:
+        raise SystemExit("render: fewer than two clips of 40 frames with a face; give longer videos")
+    return {"analysis": analysing, "drawing": drawing, "frames": frames}
 
 
 def build(videos: list[Path], output: Path, workers: int) -> dict:

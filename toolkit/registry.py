@@ -76,7 +76,8 @@ class _Found:
         try:
             loaded = self.point.load()
         except ToolkitError as error:
-            raise type(error)(f"{who} cannot be used: {error}") from error
+            kind = MissingExtra if isinstance(error, MissingExtra) else ContractError
+            raise kind(f"{who} cannot be used: {error}") from error
         except ModuleNotFoundError as error:
             missing = error.name or str(error)
             if f"{self.value.partition(':')[0]}.".startswith(f"{missing}."):
@@ -107,6 +108,8 @@ class _Found:
         if getattr(loaded, "__abstractmethods__", None):
             missing = ", ".join(f"`{method}`" for method in sorted(loaded.__abstractmethods__))
             raise ContractError(f"{who} cannot be used: {self.value} does not define {missing}")
+        if not isinstance(getattr(loaded, "description", None), str) or not hasattr(loaded, "name"):
+            raise ContractError(f"{who} cannot be used: {self.value} is an abstract base without a name or description")
         if loaded.name != self.name:
             raise ContractError(
                 f"{who} cannot be used: the class calls itself {loaded.name!r}; the entry point must have that name"

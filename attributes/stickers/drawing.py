@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attributes.stickers.lighting import light
 from attributes.stickers.mesh import FaceMesh
-from attributes.stickers.placement import Placement
+from attributes.stickers.placement import GRID, Placement
 from attributes.stickers.renderer import Fragments, UVRenderer, Window
 
 RAYS = 1000
 """Rays per sticker and frame, about: larger ones get one per 2x2, 3x3, ... pixels, the rest is interpolated. Between
 silhouettes the surface is smooth over far more pixels than that; across them the blend is the antialiasing."""
-
-PAD = 4
-"""Pixels around the sticker for its shadow."""
 
 DETAIL = 0.3
 """How much of the skin's own fine light and dark (pores, grain) shows on a sticker."""
@@ -25,6 +22,9 @@ DETAIL = 0.3
 SHADOW = {"tattoo": 0.0, "translucent": 0.1}
 """Strength of the thin shadow at the edge by kind; everything else has thickness and gets `SHADOW_DEFAULT`."""
 SHADOW_DEFAULT = 0.3
+
+FAINT = 0.02
+"""A shadow weaker than this is none."""
 
 Degrade = Callable[[np.ndarray], np.ndarray]
 """uint8 ``[h, w, 3]`` -> the same shape; the same draw for every frame of a clip."""
@@ -92,11 +92,12 @@ def draw(
     lit = light(frames, mesh, patch)
     track = np.einsum("pk,tpkc->tpc", place.weights, mesh.vertices[:, place.corners][..., :2])
     texture = texture.sized(max(4, round(_side(track, scale))))
-    texture.rgba[..., :3] *= lit.tint
+    texture = replace(texture, rgba=texture.rgba * np.append(lit.tint, np.float32(1)))
+    spread = 0.6 + 0.02 * texture.rgba.shape[0] * max(scale, 1.0)
     values = np.empty((len(mesh.rest), 4), np.float32)
     values[:, :2] = place.texcoords
     values[:, 2:] = 1, 0
-    windows = [_window(points, frame.shape) for points, frame in zip(track, frames)]
+    windows = [_window(points, frame.shape, spread) for points, frame in zip(track, frames)]
     shown = [t for t, window in enumerate(windows) if window]
     step = _step([windows[t] for t in shown])
     fragments = renderer.fragments(mesh.vertices[shown], mesh.triangles, [windows[t] for t in shown], step)
@@ -108,7 +109,7 @@ def draw(
         values[patch, 2] = lit.shading[t] * lit.white[t]
         values[patch, 3] = lit.gloss[t] * (127 * texture.gloss * lit.white[t])
         layer = _layer(seen[t], mesh.triangles, values, texture, window)
-        yield _composite(frame, layer, window, texture, scale, degrade), window
+        yield _composite(frame, layer, window, texture.kind, spread, scale, degrade), window
 
 
 def _step(windows: list[Window]) -> int:
@@ -129,11 +130,17 @@ def _side(track: np.ndarray, scale: float) -> float:
     return float(np.percentile(spread.max(axis=1), 90)) / max(scale, 1.0)
 
 
-def _window(points: np.ndarray, shape: tuple[int, ...]) -> Window | None:
-    """The pixels around `points`, or None outside the frame."""
+def _window(points: np.ndarray, shape: tuple[int, ...], spread: float) -> Window | None:
+    """The pixels of the square and its shadow, or None outside the frame.
+
+    Args:
+        points: ``[P, 2]``, the middles of GRID x GRID parts of the square: it reaches half a part further.
+        spread: standard deviation of the shadow, which ends where it falls under `FAINT`.
+    """
     height, width = shape[:2]
-    x0, y0 = (max(0, int(low) - PAD) for low in points.min(axis=0))
-    x1, y1 = (min(side, int(high) + 1 + PAD) for high, side in zip(points.max(axis=0), (width, height)))
+    pad = 2.1 * spread + float(np.ptp(points, axis=0).max()) / (2 * (GRID - 1))
+    x0, y0 = (max(0, int(low - pad)) for low in points.min(axis=0))
+    x1, y1 = (min(side, int(high + pad) + 1) for high, side in zip(points.max(axis=0), (width, height)))
     return (x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None
 
 
@@ -175,7 +182,13 @@ def _layer(
 
 
 def _composite(
-    frame: np.ndarray, layer: np.ndarray, window: Window, texture: Texture, scale: float, degrade: Degrade | None
+    frame: np.ndarray,
+    layer: np.ndarray,
+    window: Window,
+    kind: str,
+    spread: float,
+    scale: float,
+    degrade: Degrade | None,
 ) -> np.ndarray:
     """The frame with the layer on it; untouched outside the layer and its shadow."""
     import cv2
@@ -189,10 +202,10 @@ def _composite(
     detail = luma / cv2.GaussianBlur(luma, (0, 0), 2.5 * max(scale, 1.0))
     fine = np.clip(1 + DETAIL * (detail - 1), 1 - DETAIL / 4, 1 + DETAIL / 4)
     through = 1 - alpha
-    strength = SHADOW.get(texture.kind, SHADOW_DEFAULT)
+    strength = SHADOW.get(kind, SHADOW_DEFAULT)
     if strength:
-        shadow = cv2.GaussianBlur(alpha, (0, 0), 0.6 + 0.02 * texture.rgba.shape[0] * max(scale, 1.0))
-        shadow[shadow < 0.02] = 0
+        shadow = cv2.GaussianBlur(alpha, (0, 0), spread)
+        shadow[shadow < FAINT] = 0
         through *= 1 - strength * shadow
     under *= cv2.merge([through, through, through])
     under += layer[..., :3] * cv2.merge([fine, fine, fine])

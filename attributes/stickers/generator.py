@@ -101,7 +101,7 @@ class StickerPairs:
 
 
 class SkinMasker:
-    """Masker: the face's skin, where a sticker may be, without the forbidden regions."""
+    """Masker: the skin that is turned to the viewer, where a sticker may be, without the forbidden regions."""
 
     def __init__(self, options: StickersOptions):
         self._mesher = create_mesher(options)

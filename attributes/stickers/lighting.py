@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.spatial import cKDTree
 
 from attributes.stickers.mesh import FaceMesh
@@ -80,8 +80,6 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
         mesh: its mesh, present in every frame.
         patch: int ``[P]`` vertex indices.
     """
-    import cv2
-
     height, width = frames[0].shape[:2]
     small = np.stack([_reduced(frame) for frame in frames]).astype(np.float32)
     luma = small @ np.array([0.2126, 0.7152, 0.0722], np.float32) / 255
@@ -90,12 +88,7 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
     at_skin, at_patch = at_patch[: len(skin)], at_patch[len(skin) :]
     scale = np.array([luma.shape[2] / width, luma.shape[1] / height], np.float32)
     where = (mesh.vertices[:, points, :2] * scale - 0.5).astype(np.float32)
-    seen = np.stack(
-        [
-            cv2.remap(y, w, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
-            for y, w in zip(luma, where[:, :, None])
-        ]
-    )
+    seen = np.stack([map_coordinates(y, w.T[::-1], order=1, mode="nearest") for y, w in zip(luma, where)])
     n = normals(mesh.vertices, mesh.triangles, points)
     inside = ((where > 0) & (where < np.array(luma.shape[:0:-1]) - 1)).all(axis=-1)
     weight = (np.clip(-n[..., 2], 0, 1) * inside)[:, at_skin]

@@ -62,7 +62,7 @@ class StickersTask(AttributeTask):
     Options = StickersOptions
 
     def masker(self) -> Masker:
-        """Where a sticker may be: the visible skin of the face without the forbidden regions."""
+        """Where a sticker may be: the skin that is turned to the viewer, without the forbidden regions."""
         from attributes.stickers.generator import SkinMasker
 
         return SkinMasker(self.options)

@@ -109,6 +109,27 @@ def test_edge_is_antialiased(clip, mesh):
     assert ((distance > 5) & (distance < 0.8 * np.percentile(distance, 90))).mean() > 0.1
 
 
+@pytest.mark.parametrize("size", [0.3, 1.2])
+def test_the_whole_sticker_is_drawn(mesh, clip, size):
+    """A frame of one colour along the rim of the picture is as wide on all sides as in the picture."""
+    framed = RED.copy()
+    framed[6:-6, 6:-6] = 0
+    posed = turned(mesh, 0, 150)
+    place = Chart(mesh, ()).place(np.float32([0.5, 0.5]), size, 0.0, np.zeros((GRID, GRID), bool))
+    picture, (x0, y0, x1, y1) = drawn(first(clip), posed, place, rgba=framed, kind="tattoo")[0]
+    mask = changed(clip.frames[0], picture)[y0:y1, x0:x1]
+    rims = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
+    touching = [rim.mean() for rim, side in zip(rims, (y0 > 0, y1 < 256, x0 > 0, x1 < 256)) if side]
+    assert max(touching) < 0.2
+
+
+def test_drawing_does_not_change_the_texture(mesh, clip):
+    texture = Texture.of(RED[:8, :8], "shape", 0.0, 1.0)
+    before = texture.rgba.copy()
+    list(draw(clip.frames, mesh, cheek(mesh), texture, EmbreeRenderer(), 1.0))
+    np.testing.assert_array_equal(texture.rgba, before)
+
+
 def test_transparent_parts_change_nothing(clip, mesh):
     ring = RED.copy()
     cv2.circle(ring, (32, 32), 22, (0, 0, 0, 0), -1)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
 from attributes.stickers.generator import StickerPairs
@@ -187,6 +189,13 @@ def test_a_real_head_lies_on_a_real_face(head, real_clip):
     mesh = mesher.mesh(real_clip)
     # The scalp, the neck and what lies behind eyes and mouth are gone.
     assert len(mesh.triangles) < 12000 < len(mesher.model.triangles)
+    # No holes but two eyes, the mouth and two nostrils, each all around its own middle, and the outline.
+    edges = np.sort(np.concatenate([mesh.triangles[:, [0, 1]], mesh.triangles[:, [1, 2]], mesh.triangles[:, [2, 0]]]))
+    edges, count = np.unique(edges, axis=0, return_counts=True)
+    border = np.unique(edges[count == 1])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(mesh.rest),) * 2).tocsr()[border][:, border]
+    _, label = connected_components(graph, directed=False)
+    assert np.sum(np.bincount(label) > 8) == 6
     topology = real_clip.topology
     for name in ("left_eye", "right_eye", "lips"):
         middle = mesh.vertices[:, mesh.regions[name], :2].mean(axis=1)

@@ -189,6 +189,9 @@ def test_landmarks_of_the_68_points(synthetic, write_h5):
     place = dict(zip(points.index, points.gather(model.mean)))
     for index, vertex in ((36, 33), (45, 263), (30, 1), (48, 61), (54, 291)):
         assert np.linalg.norm(place[index] - synthetic.ours[vertex])[()] / 90 < 0.15
+    # The jaw is the outline, the person's right side first.
+    np.testing.assert_array_equal(points.side != 0, points.index < 17)
+    assert (points.side[points.index < 8] == -1).all()
 
 
 def test_surface_that_is_no_face_is_refused(synthetic):

@@ -1,9 +1,10 @@
 """What is wrong with the task or the analyser is said once, before any video is blamed."""
 
 import pytest
+from PIL import Image
 
 from toolkit.cli import main
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.synthesis.shards import SetupError
 
 
@@ -12,7 +13,28 @@ def test_bad_model_of_the_task(build, short_video, tmp_path):
     text.write_text("not a model")
     with pytest.raises(SetupError, match=r"bfm\.h5"):
         build(short_video, tmp_path / "out", task="stickers", options={"face_model": str(text)})
-    assert not list((tmp_path / "out").glob("data/*/*"))
+    assert not (tmp_path / "out").exists()  # the corrected command may use it
+
+
+def test_exit_code_of_a_wrong_setting(build, short_video, tmp_path):
+    with pytest.raises(SetupError, match="no face analyser") as raised:
+        build(short_video, tmp_path / "out", analyser="mediapip")
+    assert raised.value.exit_code == 2
+
+
+def test_another_file_of_the_same_name_is_another_setting(build, short_video, tmp_path):
+    art = tmp_path / "art"
+    art.mkdir()
+    settings = {"task": "stickers", "options": {"art": str(art), "degradation": 0}, "resolution": 128}
+    for colour, outcome in (((255, 0, 0, 255), "built"), ((0, 0, 255, 255), "refused")):
+        picture = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+        picture.paste(colour, (4, 4, 28, 28))
+        picture.save(art / "mine.png")
+        if outcome == "built":
+            build(short_video, tmp_path / "out", **settings)
+        else:
+            with pytest.raises(UsageError, match="art was"):
+                build(short_video, tmp_path / "out", **settings)
 
 
 def test_missing_weights_of_the_analyser(build, short_video, tmp_path):

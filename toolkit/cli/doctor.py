@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
 import sys
 import warnings
@@ -236,6 +237,8 @@ def _import_problem(module: str) -> BaseException | None:
     """What importing the module raised; a `ModuleNotFoundError` only where its whole package is absent."""
     package = module.split(".")[0]
     try:
+        # albumentations would ask the network for its latest version.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import_module(package)
         import_module(module)
     except (Exception, SystemExit) as error:

@@ -101,9 +101,10 @@ def _files(root: Path, manifest: Manifest) -> Iterator[str]:
         yield f"{WORK} is there: the build has not finished"
     expected = {shard.path for shard in manifest.shards if shard.path is not None}
     yield from (f"{path} is missing" for path in sorted(expected) if not (root / path).exists())
-    known = {CONFIG, CARD, PREVIEW, MANIFEST, WORK, DATA, f"{DATA}/train", f"{DATA}/validation"} | expected
+    known = {CONFIG, CARD, PREVIEW, MANIFEST, WORK, DATA} | expected
     places = [root, root / DATA]
     if manifest.format == "imagefolder":
+        known |= {f"{DATA}/train", f"{DATA}/validation"}
         places += [root / DATA / "train", root / DATA / "validation"]
     for place in places:
         for path in sorted(place.iterdir()) if place.is_dir() else ():

@@ -11,6 +11,9 @@ import zlib
 
 import numpy as np
 
+MAX_SIDE = 8192
+"""Larger pictures are refused before they are unpacked; a crop has at most 2048."""
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
 _LEVEL = 2
@@ -56,6 +59,11 @@ def decode_png(data: bytes) -> np.ndarray:
     """
     import cv2
 
+    if len(data) < 26 or not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
+        raise ValueError("no readable 8-bit RGB or greyscale PNG")
+    width, height, depth, color = struct.unpack(">IIBB", data[16:26])
+    if max(width, height) > MAX_SIDE or depth != 8 or color not in (0, 2):
+        raise ValueError(f"no readable 8-bit RGB or greyscale PNG of at most {MAX_SIDE} pixels a side")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import InputError, MissingExtra
+from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
@@ -102,7 +102,10 @@ class FacerAnalyser:
 
         self.topology = load_topology("ibug68")
         self.max_faces = max_faces
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        except RuntimeError as error:
+            raise UsageError(f"the device must be one of torch's, such as cpu or cuda, found {device!r}") from error
         self._detector, self._parser, self._aligner = _load(paths, self._device)
 
     def analyse(self, frame: np.ndarray) -> list[Face]:
@@ -187,7 +190,7 @@ def _load(paths: dict[str, Path], device):
         try:
             models.append(build(str(paths[key])).eval())
         except (RuntimeError, KeyError, ValueError) as error:
-            raise InputError(f"facer cannot use {paths[key]} as {key}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"facer cannot use {paths[key]} as {key}: {str(error).partition(chr(10))[0]}") from error
     # facer's detector turns this on for the whole process, which makes results differ from run to run.
     torch.backends.cudnn.benchmark = benchmark
     return models

@@ -58,7 +58,7 @@ class TasksMesh:
         try:
             self._start()
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"mediapipe cannot use {model_file}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"mediapipe cannot use {model_file}: {str(error).partition(chr(10))[0]}") from error
 
     def _start(self) -> None:
         self._landmarker = self._mediapipe.tasks.vision.FaceLandmarker.create_from_options(self._options)

@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
 from platform import python_version_tuple
 from typing import Any
 
@@ -20,12 +21,15 @@ from toolkit.registry import GROUP, load_task
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.executor import Executor, ProcessExecutor
 from toolkit.synthesis.output import OutputFolder
-from toolkit.synthesis.plan import Plan, make_plan
+from toolkit.synthesis.plan import Plan, content_digest, make_plan
 from toolkit.synthesis.report import BuildObserver, BuildReport, source_record
 from toolkit.synthesis.shards import OutputError, SetupError, ShardJob, build_shard
 from toolkit.task import AttributeTask
 
-_LIBRARIES = ("vlasik-toolkit", "numpy", "opencv-contrib-python", "av", "mediapipe", "isal", "scipy")
+_LIBRARIES = (
+    *("vlasik-toolkit", "albumentations", "av", "embreex", "isal", "mediapipe", "numpy", "opencv-contrib-python"),
+    *("pillow", "pyfacer", "scipy", "torch", "trimesh"),
+)
 
 
 def build_dataset(
@@ -55,7 +59,12 @@ def build_dataset(
     plan = make_plan(config)
     folder = OutputFolder(config.output, _document(config, task, plan))
     with _termination_interrupts(), folder:
-        failures = _build_shards(config, plan, folder, observer, executor)
+        try:
+            failures = _build_shards(config, plan, folder, observer, executor)
+        except SetupError:
+            if not folder.records:
+                folder.discard()  # a corrected command may use it
+            raise
         sources = [source_record(source, plan, folder.records, failures) for source in plan.sources]
         for source in sources:
             if source.status != "ok":
@@ -114,6 +123,9 @@ def _build_shards(
 def _document(config: BuildConfig, task: AttributeTask, plan: Plan) -> dict[str, Any]:
     """The content of `config.json`."""
     content = config.content() | {"options": task.options.model_dump(mode="json")}
+    for settings, model in ((content, config), (content["options"], task.options)):
+        files = {name: value for name, value in model if isinstance(value, Path) and name in settings}
+        settings |= {name: content_digest(path) for name, path in files.items()}
     versions = {"schema": str(SCHEMA_VERSION), "python": ".".join(python_version_tuple()[:2])}
     for library in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):  # OpenCV and mediapipe come under several names

@@ -129,7 +129,7 @@ class _Worker:
         """Wait for the answer to `item`."""
         try:
             value, error, details = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             self.process.join()
             return Outcome(item, error=WorkerError(_died(self.process.exitcode)), details=self._tail())
         if details:

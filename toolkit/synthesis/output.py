@@ -12,7 +12,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.dataset.layout import CARD, CONFIG, DATA, MANIFEST, PREVIEW, WORK, Manifest, ShardRecord, dump_json
+from toolkit.dataset.layout import (
+    CARD,
+    CONFIG,
+    DATA,
+    MANIFEST,
+    PREVIEW,
+    WORK,
+    Manifest,
+    ShardRecord,
+    dump_json,
+    shard_path,
+)
 from toolkit.errors import InputError, UsageError
 from toolkit.synthesis.shards import OutputError
 
@@ -81,11 +92,12 @@ class OutputFolder:
 
     def discard(self) -> None:
         """Remove a build that gave nothing, and the folder with it where the build has made it."""
-        shutil.rmtree(self.root / WORK)
-        for name in (CONFIG, MANIFEST, CARD, PREVIEW):
-            (self.root / name).unlink(missing_ok=True)
-        if self._created and not any(self.root.iterdir()):
-            self.root.rmdir()
+        with self._writing():
+            shutil.rmtree(self.root / WORK)
+            for name in (CONFIG, MANIFEST, CARD, PREVIEW):
+                (self.root / name).unlink(missing_ok=True)
+            if self._created and not any(self.root.iterdir()):
+                self.root.rmdir()
 
     def _refuse_strangers(self) -> None:
         root = self.root
@@ -147,6 +159,12 @@ class OutputFolder:
                 "remove the folder and build again"
             ) from error
         for shard in shards:
+            expected = str(shard_path(self._document["config"]["format"], shard.split, shard.name))
+            if shard.path not in (None, expected):
+                raise InputError(
+                    f"the records of the dataset {self.root} name {shard.path!r}, expected {expected!r}; "
+                    "remove the folder and build again"
+                )
             if shard.path is None or (self.root / shard.path).exists():
                 self.records[shard.name] = shard
 

@@ -85,10 +85,33 @@ def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
                     f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
                 )
             for file in files:
-                found.setdefault(file.resolve(), _readable(file.relative_to(path).as_posix()))
+                found.setdefault(_resolved(file), _readable(file.relative_to(path).as_posix()))
         else:
             found.setdefault(path.resolve(), _readable(path.name))
     return sorted(found.items(), key=lambda item: (item[1], item[0]))
+
+
+def _resolved(file: Path) -> Path:
+    """The file behind links; a loop of links stays, and fails as a source when it is opened."""
+    try:
+        return file.resolve()
+    except (RuntimeError, OSError):
+        return file.absolute()
+
+
+def content_digest(path: Path) -> str:
+    """sha256 of a file's bytes, or of the names and digests of a folder's files; the path where it cannot be read.
+
+    Settings that name a file mean what is in it: another file of the same name is another setting.
+    """
+    try:
+        if path.is_dir():
+            parts = [f"{file.name} {content_digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
+            return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        with path.open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return str(path)
 
 
 def _readable(name: str) -> str:

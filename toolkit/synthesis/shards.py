@@ -42,7 +42,10 @@ class OutputError(ToolkitError):
 
 
 class SetupError(ToolkitError):
-    """The task or the face analyser cannot be set up; it would be the same for every source."""
+    """The task or the face analyser cannot be set up; it would be the same for every source.
+
+    Its exit code is that of the error behind it.
+    """
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class RunTools:
             self._analysers[name] = _create_analyser(self._config, name)
         return self._analysers[name]
 
+    def reset(self) -> None:
+        """A new clip begins: what a task analysed before must not show in it."""
+        for analyser in self._analysers.values():
+            analyser.reset()
+
 
 def _create_analyser(config: BuildConfig, name: str) -> FaceAnalyser:
     from toolkit.faces import create_analyser
@@ -86,7 +94,9 @@ def _machinery(config_json: str) -> tuple[AttributeTask, PairGenerator, FaceAnal
         analyser = _create_analyser(config, config.analyser)
         return task, task.pair_generator(), analyser, RunTools(config)
     except ToolkitError as error:
-        raise SetupError(str(error)) from error
+        setup = SetupError(str(error))
+        setup.exit_code = error.exit_code
+        raise setup from error
 
 
 def build_shard(job: ShardJob) -> ShardRecord:
@@ -107,6 +117,7 @@ def build_shard(job: ShardJob) -> ShardRecord:
     sha256 = None
     for tracked in read_clips(segment, analyser, config, counts):
         clip = tracked.clip
+        tools.reset()
         rng = seeds.generator(config.seed, task.name, clip.source_digest, clip.start_frame, tracked.track)
         samples = list(_samples(task, generate(clip, rng, tools), tracked, config, counts.dropped))
         if len(samples) < config.min_clip_length:
@@ -165,7 +176,7 @@ def _samples(
         if reason is not None:
             dropped[reason] += 1
             continue
-        index = clip.start_frame + pair.index
+        index = clip.start_frame + int(pair.index)
         row = {
             "text": task.prompt,
             "task": task.name,

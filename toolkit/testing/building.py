@@ -18,13 +18,18 @@ _SCRIPT = """
 import importlib, importlib.util, json, os, sys
 request = json.loads(sys.stdin.read())
 seen = []
+watching = True
 def watch(event, arguments):
+    if not watching:
+        return
     if event == "open" and isinstance(arguments[0], (str, bytes)):
         path = os.fsdecode(arguments[0])
-        if not path.endswith((".py", ".pyc", ".so", ".pyd", ".pth")) and not os.path.isdir(path):
+        if building and not path.endswith((".py", ".pyc", ".so", ".pyd", ".pth")) and not os.path.isdir(path):
             seen.append("opens " + path)
     elif event in ("socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system"):
         seen.append(event + " " + " ".join(map(str, arguments[1:2])))
+building = False  # imports read files; data are for the methods
+sys.addaudithook(watch)
 if importlib.util.find_spec(request["module"].partition(".")[0]) is not None:
     module = importlib.import_module(request["module"])
 else:  # a module that lies outside the path, such as a test's
@@ -36,9 +41,9 @@ task = module
 for part in request["class"].split("."):
     task = getattr(task, part)
 options = task.Options.model_validate_json(request["options"])
-sys.addaudithook(watch)
+building = True
 task(options)
-watch = lambda event, arguments: None
+watching = False
 built = [name for name in request["heavy"] if name in sys.modules and name not in loaded]
 print("\\n" + json.dumps({"loaded": loaded, "built": built, "seen": seen}))
 """

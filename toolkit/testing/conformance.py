@@ -257,6 +257,7 @@ def _many_faces(subject: Subject) -> None:
         other = slice(middle, None) if np.nanmean(clip.landmarks[..., 0]) < middle else slice(0, middle)
         masks = subject.masker(clip)
         _check_masks(masks, clip)
+        assert not masks[..., other].any(), f"the masks of face {number} cover the other face"
         for pair in subject.generate(clip):
             changed = (pair.image != pair.conditioning_image).any(axis=-1)
             assert not changed[:, other].any(), f"the clip of face {number} changed the other face"

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from toolkit.errors import ToolkitError, UsageError
 
-THREADS = 4
+THREADS = 1
 """Fixed, because x264's output depends on it: the same frames give the same file on every machine."""
 
 

@@ -45,20 +45,15 @@ class Similarity:
     def apply(self, points: np.ndarray) -> np.ndarray:
         return self.scale * points @ self.rotation.T + self.translation
 
-    def invert(self, points: np.ndarray) -> np.ndarray:
-        return (points - self.translation) @ self.rotation / self.scale
 
-
-def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Similarity:
+def similarity(source: np.ndarray, target: np.ndarray) -> Similarity:
     """Least-squares similarity from source to target points ``[M, 3]`` (Umeyama 1991)."""
-    weight = np.ones(len(source)) if weight is None else weight
-    weight = weight / weight.sum()
-    a, b = weight @ source, weight @ target
+    a, b = source.mean(axis=0), target.mean(axis=0)
     x, y = source - a, target - b
-    u, s, vt = np.linalg.svd((weight[:, None] * y).T @ x)
+    u, s, vt = np.linalg.svd(y.T @ x)
     sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
     rotation = u @ (sign[:, None] * vt)
-    scale = float((s * sign).sum() / (weight @ (x * x).sum(axis=1)))
+    scale = float((s * sign).sum() / (x * x).sum())
     return Similarity(rotation, scale, b - scale * rotation @ a)
 
 

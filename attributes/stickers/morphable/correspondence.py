@@ -18,6 +18,9 @@ from toolkit.faces.topology import Topology, load_topology
 REFERENCE = "mediapipe478"
 SHARED_REGIONS = ("left_eye", "right_eye", "lips", "nose", "left_brow", "right_brow")
 MESH_REGIONS = ("left_eye", "right_eye", "lips", "left_brow", "right_brow", "oval", "nose")
+OUTLINES = ("oval", "jaw")
+"""Regions whose landmarks follow the visible edge of the face; each set of landmarks has one of them."""
+
 REACH = 0.12
 """Distance from the reference's surface, in eye distances, up to which a vertex belongs to the face."""
 
@@ -55,7 +58,6 @@ class Correspondence:
         self._model = model
         self._reference = load_topology(REFERENCE)
         aligner = Aligner(model, self._reference)
-        self._normals = vertex_normals(model.mean.astype(np.float64), model.triangles)
         self._placed = aligner.points
         self.eye_distance = aligner.eye_distance
         placing = aligner.similarity
@@ -73,7 +75,8 @@ class Correspondence:
         corners = self._placed_rest[triangles]
         weights = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [1, 1, 0], [1, 0, 1], [0, 1, 1]], float)
         weights /= weights.sum(axis=1, keepdims=True)
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        # Of vertices, not of triangles: beside the nose a triangle of the reference faces the other way.
+        normals = vertex_normals(self._placed_rest, triangles)[triangles].mean(axis=1)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         surface = np.einsum("sc,fci->fsi", weights, corners).reshape(-1, 3)
         distance, nearest = cKDTree(surface).query(self.rest, distance_upper_bound=REACH)
@@ -137,7 +140,7 @@ class Correspondence:
         index = np.flatnonzero(np.isfinite(places).all(axis=1))
         vertices, weights = self._project(places[index])
         side = np.zeros(len(index), np.int64)
-        outline = np.isin(index, topology.regions.get("oval", np.zeros(0, np.int32)))
+        outline = np.isin(index, [v for name in OUTLINES for v in topology.regions.get(name, ())])
         side[outline] = np.where(places[index][outline, 0] < 0, -1, 1)
         return LandmarkPoints(index, vertices, weights, side)
 
