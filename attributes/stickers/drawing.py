@@ -12,7 +12,7 @@ from attributes.stickers.mesh import FaceMesh
 from attributes.stickers.placement import GRID, Placement
 from attributes.stickers.renderer import Fragments, UVRenderer, Window
 
-RAYS = 1000
+RAYS = 1200
 """Rays per sticker and frame, about: larger ones get one per 2x2, 3x3, ... pixels, the rest is interpolated. Between
 silhouettes the surface is smooth over far more pixels than that; across them the blend is the antialiasing."""
 
@@ -88,7 +88,9 @@ def draw(
         scale: pixels of `frames` per pixel of the camera; the sticker is no sharper than the camera saw.
         degrade: applied to the drawn part, so that it has the video's blur, noise and compression.
     """
-    patch = np.unique(mesh.triangles[_reach(place.texcoords, mesh.triangles)])
+    reach = _reach(place.texcoords, mesh.triangles)
+    patch = np.unique(mesh.triangles[reach])
+    triangles = mesh.triangles[_matters(mesh, reach, patch)]
     lit = light(frames, mesh, patch)
     track = np.einsum("pk,tpkc->tpc", place.weights, mesh.vertices[:, place.corners][..., :2])
     texture = texture.sized(max(4, round(_side(track, scale))))
@@ -100,7 +102,7 @@ def draw(
     windows = [_window(points, frame.shape, spread) for points, frame in zip(track, frames)]
     shown = [t for t, window in enumerate(windows) if window]
     step = _step([windows[t] for t in shown])
-    fragments = renderer.fragments(mesh.vertices[shown], mesh.triangles, [windows[t] for t in shown], step)
+    fragments = renderer.fragments(mesh.vertices[shown], triangles, [windows[t] for t in shown], step)
     seen = dict(zip(shown, fragments))
     for t, (frame, window) in enumerate(zip(frames, windows)):
         if window is None:
@@ -108,7 +110,7 @@ def draw(
             continue
         values[patch, 2] = lit.shading[t] * lit.white[t]
         values[patch, 3] = lit.gloss[t] * (127 * texture.gloss * lit.white[t])
-        layer = _layer(seen[t], mesh.triangles, values, texture, window)
+        layer = _layer(seen[t], triangles, values, texture, window)
         yield _composite(frame, layer, window, texture.kind, spread, scale, degrade), window
 
 
@@ -122,6 +124,16 @@ def _reach(texcoords: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Indices of the triangles that the sticker's square may touch."""
     corners = texcoords[triangles]
     return np.flatnonzero(((corners.max(axis=1) > -0.1) & (corners.min(axis=1) < 1.1)).all(axis=1))
+
+
+def _matters(mesh: FaceMesh, reach: np.ndarray, patch: np.ndarray) -> np.ndarray:
+    """bool ``[F]``: the sticker's own triangles, and those that come nearer than its farthest point and may hide it."""
+    farthest = mesh.vertices[:, patch, 2].max(axis=1, keepdims=True)
+    nearer = mesh.vertices[..., 2] < farthest
+    corners = [nearer[:, mesh.triangles[:, k]] for k in range(3)]
+    matters = (corners[0] | corners[1] | corners[2]).any(axis=0)
+    matters[reach] = True
+    return matters
 
 
 def _side(track: np.ndarray, scale: float) -> float:

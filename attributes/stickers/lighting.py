@@ -7,7 +7,7 @@ harmonics hold all but a few per cent of that function for a convex matte object
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -24,6 +24,9 @@ SAMPLES = 120
 
 SMOOTHING = 2.0
 """Standard deviation in frames of the smoothing of the light over time."""
+
+EVERY = 2
+"""The light is read in every so-manieth frame and interpolated: it is smoothed over more than that anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,23 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
         mesh: its mesh, present in every frame.
         patch: int ``[P]`` vertex indices.
     """
+    count = len(frames)
+    keys = np.unique(np.append(np.arange(0, count, EVERY), count - 1))
+    read = _light([frames[k] for k in keys], replace(mesh, vertices=mesh.vertices[keys]), patch)
+    after = np.clip(np.searchsorted(keys, np.arange(count)), 1, max(len(keys) - 1, 1))
+    if len(keys) == 1:
+        return read
+    share = ((np.arange(count) - keys[after - 1]) / (keys[after] - keys[after - 1])).astype(np.float32)
+
+    def between(values: np.ndarray) -> np.ndarray:
+        weight = share.reshape(-1, *[1] * (values.ndim - 1))
+        return values[after - 1] * (1 - weight) + values[after] * weight
+
+    return Lighting(between(read.shading), between(read.gloss), between(read.white), read.tint)
+
+
+def _light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Lighting:
+    """The light of every frame given."""
     height, width = frames[0].shape[:2]
     small = np.stack([_reduced(frame) for frame in frames]).astype(np.float32)
     luma = small @ np.array([0.2126, 0.7152, 0.0722], np.float32) / 255
@@ -94,18 +114,18 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
     weight = (np.clip(-n[..., 2], 0, 1) * inside)[:, at_skin]
     basis = harmonics(n)
     coefficients = _fit(basis[:, at_skin], seen[:, at_skin], weight)
-    coefficients = gaussian_filter1d(coefficients, SMOOTHING, axis=0, mode="nearest")
+    coefficients = gaussian_filter1d(coefficients, SMOOTHING / EVERY, axis=0, mode="nearest")
     smooth = (basis @ coefficients[..., None])[..., 0]
     reference = [
         np.percentile(y[w > 0.3], 85) if (w > 0.3).any() else y.mean() for y, w in zip(smooth[:, at_skin], weight)
     ]
-    reference = gaussian_filter1d(np.maximum(reference, 0.02), SMOOTHING, mode="nearest")[:, None]
-    local = gaussian_filter1d(seen[:, at_patch], SMOOTHING / 2, axis=0, mode="nearest")
+    reference = gaussian_filter1d(np.maximum(reference, 0.02), SMOOTHING / EVERY, mode="nearest")[:, None]
+    local = gaussian_filter1d(seen[:, at_patch], SMOOTHING / EVERY / 2, axis=0, mode="nearest")
     smooth = smooth[:, at_patch]
     shading = np.sqrt(np.clip(smooth / reference, 0.2, 1.15) * np.clip(local / reference, 0.2, 1.2))
     bright = np.percentile(luma.reshape(len(luma), -1), 97, axis=1)
     # Bright skin reflects about 60 % of white; dark skin says little about it, so the picture's own white counts too.
-    bright = gaussian_filter1d(bright, SMOOTHING, mode="nearest")
+    bright = gaussian_filter1d(bright, SMOOTHING / EVERY, mode="nearest")
     white = np.clip(np.maximum(1.25 * reference[:, 0], 0.92 * bright), 0.08, 1)
     mean = small.reshape(-1, 3).mean(axis=0) + 8
     tint = np.clip((mean / mean.mean()) ** 0.3, 0.9, 1.1)

@@ -6,6 +6,7 @@ what the landmarks' z is made for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,7 +91,16 @@ class EmbreeRenderer:
     def __init__(self):
         from embreex.rtcore import EmbreeDevice
 
-        self._device = EmbreeDevice()
+        # One thread, as everything in a worker has: Embree starts as many as the process may use when it is created,
+        # and for scenes of a few thousand triangles they only cost.
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+        if allowed:
+            os.sched_setaffinity(0, {min(allowed)})
+        try:
+            self._device = EmbreeDevice()
+        finally:
+            if allowed:
+                os.sched_setaffinity(0, allowed)
 
     def fragments(
         self, vertices: np.ndarray, triangles: np.ndarray, windows: Sequence[Window], step: int = 1
