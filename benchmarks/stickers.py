@@ -164,7 +164,7 @@ def main() -> int:
             note = f"CPU of drawing / CPU of the face analysis, {drawn['frames']} frames of 512x512"
             show("render", drawn["drawing"] / drawn["analysis"], False, note)
         if "speedup" in args.only:
-            many = samples(folder, [400 + k for k in range(8)], 512)
+            many = samples(folder, [700 + k for k in range(8)], 512)
             one = build(many, folder / "one", 1)
             four = build(many, folder / "four", 4)
             show("speedup", one["wall"] / four["wall"], True, f"wall of 1 worker / 4 workers, {os.cpu_count()} cores")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from attributes.stickers.mesh import FaceMesh
 from toolkit.errors import InputError
 from toolkit.task import FaceClip
@@ -12,7 +10,7 @@ from toolkit.task import FaceClip
 class LandmarkMesher:
     """`Mesher` of the 468 points of mediapipe's mesh.
 
-    A step of Loop subdivision was tried: beside it, stickers looked the same at 512 pixels, for four times the triangles.
+    A step of Loop subdivision was tried: stickers at 512 pixels looked the same, for four times the triangles.
     """
 
     def mesh(self, clip: FaceClip) -> FaceMesh:

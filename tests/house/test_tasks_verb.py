@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
@@ -50,23 +49,13 @@ class Dot(AttributeTask):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(install):
     """Install a module as a distribution of its own that offers one task."""
-    monkeypatch.syspath_prepend(tmp_path)
 
-    def install(name, source, value, distribution=None):
-        distribution = distribution or f"dist-{name}"
-        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[toolkit.tasks]\n{name} = {value}\n")
-        module = value.split(":")[0]
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    def put(name, source, value, distribution=None):
+        install(distribution or f"dist-{name}", {name: value}, {value.split(":")[0]: source}, version="1.2")
 
-    yield install
-    for name in [name for name in sys.modules if name.startswith("verb_")]:
-        del sys.modules[name]
+    return put
 
 
 def row(text, name):
