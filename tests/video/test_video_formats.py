@@ -38,7 +38,7 @@ def test_container_and_codec(tmp_path, picture, make_video, name, codec, pix_fmt
         "libvpx": {"b": 2_000_000, "crf": 5},
         "libsvtav1": {"crf": 8, "preset": 10},
     }
-    options = options.get(codec, {}) | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
+    options = options.get(codec, {}) | ({"x265-params": "log-level=none:pools=none:frame-threads=1"} if codec == "libx265" else {})
     quality = {"qmin": 1, "qmax": 3} if codec in ("mpeg4", "mpeg2video", "mjpeg") else {}
     full = pix_fmt.startswith("yuvj")
     path = make_video(tmp_path / name, frames, codec, pix_fmt, full=full, **options, **quality)

@@ -62,7 +62,7 @@ def test_hdr_files(tmp_path, make_video, tag, transfer, level):
         stream = container.add_stream("libx265", rate=25)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = 64, 48, "yuv420p10le"
-        context.options = {"x265-params": "log-level=none", "crf": "5"}
+        context.options = {"x265-params": "log-level=none:pools=none:frame-threads=1", "crf": "5"}
         for name, value in tags.items():
             setattr(context, name, value)
         frame.pts = 0
