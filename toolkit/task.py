@@ -10,7 +10,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -73,6 +73,12 @@ class FaceClip:
         """bool ``[T]``: the frames in which the face was found."""
         return np.isfinite(self.landmarks).all(axis=(1, 2))
 
+    def select(self, indices: np.ndarray) -> FaceClip:
+        """The clip of only these frames, int ``[K]``; itself where they are all."""
+        if len(indices) == len(self):
+            return self
+        return replace(self, frames=self.frames[indices], landmarks=self.landmarks[indices], times=self.times[indices])
+
     @property
     def scale(self) -> float:
         """Pixels of the crop per pixel of the source; over 1 where the crop was enlarged."""
@@ -88,6 +94,7 @@ class Pair:
         image: uint8 ``[H, W, 3]``, without the attribute.
         conditioning_image: uint8 ``[H, W, 3]``, with it.
         mask: bool ``[H, W]``; the two pictures are equal outside it.
+            One of the two is the clip's own frame, unchanged.
         index: the frame's index in its clip.
         info: numbers and words about the sample that go into the dataset's rows.
     """
@@ -99,11 +106,53 @@ class Pair:
     info: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Inpainted:
+    """A clip whose masked parts were made anew.
+
+    Attributes:
+        frames: uint8 ``[T, H, W, 3]``, equal to the input outside `mask`.
+        mask: bool ``[T, H, W]``, where they may differ: the mask that was asked for with a soft edge.
+        change_outside: float32 ``[T]``, mean absolute difference in 0..255 that the model itself made outside `mask`
+            and that was put right: a measure of how well it knows these pictures.
+    """
+
+    frames: np.ndarray
+    mask: np.ndarray
+    change_outside: np.ndarray
+
+
+class Inpainter(Protocol):
+    """Fills the masked parts of a clip, consistently over its frames."""
+
+    def __call__(
+        self, frames: np.ndarray, masks: np.ndarray, *, prompt: str, negative_prompt: str = "", seed: int = 0
+    ) -> Inpainted:
+        """Fill a clip.
+
+        Args:
+            frames: uint8 ``[T, H, W, 3]``, RGB; not changed.
+            masks: bool ``[T, H, W]``, True where the picture is made anew; a frame with an empty mask stays.
+            prompt: what the filled face shows.
+            negative_prompt: what it does not show.
+            seed: the same seed and input give the same result.
+        """
+        ...
+
+
 class Tools(Protocol):
     """What the core offers to a pair generator."""
 
     def analyser(self, name: str | None = None) -> FaceAnalyser:
         """The face analyser of that name, or the run's own; built once and kept."""
+        ...
+
+    def inpainter(self) -> Inpainter:
+        """The run's inpainting model (`--backbone`), built at its first use and kept."""
+        ...
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Report that `count` frames or clips gave no pair, and why; shown at the end of the build."""
         ...
 
 
@@ -164,6 +213,18 @@ class AttributeTask(ABC):
         """Measures of removal of the task's own, by name."""
         return {}
 
+    def uses_inpainter(self) -> bool:
+        """Whether the pair generator calls `tools.inpainter()`; the core then loads one model and not one per core."""
+        return False
+
+    def limits(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """Lowest and highest good value of numbers in `Pair.info`; pairs beyond are left out, counted by name."""
+        return {}
+
+    def example(self) -> FaceClip | None:
+        """A clip that shows the attribute, for the conformance checks; None where any face will do."""
+        return None
+
 
 def _check_class(cls: type[AttributeTask]) -> None:
     """Refuse a class that breaks the contract.
@@ -194,7 +255,7 @@ def _check_class(cls: type[AttributeTask]) -> None:
     required = [name for name, info in cls.Options.model_fields.items() if info.is_required()]
     if required:
         refuse(f"`Options` needs a default for {', '.join(required)}")
-    for method in ("masker", "pair_generator", "metrics"):
+    for method in ("masker", "pair_generator", "metrics", "uses_inpainter", "limits", "example"):
         function = inspect.getattr_static(cls, method)
         if getattr(function, "__isabstractmethod__", False):
             refuse(f"it does not define `{method}`")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,11 +63,7 @@ class StickerPairs:
         if not len(present):
             return
         options = self._options
-        seen = clip
-        if len(present) < len(clip):
-            seen = replace(
-                clip, frames=clip.frames[present], landmarks=clip.landmarks[present], times=clip.times[present]
-            )
+        seen = clip.select(present)
         mesh = self._mesher.mesh(seen)
         chart = self._charts.of(mesh)
         sampled = mesh.vertices[:: max(1, len(mesh.vertices) // 4)]
@@ -114,7 +109,7 @@ class SkinMasker:
         present = np.flatnonzero(clip.present)
         if not len(present):
             return masks.astype(bool)
-        seen = replace(clip, frames=clip.frames[present], landmarks=clip.landmarks[present], times=clip.times[present])
+        seen = clip.select(present)
         mesh = self._mesher.mesh(seen)
         chart = self._charts.of(mesh)
         cells = np.clip((mesh.uv * len(chart.allowed)).astype(int), 0, len(chart.allowed) - 1)

@@ -21,6 +21,16 @@ def alive(pid):
     return False
 
 
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory):
+    """A folder for temporary files that no other test writes into at the same time."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
 def message_files():
     return set(glob.glob(os.path.join(tempfile.gettempdir(), "toolkit-worker-*")))
 

@@ -20,7 +20,7 @@ from toolkit.cli.options import add_arguments, from_arguments
 from toolkit.dataset.layout import ShardRecord, SourceRecord
 from toolkit.errors import ContractError
 from toolkit.registry import load_task_class
-from toolkit.synthesis.config import BuildConfig
+from toolkit.synthesis.config import BuildConfig, InpaintConfig
 from toolkit.synthesis.report import BuildObserver, BuildReport
 
 
@@ -29,12 +29,13 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     ahead = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     ahead.add_argument("--task", nargs="?")
     name = ahead.parse_known_args(argv)[0].task
-    add_arguments(parser, BuildConfig, exclude=("options",))
+    add_arguments(parser, BuildConfig, exclude=("options", "inpainting"))
+    add_arguments(parser, InpaintConfig, title="inpainting, for tasks that mask and inpaint")
     if name is None:
         parser.epilog = "With --task NAME the help also lists the options of that task."
         return
     options = load_task_class(name).Options
-    taken = sorted(options.model_fields.keys() & BuildConfig.model_fields.keys())
+    taken = sorted(options.model_fields.keys() & (BuildConfig.model_fields.keys() | InpaintConfig.model_fields.keys()))
     if taken:
         raise ContractError(
             f"the task {name!r} has options that build-dataset has itself: {', '.join(taken)}; rename them"
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if "task" in args:
         names = load_task_class(args.task).Options.model_fields
         args.options = {name: value for name, value in vars(args).items() if name in names}
+    args.inpainting = from_arguments(InpaintConfig, args)
     config = from_arguments(BuildConfig, args)
     with ConsoleObserver() as observer:
         report = build_dataset(config, observer)

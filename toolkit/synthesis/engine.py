@@ -18,7 +18,7 @@ from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
 from toolkit.registry import GROUP, load_task
-from toolkit.synthesis.config import BuildConfig
+from toolkit.synthesis.config import BuildConfig, cores
 from toolkit.synthesis.executor import Executor, ProcessExecutor
 from toolkit.synthesis.output import OutputFolder
 from toolkit.synthesis.plan import Plan, content_digest, make_plan
@@ -27,8 +27,8 @@ from toolkit.synthesis.shards import OutputError, SetupError, ShardJob, build_sh
 from toolkit.task import AttributeTask
 
 _LIBRARIES = (
-    *("vlasik-toolkit", "albumentations", "av", "embreex", "isal", "mediapipe", "numpy", "opencv-contrib-python"),
-    *("pillow", "pyfacer", "scipy", "torch", "trimesh"),
+    *("vlasik-toolkit", "albumentations", "av", "diffusers", "embreex", "isal", "mediapipe", "numpy"),
+    *("opencv-contrib-python", "pillow", "pyfacer", "scipy", "torch", "transformers", "trimesh"),
 )
 
 
@@ -54,8 +54,11 @@ def build_dataset(
         OutputError: the dataset cannot be written.
     """
     observer = observer or BuildObserver()
-    executor = executor or ProcessExecutor(config.workers)
     task = load_task(config.task, config.options)
+    inpaints = task.uses_inpainter()
+    config = config.resolved(inpaints)
+    # A model of this size uses all cores by itself.
+    executor = executor or ProcessExecutor(config.workers, threads=max(1, cores() // config.workers) if inpaints else 1)
     plan = make_plan(config)
     folder = OutputFolder(config.output, _document(config, task, plan))
     with _termination_interrupts(), folder:
@@ -134,7 +137,15 @@ def _document(config: BuildConfig, task: AttributeTask, plan: Plan) -> dict[str,
         if point.dist is not None:
             versions[point.dist.name] = point.dist.version
     inputs = [{"name": name, "sha256": digest} for name, digest in plan.inputs]
-    return {"config": content, "versions": versions, "inputs": inputs}
+    document = {"config": content, "versions": versions, "inputs": inputs}
+    if task.uses_inpainter():
+        from toolkit.backbones import describe, identity
+
+        document["backbone"] = identity(describe(config.inpainting.backbone))
+        del content["inpainting"]["backbone"]  # what it is counts, not where it lies
+    else:
+        del content["inpainting"]
+    return document
 
 
 def _same_columns(manifest: Manifest) -> None:

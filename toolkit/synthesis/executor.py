@@ -55,13 +55,13 @@ class Executor(Protocol):
 
 
 class ProcessExecutor:
-    """Processes of this machine, each with one item at a time and one thread per library.
+    """Processes of this machine, each with one item at a time and `threads` threads per library.
 
     A process that dies takes only its own item with it and is replaced. When this process dies, so do they.
     """
 
-    def __init__(self, workers: int):
-        self._workers = workers
+    def __init__(self, workers: int, threads: int = 1):
+        self._workers, self._threads = workers, threads
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
         waiting = deque(items)
@@ -73,7 +73,7 @@ class ProcessExecutor:
             worker.send(busy[worker.connection][1])
 
         def start() -> None:
-            workers.append(_Worker(function))
+            workers.append(_Worker(function, self._threads))
             give(workers[-1])
 
         try:
@@ -101,7 +101,7 @@ class ProcessExecutor:
 class _Worker:
     """One process, our end of its pipe, and the file that its stderr goes to."""
 
-    def __init__(self, function: Callable[[Any], Any]):
+    def __init__(self, function: Callable[[Any], Any], threads: int):
         # Native libraries log whatever they like; on the terminal that would tear the progress bar.
         try:
             self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
@@ -116,7 +116,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_serve, args=(theirs, self.messages.name, function), daemon=True
         )
-        with _one_thread():
+        with _limited(threads):
             self.process.start()
         theirs.close()
 
@@ -158,10 +158,10 @@ def _died(exitcode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def _limited(threads: int) -> Iterator[None]:
     """Libraries read these variables when they are loaded, so they must be set before the child's first import."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:
         yield
     finally:

@@ -148,7 +148,7 @@ def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[st
 
 def segments_of(source: Source, split: Split, config: BuildConfig) -> list[Segment]:
     """Cut a source into stretches of whole clips; a rest shorter than a clip goes with the last one."""
-    length = config.segment_frames // config.clip_length * config.clip_length
+    length = config.resolved().segment_frames // config.clip_length * config.clip_length
     starts = list(range(0, source.frames, length)) or [0]
     if len(starts) > 1 and source.frames - starts[-1] < config.clip_length:
         starts.pop()

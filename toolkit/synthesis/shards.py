@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.plan import Segment
 from toolkit.synthesis.reader import ReadCounts, TrackedClip, read_clips
 from toolkit.synthesis.validator import check_pair
-from toolkit.task import AttributeTask, Pair, PairGenerator
+from toolkit.task import AttributeTask, Inpainter, Pair, PairGenerator
 
 TOO_FEW = "clip with too few samples"
 
@@ -57,17 +58,30 @@ class ShardJob:
 
 
 class RunTools:
-    """The `Tools` of a run: face analysers, each built at its first use and kept."""
+    """The `Tools` of a run: face analysers and the inpainter, each built at its first use and kept."""
 
     def __init__(self, config: BuildConfig):
         self._config = config
         self._analysers: dict[str, FaceAnalyser] = {}
+        self._inpainter: Inpainter | None = None
+        self.dropped: Counter[str] = Counter()
 
     def analyser(self, name: str | None = None) -> FaceAnalyser:
         name = name or self._config.analyser
         if name not in self._analysers:
             self._analysers[name] = _create_analyser(self._config, name)
         return self._analysers[name]
+
+    def inpainter(self) -> Inpainter:
+        if self._inpainter is None:
+            from toolkit.synthesis.inpainter import BackboneInpainter
+
+            with _as_setup():
+                self._inpainter = BackboneInpainter(self._config.inpainting, self._config.device)
+        return self._inpainter
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        self.dropped[reason] += count
 
     def reset(self) -> None:
         """A new clip begins: what a task analysed before must not show in it."""
@@ -88,11 +102,23 @@ def _machinery(config_json: str) -> tuple[AttributeTask, PairGenerator, FaceAnal
     from toolkit.registry import load_task
 
     config = BuildConfig.model_validate_json(config_json)
-    try:
+    with _as_setup():
         task = load_task(config.task, config.options)
         # The reader's analyser is its own: what a task analyses must not disturb the reader's place in the video.
         analyser = _create_analyser(config, config.analyser)
-        return task, task.pair_generator(), analyser, RunTools(config)
+        tools = RunTools(config)
+        if task.uses_inpainter():
+            tools.inpainter()  # now, and not after minutes of reading, it is known whether there is one
+        return task, task.pair_generator(), analyser, tools
+
+
+@contextlib.contextmanager
+def _as_setup() -> Iterator[None]:
+    """What fails in here fails for every source: it ends the run."""
+    try:
+        yield
+    except SetupError:
+        raise
     except ToolkitError as error:
         setup = SetupError(str(error))
         setup.exit_code = error.exit_code
@@ -111,6 +137,7 @@ def build_shard(job: ShardJob) -> ShardRecord:
     config, segment = job.config, job.segment
     task, generate, analyser, tools = _machinery(config.model_dump_json())
     counts = ReadCounts()
+    tools.dropped = counts.dropped
     columns: dict[str, str] | None = None
     writer: ShardWriter | None = None
     clips = pairs = 0
@@ -166,13 +193,14 @@ def _samples(
 ) -> Iterator[tuple[str, dict[str, bytes], dict[str, object]]]:
     """Key, encoded pictures and row of each good pair."""
     clip = tracked.clip
+    limits = task.limits()
     clip_id = f"{clip.source_digest[:12]}-{clip.start_frame:07d}-{tracked.track:02d}"
     seen: set[int] = set()
     for pair in made:
         if pair.index in seen:
             raise ContractError(f"the task {task.name!r} gave two pairs for one frame of the clip {clip_id}")
         seen.add(pair.index)
-        reason = check_pair(pair, clip, task.name)
+        reason = check_pair(pair, clip, task.name, limits)
         if reason is not None:
             dropped[reason] += 1
             continue
