@@ -1,4 +1,4 @@
-"""The `glasses` task: pairs by masking and inpainting real glasses (V-LASIK, section 4.1), or by rendering 3D glasses."""
+"""The `glasses` task: pairs by inpainting masked real glasses (V-LASIK, section 4.1), or by rendering 3D ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class GlassesOptions(TaskOptions):
 
     pairs: Literal["inpaint", "render"] = Field(
         "inpaint",
-        description="inpaint: take real glasses off (imperfect pairs, the paper's); render: put 3D glasses on (perfect pairs)",
+        description="inpaint: take real glasses off (imperfect pairs, the paper's); "
+        "render: put 3D glasses on (perfect pairs)",
     )
     masker: Literal["embedded", "facer"] = Field(
         "embedded", description="what finds glasses: the embedded segmenter, or the paper's FaRL parser (extra facer)"

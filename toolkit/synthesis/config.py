@@ -91,7 +91,7 @@ class BuildConfig(BaseModel):
         None,
         ge=1,
         le=256,
-        description="processes, on which the result does not depend; without it one per core, or one if the task inpaints",
+        description="processes; the result does not depend on it; without it one per core, or one if the task inpaints",
     )
     allow_failures: bool = Field(False, description="exit with 0 although a source failed")
 
