@@ -1,0 +1,51 @@
+"""What a camera and a codec do to a clip: exposure, colour, blur, size, noise and compression, one draw per clip."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+
+class Camera:
+    """A camera; the same draw for every frame.
+
+    Args:
+        rng: decides what it does and how strongly.
+        size: side of the frames in pixels, that coarse pictures are measured by.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int):
+        # albumentations asks the network for its latest version when it is imported, unless told not to.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        import albumentations as A
+
+        self._seed = int(rng.integers(2**31))
+        self._gain = np.exp(rng.normal(-0.06, 0.2))
+        self._gamma = np.exp(rng.normal(0, 0.15))
+        self._balance = np.exp(rng.normal(0, 0.07, 3))
+        coarse = min(1.0, float(np.exp(rng.uniform(np.log(72), np.log(420)))) / size)
+        self._steps = A.Compose(
+            [
+                A.ColorJitter(brightness=0.12, contrast=(0.75, 1.2), saturation=(0.45, 1.35), hue=0.03, p=0.9),
+                A.OneOf(
+                    [A.GaussianBlur(sigma_limit=(0.3, 1.4), blur_limit=0), A.MotionBlur(blur_limit=(3, 7))],
+                    p=0.4,
+                ),
+                A.Downscale(scale_range=(coarse, coarse), p=0.65 if coarse < 1 else 0.0),
+                A.OneOf([A.GaussNoise(std_range=(0.005, 0.04)), A.ISONoise(intensity=(0.05, 0.3))], p=0.45),
+                A.Sharpen(alpha=(0.1, 0.3), lightness=(1.0, 1.0), p=0.15),
+                A.ImageCompression(quality_range=(28, 95), p=0.75),
+            ]
+        )
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 ``[T, H, W, 3]`` -> the same shape; the same for the same frames."""
+        return np.stack([self._one(frame) for frame in frames])
+
+    def _one(self, frame: np.ndarray) -> np.ndarray:
+        levels = np.arange(256, dtype=np.float32)[:, None] / 255
+        curve = np.clip(self._gain * levels**self._gamma * self._balance, 0, 1) * 255
+        exposed = np.stack([np.rint(curve[:, c]).astype(np.uint8)[frame[..., c]] for c in range(3)], axis=-1)
+        self._steps.set_random_seed(self._seed)
+        return self._steps(image=exposed)["image"]

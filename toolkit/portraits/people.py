@@ -1,0 +1,166 @@
+"""People who do not exist: morphs of portraits, turned, lit and placed as faces in videos are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from toolkit.errors import InputError
+from toolkit.faces.topology import load_topology
+from toolkit.portraits import morph, scenery
+from toolkit.portraits.camera import Camera
+from toolkit.portraits.portrait import SIDE, Portrait
+from toolkit.portraits.relief import Pose, Relief, normals
+from toolkit.task import FaceClip
+
+FPS = 25
+
+HAIR = np.array([52.0, 38, 28])
+"""Dark brown, where a portrait shows no hair above the forehead."""
+
+
+class MadePeople:
+    """Makes clips from portraits; the same generator state gives the same clip.
+
+    Args:
+        portraits: what `load_portraits` gave; one is enough, many give many people.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, portraits: Sequence[Portrait]):
+        if not portraits:
+            raise InputError("made people need portraits, and none is given")
+        self._portraits = list(portraits)
+
+    def clip(self, rng: np.random.Generator, frames: int = 1, size: int = 256, padding: float = 1.6) -> FaceClip:
+        """One person in motion as a camera saw them: `scene`, through its camera."""
+        clip, camera = self.scene(rng, frames, size, padding)
+        return replace(clip, frames=camera(clip.frames))
+
+    def scene(
+        self, rng: np.random.Generator, frames: int = 1, size: int = 256, padding: float = 1.6
+    ) -> tuple[FaceClip, Camera]:
+        """One person in motion before the camera degrades it, so that something may be put on them first.
+
+        Args:
+            rng: decides everything.
+            frames: number of frames, 25 a second.
+            size: side of the crop in pixels.
+            padding: side of the crop over that of the face's box.
+
+        Returns:
+            A clip as the dataset's reader makes them, with the landmarks of mediapipe's mesh, and the camera.
+        """
+        from toolkit.video import crop, square_region
+
+        person = self._person(rng)
+        relief = Relief(person)
+        factor = scenery.light(rng, normals(person.depth)) if rng.random() < 0.85 else np.ones((1, 1, 3), np.float32)
+        lit = 255 * np.clip((person.image / np.float32(255)) ** 2.2 * factor, 0, 1) ** np.float32(1 / 2.2)
+        lit = _tinted(rng, lit.astype(np.float32))
+        behind = scenery.background(rng, SIDE)
+        hair = self._hair(person)
+        style = {name: rng.random() < share for name, share in (("strands", 0.3), ("covering", 0.12))}
+        seeds = rng.integers(2**31, size=2)
+        pictures, landmarks = [], []
+        for pose in _motion(rng, frames):
+            view = relief.view(pose)
+            picture = _composed(view, lit, person.matte, behind)
+            if style["strands"]:
+                picture = scenery.strands(np.random.default_rng(seeds[0]), picture, view.landmarks, hair)
+            if style["covering"]:
+                picture = scenery.covering(np.random.default_rng(seeds[1]), picture, view.landmarks)
+            pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+            landmarks.append(view.landmarks)
+        landmarks = np.stack(landmarks)
+        boxes = np.concatenate([landmarks[..., :2].min(axis=1), landmarks[..., :2].max(axis=1)], axis=1)
+        region = square_region(boxes, (SIDE, SIDE), padding)
+        scale = np.float32(size / (region[2] - region[0]))
+        clip = FaceClip(
+            frames=np.stack([crop(picture, region, size) for picture in pictures]),
+            landmarks=(landmarks - np.array([region[0], region[1], 0], np.float32)) * scale,
+            topology=load_topology("mediapipe478"),
+            times=np.arange(frames) / FPS,
+            box=np.asarray(region, np.float32),
+            source="made",
+            source_digest="made",
+        )
+        return clip, Camera(rng, size)
+
+    def _person(self, rng: np.random.Generator) -> Portrait:
+        count = min(int(rng.choice([1, 2, 2, 3])), len(self._portraits))
+        chosen = [self._portraits[k] for k in rng.choice(len(self._portraits), count, replace=False)]
+        # The first one gives hair and outline; shape and texture mix apart.
+        shape, texture = rng.dirichlet(np.full(count, 1.5)), rng.dirichlet(np.full(count, 1.0))
+        base = np.tensordot(shape, np.stack([p.landmarks for p in chosen]), axes=1)
+        change = morph.expression(base.astype(np.float32), rng)
+        # Heads that are broader or longer than any of the portraits.
+        stretch = 1 + rng.normal(0, 0.04, 2)
+        change[:, :2] += (base[:, :2] - SIDE / 2) * (stretch - 1)
+        person = morph.mixed(chosen, shape, texture, change.astype(np.float32))
+        return _mirrored(person) if rng.random() < 0.5 else person
+
+    @staticmethod
+    def _hair(person: Portrait) -> np.ndarray:
+        """About the colour of the hair: what lies just above the forehead, ``[3]``."""
+        x, y = person.landmarks[10, :2].astype(int)
+        patch = person.image[max(0, y - 26) : max(1, y - 10), max(0, x - 12) : x + 12].reshape(-1, 3)
+        found = np.median(patch, axis=0) if len(patch) else HAIR
+        # A high forehead is no hair.
+        return found if found.mean() < 0.6 * person.image[y + 10, x].mean() else HAIR
+
+
+def _motion(rng: np.random.Generator, frames: int) -> list[Pose]:
+    """A smooth path of poses; people mostly look near the camera and sometimes far aside."""
+    far = rng.random() < 0.25
+    limits = np.radians([45 if far else 25, 20, 18])
+    start = np.clip(rng.normal(0, 1, 3) * np.radians([28 if far else 12, 8, 7]), -limits, limits)
+    sway = rng.normal(0, 1, 3) * np.radians([9, 4, 3])
+    shift, drift = rng.normal(0, 0.015, 2), rng.normal(0, 0.01, 2)
+    scale = float(rng.uniform(0.9, 1.05))
+    phase, speed = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.5, 1.5)
+    poses = []
+    for t in range(frames):
+        angles = np.clip(start + sway * np.sin(speed * t * 2 * np.pi / 50 + phase), -limits, limits)
+        move = shift + drift * np.sin(speed * t * 2 * np.pi / 60 + phase[:2])
+        poses.append(Pose(*map(float, angles), (float(move[0]), float(move[1])), scale))
+    return poses
+
+
+def _composed(view, lit: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    import cv2
+
+    stack = np.dstack([lit, matte])
+    drawn = cv2.remap(stack, view.x, view.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = (np.clip((drawn[..., 3] - 0.1) / 0.8, 0, 1) * view.seen)[..., None]
+    return behind + alpha * (drawn[..., :3] - behind)
+
+
+def _tinted(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Darker and lighter, redder and yellower skin and hair, all together."""
+    tone = np.exp(rng.normal(-0.05, 0.22) + rng.normal(0, 0.05, 3) * np.array([0.6, 1.0, 1.2]))
+    return np.clip(picture * tone.astype(np.float32), 0, 255)
+
+
+def _mirrored(person: Portrait) -> Portrait:
+    topology = load_topology("mediapipe478")
+    landmarks = person.landmarks * np.array([-1, 1, 1], np.float32) + np.array([SIDE, 0, 0], np.float32)
+    return Portrait(
+        person.name,
+        np.ascontiguousarray(person.image[:, ::-1]),
+        np.ascontiguousarray(person.matte[:, ::-1]),
+        landmarks[_mirror_order(topology)],
+        np.ascontiguousarray(person.depth[:, ::-1]),
+    )
+
+
+def _mirror_order(topology) -> np.ndarray:
+    """For each landmark the one that takes its place in a mirror."""
+    from scipy.spatial import cKDTree
+
+    mean = topology.mean
+    return cKDTree(mean * [-1, 1, 1]).query(mean)[1]

@@ -1,0 +1,178 @@
+"""A frontal portrait, brought to a canvas of one size: picture, matte, landmarks and relief."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import InputError
+
+SIDE = 384
+"""px, side of the canvas."""
+FACE = 0.42
+"""Side of the face's box over that of the canvas; the box's middle is that of the canvas."""
+_VERSION = 1
+"""Of the cached form."""
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A portrait on its canvas; lengths are in its pixels.
+
+    Attributes:
+        name: the file's name.
+        image: uint8 ``[SIDE, SIDE, 3]``, RGB.
+        matte: float32 ``[SIDE, SIDE]`` in 0..1, 1 on the person.
+        landmarks: float32 ``[478, 3]``, mediapipe's.
+        depth: float32 ``[SIDE, SIDE]``, z of the surface, away from the viewer, equal to the landmarks' on the face.
+    """
+
+    name: str
+    image: np.ndarray
+    matte: np.ndarray
+    landmarks: np.ndarray
+    depth: np.ndarray
+
+
+def load_portraits(files: Sequence[Path], cache: Path | None = None) -> list[Portrait]:
+    """Analyse portraits: one frontal face each, before a plain background.
+
+    Args:
+        files: pictures.
+        cache: a folder to keep what was found in; made if absent.
+
+    Raises:
+        InputError: no file, or one that cannot be read or shows no face; names it.
+    """
+    if not files:
+        raise InputError("made people need portraits, and no file was named")
+    analyser = segmenter = None
+    found = []
+    try:
+        for file in map(Path, files):
+            data = _read(file)
+            kept = None if cache is None else Path(cache, f"{hashlib.sha256(data).hexdigest()[:24]}-{_VERSION}.npz")
+            portrait = None if kept is None else _kept(kept, file.name)
+            if portrait is not None:
+                found.append(portrait)
+                continue
+            if analyser is None:
+                analyser, segmenter = _models()
+            portrait = _analyse(file, data, analyser, segmenter)
+            found.append(portrait)
+            if kept is not None:
+                _keep(kept, portrait)
+    finally:
+        for model in (analyser, segmenter):
+            if model is not None:
+                model.close()
+    return found
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"the portrait {file} cannot be read ({error.strerror}); check the path") from None
+
+
+def _models():
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    from toolkit.faces import create_analyser
+
+    return create_analyser("mediapipe", max_faces=1), SelfieSegmentation(model_selection=0)
+
+
+def _kept(path: Path, name: str) -> Portrait | None:
+    """What was found earlier; None if nothing was, or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as values:
+            return Portrait(name, **{key: values[key] for key in ("image", "matte", "landmarks", "depth")})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _keep(path: Path, portrait: Portrait) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            image=portrait.image,
+            matte=portrait.matte,
+            landmarks=portrait.landmarks,
+            depth=portrait.depth,
+        )
+    temporary.replace(path)
+
+
+def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
+    import cv2
+
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if decoded is None:
+        raise InputError(f"expected a picture such as JPEG or PNG, found something else in {file}")
+    image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    analyser.reset()
+    faces = analyser.analyse(image)
+    if not faces:
+        raise InputError(f"expected a portrait, but no face is found in {file}; leave it out")
+    points = faces[0].landmarks
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    scale = SIDE * FACE / float((high - low).max())
+    shift = SIDE / 2 - scale * (low + high) / 2
+    move = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    size = (SIDE, SIDE)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = cv2.warpAffine(image, move, size, flags=method, borderMode=cv2.BORDER_REPLICATE)
+    landmarks = (points * scale + np.append(shift, 0)).astype(np.float32)
+    matte = segmenter.process(canvas).segmentation_mask.astype(np.float32)
+    matte = cv2.ximgproc.guidedFilter(canvas, np.clip((matte - 0.3) / 0.5, 0, 1), 6, 120.0)
+    inside = cv2.warpAffine(np.ones(image.shape[:2], np.float32), move, size)
+    return Portrait(file.name, canvas, np.clip(matte, 0, 1) * inside, landmarks, relief(landmarks, matte))
+
+
+def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """z of the surface at every pixel: the face's own, and around it a head that bends away to the matte's outline.
+
+    Args:
+        landmarks: float32 ``[478, 3]`` in pixels.
+        matte: ``[S, S]``.
+    """
+    import cv2
+    from scipy.interpolate import RBFInterpolator
+
+    side = len(matte)
+    face = landmarks[:468:2]
+    low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
+    width = float(high[0] - low[0])
+    chin = float(landmarks[152, 1])
+    contours, _ = cv2.findContours((matte > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(contours, key=len)[:, 0].astype(np.float32) if contours else np.zeros((0, 2), np.float32)
+    middle = (low + high) / 2
+    near = np.abs(outline[:, 0] - middle[0]) < 1.1 * width
+    head = outline[near & (outline[:, 1] < chin)][::12]
+    points, depths = [face[:, :2]], [face[:, 2]]
+    if len(head):
+        points.append(head)
+        depths.append(np.full(len(head), 0.62 * width))
+    # Neck and shoulders lie behind the chin.
+    x = np.linspace(0, side, 5)
+    for row, depth in ((chin + 0.35 * width, 0.35), (chin + 0.8 * width, 0.3), (chin + 1.4 * width, 0.3)):
+        points.append(np.stack([x, np.full(5, row)], axis=1))
+        depths.append(np.full(5, depth * width))
+    cell = 6
+    spline = RBFInterpolator(np.concatenate(points), np.concatenate(depths), smoothing=2.0, neighbors=60)
+    grid = np.arange(0, side, cell) + cell / 2
+    at = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    coarse = spline(at).reshape(len(grid), len(grid)).astype(np.float32)
+    coarse = np.clip(coarse, face[:, 2].min(), 0.75 * width)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,109 @@
+"""A portrait turned in space: every pixel is a point of its relief, and the nearest one is seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.portraits.portrait import SIDE, Portrait
+
+DENSITY = 1.5
+"""Points of the relief per pixel along each axis, so that what is drawn out by a turn has no holes."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Angles in radians: `yaw` turns the face to the picture's right, `pitch` down, `roll` clockwise.
+
+    `shift` is in shares of the canvas, `scale` is a factor.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    shift: tuple[float, float]
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is seen of a portrait in a pose.
+
+    Attributes:
+        x, y: float32 ``[SIDE, SIDE]``, the point of the portrait that each pixel shows.
+        seen: float32 ``[SIDE, SIDE]`` in 0..1, 0 where nothing of the portrait's canvas is.
+        landmarks: float32 ``[478, 3]`` in the pose.
+        rotation: float32 ``[3, 3]``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    seen: np.ndarray
+    landmarks: np.ndarray
+    rotation: np.ndarray
+
+
+class Relief:
+    """A portrait ready to be turned."""
+
+    def __init__(self, portrait: Portrait):
+        import cv2
+
+        self.portrait = portrait
+        count = round(SIDE * DENSITY)
+        at = (np.arange(count, dtype=np.float32) + 0.5) / DENSITY
+        x, y = np.meshgrid(at, at)
+        z = cv2.resize(portrait.depth, (count, count), interpolation=cv2.INTER_LINEAR)
+        matte = cv2.resize(portrait.matte, (count, count), interpolation=cv2.INTER_LINEAR)
+        kept = matte > 0.02
+        self._points = np.stack([x[kept], y[kept], z[kept]], axis=1)
+        chin, width = portrait.landmarks[152, 1], np.ptp(portrait.landmarks[:468, 0])
+        # The body below the chin takes part in a turn less and less.
+        down = np.clip((self._points[:, 1] - chin) / (0.9 * width), 0, 1)
+        self._follows = (1 - down * down * (3 - 2 * down))[:, None]
+        # The head turns about the top of the neck.
+        self._pivot = np.array([SIDE / 2, chin - 0.1 * width, 0.45 * width], np.float32)
+
+    def view(self, pose: Pose) -> View:
+        """The portrait in `pose`."""
+        import cv2
+        from scipy.spatial.transform import Rotation
+
+        turn = Rotation.from_euler("yxz", [-pose.yaw, pose.pitch, pose.roll]).as_matrix().astype(np.float32)
+        moved = self._moved(self._points, self._follows, turn, pose)
+        column, row = np.floor(moved[:, 0]).astype(np.int32), np.floor(moved[:, 1]).astype(np.int32)
+        inside = (column >= 0) & (column < SIDE) & (row >= 0) & (row < SIDE)
+        order = np.flatnonzero(inside)
+        # From far to near, so that the nearest point is written last.
+        order = order[np.argsort(-moved[order, 2], kind="stable")]
+        flat = row[order] * SIDE + column[order]
+        source = np.full((SIDE * SIDE, 2), -1, np.float32)
+        # What a pixel shows at its middle, not where the point fell in it.
+        source[flat] = self._points[order, :2] - (moved[order, :2] - np.floor(moved[order, :2]) - 0.5)
+        source = source.reshape(SIDE, SIDE, 2)
+        known = (source[..., 0] >= 0).astype(np.float32)
+        filled = cv2.blur(source * known[..., None], (5, 5)) / np.maximum(cv2.blur(known, (5, 5)), 1e-6)[..., None]
+        holes = known == 0
+        source[holes] = filled[holes]
+        # Splatting rounds; a median over the neighbours takes out single wrong points.
+        x, y = (cv2.medianBlur(np.ascontiguousarray(source[..., k]), 3) for k in range(2))
+        seen = cv2.morphologyEx(known, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        landmarks = self._moved(self.portrait.landmarks, np.ones((478, 1), np.float32), turn, pose)
+        return View(x - 0.5, y - 0.5, cv2.GaussianBlur(seen, (3, 3), 0), landmarks.astype(np.float32), turn)
+
+    def _moved(self, points: np.ndarray, follows: np.ndarray, turn: np.ndarray, pose: Pose) -> np.ndarray:
+        turned = (points - self._pivot) @ turn.T + self._pivot
+        placed = points + follows * (turned - points)
+        centre = np.array([SIDE / 2, SIDE / 2, 0], np.float32)
+        shift = SIDE * np.array([*pose.shift, 0], np.float32)
+        return ((placed - centre) * np.float32(pose.scale) + centre + shift).astype(np.float32)
+
+
+def normals(depth: np.ndarray) -> np.ndarray:
+    """Unit normals ``[S, S, 3]`` of a relief, towards the viewer (z < 0)."""
+    import cv2
+
+    down, across = np.gradient(cv2.GaussianBlur(depth, (0, 0), 3.0))
+    n = np.stack([across, down, -np.ones_like(across)], axis=-1)
+    return n / np.linalg.norm(n, axis=-1, keepdims=True)

@@ -1,0 +1,98 @@
+"""What is around a made person: background, light, and things before the face that are not glasses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def background(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A made-up blurred room, wall or street, float32 ``[side, side, 3]`` in 0..255."""
+    import cv2
+
+    base = rng.uniform(20, 230) + rng.normal(0, 18, 3)
+    other = base + rng.normal(0, 45, 3)
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    share = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
+    picture = (base + (other - base) * share).astype(np.float32)
+    for _ in range(int(rng.integers(0, 14))):
+        colour = tuple(float(v) for v in np.clip(rng.uniform(0, 255) + rng.normal(0, 30, 3), 0, 255))
+        corner = rng.uniform(-0.2, 1, 2) * side
+        size = rng.uniform(0.03, 0.6, 2) * side
+        if rng.random() < 0.7:
+            far = corner + size
+            cv2.rectangle(picture, tuple(map(int, corner)), tuple(map(int, far)), colour, -1)
+        else:
+            cv2.circle(picture, tuple(map(int, corner)), int(size.min() / 2) + 1, colour, -1)
+    noise = cv2.resize(rng.normal(0, 1, (int(rng.integers(3, 40)),) * 2).astype(np.float32), (side, side))
+    picture += noise[..., None] * rng.uniform(0, 22)
+    return np.clip(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 9)), 0, 255)
+
+
+def light(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
+    """Factors on the picture's linear light, float32 ``[S, S, 3]``: a lamp from a random side on soft surroundings.
+
+    Args:
+        normal: ``[S, S, 3]``, towards the viewer where z < 0.
+    """
+    import cv2
+
+    azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(-0.3, 1.0)
+    lamp = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), -abs(np.cos(azimuth)) * np.cos(height) - 0.15])
+    lamp /= np.linalg.norm(lamp)
+    strength = rng.beta(1.2, 1.6) * 1.5
+    lit = np.clip((normal @ lamp) * 1.1 + rng.uniform(-0.1, 0.3), 0, None)
+    if rng.random() < 0.2:  # a harder edge, as of a cast shadow
+        edge = rng.uniform(0.15, 0.5)
+        lit = cv2.GaussianBlur((lit > edge).astype(np.float32), (0, 0), rng.uniform(2, 8)) * lit.mean() * 2
+    warm = np.exp(rng.normal(0, 0.12) * np.array([1, 0, -1]) + rng.normal(0, 0.03, 3))
+    cool = np.exp(rng.normal(0, 0.08) * np.array([1, 0, -1]))
+    factor = (1 - 0.6 * min(strength, 1)) * cool + strength * lit[..., None] * warm
+    return (factor / max(float(factor.mean()), 1e-3) ** 0.95).astype(np.float32)
+
+
+def strands(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """Hair that falls over forehead, brows or the sides of the eyes.
+
+    Args:
+        picture: float32 ``[S, S, 3]``.
+        landmarks: ``[478, 3]``.
+        hair: ``[3]``, its colour.
+    """
+    import cv2
+
+    out = picture.copy()
+    top, width = landmarks[10, :2], float(np.ptp(landmarks[:468, 0]))
+    start = top + np.array([rng.uniform(-0.45, 0.45) * width, -0.12 * width])
+    lean, length = rng.normal(0, 0.35), rng.uniform(0.2, 0.75) * width
+    layer = np.zeros(picture.shape[:2], np.float32)
+    tone = np.zeros_like(layer)
+    for _ in range(int(rng.integers(3, 60))):
+        root = start + rng.normal(0, (0.12, 0.03)) * width
+        curl = rng.normal(0, 0.12)
+        t = np.linspace(0, 1, 12)
+        reach = length * rng.uniform(0.6, 1.15)
+        x = root[0] + (lean * t + curl * t**2) * reach + rng.normal(0, 0.01) * width * np.sin(5 * t)
+        y = root[1] + t * reach
+        line = np.rint(np.stack([x, y], axis=1) * 16).astype(np.int32)
+        shade = float(rng.uniform(0.6, 1.5))
+        cv2.polylines(layer, [line], False, 1.0, 1, cv2.LINE_AA, shift=4)
+        cv2.polylines(tone, [line], False, shade, 1, cv2.LINE_AA, shift=4)
+    layer = np.clip(cv2.GaussianBlur(layer, (3, 3), 0) * 1.3, 0, 1)[..., None]
+    tone = np.maximum(cv2.GaussianBlur(tone, (3, 3), 0) * 1.3, 0.2)[..., None]
+    return out + layer * (np.clip(hair * tone, 0, 255) - out)
+
+
+def covering(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """A plain thing before the face's lower half or at its side: a hand, a cup, a microphone, a scarf."""
+    import cv2
+
+    width = float(np.ptp(landmarks[:468, 0]))
+    middle = landmarks[int(rng.choice([17, 152, 234, 454, 205, 425])), :2] + rng.normal(0, 0.1, 2) * width
+    mask = np.zeros(picture.shape[:2], np.float32)
+    axes = rng.uniform(0.12, 0.38, 2) * width
+    cv2.ellipse(mask, (tuple(map(float, middle)), tuple(map(float, 2 * axes)), float(rng.uniform(0, 180))), 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.6, 2.5))[..., None]
+    colour = np.clip(rng.uniform(10, 220) + rng.normal(0, 25, 3), 0, 255)
+    shade = cv2.GaussianBlur(rng.normal(1, 0.6, picture.shape[:2]).astype(np.float32), (0, 0), 9)[..., None]
+    return picture + mask * (np.clip(colour * shade, 0, 255) - picture)
