@@ -10,7 +10,9 @@ import pytest
 from toolkit.errors import InputError
 from toolkit.faces import create_analyser
 from toolkit.portraits import MadePeople, load_portraits
+from toolkit.portraits.painting import painted
 from toolkit.portraits.relief import Pose, Relief
+from toolkit.portraits.scenery import covering
 
 WITHOUT = Pose(0.0, 0.0, 0.0, (0.0, 0.0), 1.0)
 
@@ -117,6 +119,27 @@ def test_the_seed_decides_and_nothing_else(people):
     np.testing.assert_array_equal(first.frames, again.frames)
     np.testing.assert_array_equal(first.landmarks, again.landmarks)
     assert np.abs(first.frames.astype(int) - make(6).frames).mean() > 5
+
+
+def test_paint_changes_the_picture_of_some_and_nothing_else(portrait):
+    changed = []
+    for seed in range(16):
+        one, again = (painted(np.random.default_rng(seed), portrait) for _ in range(2))
+        np.testing.assert_array_equal(one.image, again.image)
+        np.testing.assert_array_equal(one.landmarks, portrait.landmarks)
+        np.testing.assert_array_equal(one.matte, portrait.matte)
+        changed.append(np.abs(one.image.astype(int) - portrait.image).max() > 8)
+    assert 4 <= sum(changed) <= 15, "some people are painted and some are not"
+
+
+def test_coverings_leave_the_eyes_free(portrait):
+    empty = np.full((384, 384, 3), -1000, np.float32)
+    for seed in range(40):
+        drawn = covering(np.random.default_rng(seed), empty, portrait.landmarks)[..., 0] > -500
+        assert drawn.sum() > 200
+        for eye in ((33, 133), (263, 362)):
+            x, y = portrait.landmarks[list(eye), :2].mean(axis=0).astype(int)
+            assert not drawn[y, x]
 
 
 def test_a_picture_without_a_face_is_refused(tmp_path):

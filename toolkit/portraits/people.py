@@ -11,14 +11,12 @@ from toolkit.errors import InputError
 from toolkit.faces.topology import load_topology
 from toolkit.portraits import morph, scenery
 from toolkit.portraits.camera import Camera
+from toolkit.portraits.painting import painted
 from toolkit.portraits.portrait import SIDE, Portrait
 from toolkit.portraits.relief import Pose, Relief, normals
 from toolkit.task import FaceClip
 
 FPS = 25
-
-HAIR = np.array([52.0, 38, 28])
-"""Dark brown, where a portrait shows no hair above the forehead."""
 
 
 class MadePeople:
@@ -57,23 +55,19 @@ class MadePeople:
         """
         from toolkit.video import crop, square_region
 
-        person = self._person(rng)
+        person = painted(rng, self._person(rng))
         relief = Relief(person)
         factor = scenery.light(rng, normals(person.depth)) if rng.random() < 0.85 else np.ones((1, 1, 3), np.float32)
         lit = 255 * np.clip((person.image / np.float32(255)) ** 2.2 * factor, 0, 1) ** np.float32(1 / 2.2)
         lit = _tinted(rng, lit.astype(np.float32))
         behind = scenery.background(rng, SIDE)
-        hair = self._hair(person)
-        style = {name: rng.random() < share for name, share in (("strands", 0.3), ("covering", 0.12))}
-        seeds = rng.integers(2**31, size=2)
+        covered, seed = rng.random() < 0.12, int(rng.integers(2**31))
         pictures, landmarks = [], []
         for pose in _motion(rng, frames):
             view = relief.view(pose)
             picture = _composed(view, lit, person.matte, behind)
-            if style["strands"]:
-                picture = scenery.strands(np.random.default_rng(seeds[0]), picture, view.landmarks, hair)
-            if style["covering"]:
-                picture = scenery.covering(np.random.default_rng(seeds[1]), picture, view.landmarks)
+            if covered:
+                picture = scenery.covering(np.random.default_rng(seed), picture, view.landmarks)
             pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
             landmarks.append(view.landmarks)
         landmarks = np.stack(landmarks)
@@ -104,15 +98,6 @@ class MadePeople:
         person = morph.mixed(chosen, shape, texture, change.astype(np.float32))
         return _mirrored(person) if rng.random() < 0.5 else person
 
-    @staticmethod
-    def _hair(person: Portrait) -> np.ndarray:
-        """About the colour of the hair: what lies just above the forehead, ``[3]``."""
-        x, y = person.landmarks[10, :2].astype(int)
-        patch = person.image[max(0, y - 26) : max(1, y - 10), max(0, x - 12) : x + 12].reshape(-1, 3)
-        found = np.median(patch, axis=0) if len(patch) else HAIR
-        # A high forehead is no hair.
-        return found if found.mean() < 0.6 * person.image[y + 10, x].mean() else HAIR
-
 
 def _motion(rng: np.random.Generator, frames: int) -> list[Pose]:
     """A smooth path of poses; people mostly look near the camera and sometimes far aside."""
@@ -136,7 +121,8 @@ def _composed(view, lit: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> n
 
     stack = np.dstack([lit, matte])
     drawn = cv2.remap(stack, view.x, view.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = (np.clip((drawn[..., 3] - 0.1) / 0.8, 0, 1) * view.seen)[..., None]
+    # The matte's outer half shows the portrait's own background.
+    alpha = (np.clip((drawn[..., 3] - 0.4) / 0.5, 0, 1) * view.seen)[..., None]
     return behind + alpha * (drawn[..., :3] - behind)
 
 

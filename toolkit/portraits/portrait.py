@@ -18,7 +18,7 @@ SIDE = 384
 """px, side of the canvas."""
 FACE = 0.42
 """Side of the face's box over that of the canvas; the box's middle is that of the canvas."""
-_VERSION = 1
+_VERSION = 2
 """Of the cached form."""
 
 
@@ -175,4 +175,10 @@ def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
     at = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
     coarse = spline(at).reshape(len(grid), len(grid)).astype(np.float32)
     coarse = np.clip(coarse, face[:, 2].min(), 0.75 * width)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+    depth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+    # Hair and ears follow the outline too closely; folds there would tear when the head turns.
+    inner = np.zeros((side, side), np.float32)
+    cv2.fillConvexPoly(inner, cv2.convexHull(face[:, :2].astype(np.int32)), 1.0)
+    inner = cv2.GaussianBlur(inner, (0, 0), 0.03 * width)
+    smooth = cv2.GaussianBlur(depth, (0, 0), 0.08 * width)
+    return smooth + inner * (depth - smooth)

@@ -8,8 +8,8 @@ import numpy as np
 
 from toolkit.portraits.portrait import SIDE, Portrait
 
-DENSITY = 1.5
-"""Points of the relief per pixel along each axis, so that what is drawn out by a turn has no holes."""
+DENSITY = 1.6
+"""Points of the relief per pixel along each axis; with fewer, a turn by 45 degrees tears holes at the nose."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class Relief:
         column, row = np.floor(moved[:, 0]).astype(np.int32), np.floor(moved[:, 1]).astype(np.int32)
         inside = (column >= 0) & (column < SIDE) & (row >= 0) & (row < SIDE)
         order = np.flatnonzero(inside)
-        # From far to near, so that the nearest point is written last.
-        order = order[np.argsort(-moved[order, 2], kind="stable")]
+        # From far to near, so that the nearest point is written last; small integers sort fastest.
+        far = np.clip(moved[order, 2], -SIDE, SIDE)
+        order = order[np.argsort(((SIDE - far) * 64).astype(np.uint16), kind="stable")]
         flat = row[order] * SIDE + column[order]
         source = np.full((SIDE * SIDE, 2), -1, np.float32)
         # What a pixel shows at its middle, not where the point fell in it.

@@ -9,14 +9,14 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     """A made-up blurred room, wall or street, float32 ``[side, side, 3]`` in 0..255."""
     import cv2
 
-    base = rng.uniform(20, 230) + rng.normal(0, 18, 3)
-    other = base + rng.normal(0, 45, 3)
+    base = rng.uniform(20, 230) + rng.normal(0, 12, 3)
+    other = base + rng.normal(0, 40) + rng.normal(0, 15, 3)
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:side, :side] / side - 0.5
     share = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
     picture = (base + (other - base) * share).astype(np.float32)
     for _ in range(int(rng.integers(0, 14))):
-        colour = tuple(float(v) for v in np.clip(rng.uniform(0, 255) + rng.normal(0, 30, 3), 0, 255))
+        colour = tuple(float(v) for v in np.clip(rng.uniform(0, 255) + rng.normal(0, 18, 3), 0, 255))
         corner = rng.uniform(-0.2, 1, 2) * side
         size = rng.uniform(0.03, 0.6, 2) * side
         if rng.random() < 0.7:
@@ -51,38 +51,6 @@ def light(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
     return (factor / max(float(factor.mean()), 1e-3) ** 0.95).astype(np.float32)
 
 
-def strands(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    """Hair that falls over forehead, brows or the sides of the eyes.
-
-    Args:
-        picture: float32 ``[S, S, 3]``.
-        landmarks: ``[478, 3]``.
-        hair: ``[3]``, its colour.
-    """
-    import cv2
-
-    out = picture.copy()
-    top, width = landmarks[10, :2], float(np.ptp(landmarks[:468, 0]))
-    start = top + np.array([rng.uniform(-0.45, 0.45) * width, -0.12 * width])
-    lean, length = rng.normal(0, 0.35), rng.uniform(0.2, 0.75) * width
-    layer = np.zeros(picture.shape[:2], np.float32)
-    tone = np.zeros_like(layer)
-    for _ in range(int(rng.integers(3, 60))):
-        root = start + rng.normal(0, (0.12, 0.03)) * width
-        curl = rng.normal(0, 0.12)
-        t = np.linspace(0, 1, 12)
-        reach = length * rng.uniform(0.6, 1.15)
-        x = root[0] + (lean * t + curl * t**2) * reach + rng.normal(0, 0.01) * width * np.sin(5 * t)
-        y = root[1] + t * reach
-        line = np.rint(np.stack([x, y], axis=1) * 16).astype(np.int32)
-        shade = float(rng.uniform(0.6, 1.5))
-        cv2.polylines(layer, [line], False, 1.0, 1, cv2.LINE_AA, shift=4)
-        cv2.polylines(tone, [line], False, shade, 1, cv2.LINE_AA, shift=4)
-    layer = np.clip(cv2.GaussianBlur(layer, (3, 3), 0) * 1.3, 0, 1)[..., None]
-    tone = np.maximum(cv2.GaussianBlur(tone, (3, 3), 0) * 1.3, 0.2)[..., None]
-    return out + layer * (np.clip(hair * tone, 0, 255) - out)
-
-
 def covering(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """A plain thing before the face's lower half or at its side: a hand, a cup, a microphone, a scarf."""
     import cv2
@@ -91,6 +59,11 @@ def covering(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarra
     middle = landmarks[int(rng.choice([17, 152, 234, 454, 205, 425])), :2] + rng.normal(0, 0.1, 2) * width
     mask = np.zeros(picture.shape[:2], np.float32)
     axes = rng.uniform(0.12, 0.38, 2) * width
+    # The eyes stay free, else nothing is left to learn from.
+    for eye in (landmarks[[33, 133], :2].mean(axis=0), landmarks[[263, 362], :2].mean(axis=0)):
+        away = middle - eye
+        distance = max(float(np.linalg.norm(away)), 1e-3)
+        middle = eye + away * max(1.0, (axes.max() + 0.08 * width) / distance)
     cv2.ellipse(mask, (tuple(map(float, middle)), tuple(map(float, 2 * axes)), float(rng.uniform(0, 180))), 1.0, -1)
     mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.6, 2.5))[..., None]
     colour = np.clip(rng.uniform(10, 220) + rng.normal(0, 25, 3), 0, 255)
