@@ -14,6 +14,7 @@ from importlib import import_module
 VERBS = {
     "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
     "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
+    "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),
     "doctor": ("toolkit.cli.doctor", "say what this machine can do and what is missing"),
     "demo": ("toolkit.cli.demo", "run the main job on an embedded sample clip"),

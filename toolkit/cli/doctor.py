@@ -18,12 +18,13 @@ from toolkit.cli.console import err, out, print_table
 
 MODULES = {
     None: (
-        *("albumentations", "av", "cv2", "embreex", "isal", "mediapipe", "numpy", "PIL", "pydantic", "rich", "scipy"),
-        *("skimage", "trimesh"),
+        *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal", "mediapipe"),
+        *("numpy", "PIL", "pydantic", "rich", "safetensors", "scipy", "skimage", "torch", "torchvision"),
+        *("transformers", "trimesh"),
     ),
-    "facer": ("facer", "torch", "torchvision"),
-    "bfm": ("h5py", "safetensors", "torch"),
-    "train": ("accelerate", "datasets", "diffusers", "torch", "torchvision", "transformers"),
+    "facer": ("facer",),
+    "bfm": ("h5py",),
+    "train": ("datasets",),
 }
 """What each extra brings, by import name; None is the distribution without extras."""
 
@@ -103,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> list[Finding]:
     """Look for everything; imports the libraries one by one and survives those that fail."""
-    return [*_system(), *_packages(), *_torch(), *_analysers(), *_weights(), *_renderers(), *_codecs(), *_tasks()]
+    return [
+        *(*_system(), *_packages(), *_torch(), *_analysers(), *_weights(), *_backbones()),
+        *(*_renderers(), *_codecs(), *_tasks()),
+    ]
 
 
 def _system() -> Iterator[Finding]:
@@ -129,28 +133,31 @@ def _packages() -> Iterator[Finding]:
 
 
 def _torch() -> Iterator[Finding]:
-    pair = "pip install --force-reinstall 'vlasik-toolkit[train]'"
+    pair = "pip install --force-reinstall torch torchvision"
     try:
         import torch
     except ModuleNotFoundError:
-        yield Finding("torch", "torch", "missing", "", "pip install 'vlasik-toolkit[train]'")
+        yield Finding("torch", "torch", "missing", "", "pip install torch torchvision")
         return
     except Exception as error:
         yield Finding("torch", "torch", "broken", _one_line(error), pair)
         return
-    device = "cpu"
-    if torch.cuda.is_available():
-        device = f"cuda ({torch.cuda.get_device_name()})"
-    elif torch.backends.mps.is_available():
-        device = "mps"
-    yield Finding("torch", "torch", "ok", f"{torch.__version__}, device {device}")
+    from toolkit.device import choose_placement
+
+    placement = choose_placement()
+    device = placement.device
+    if device.startswith("cuda"):
+        device += f" ({torch.cuda.get_device_name(device)})"
+    order = "channels last" if placement.channels_last else "channels first"
+    yield Finding("torch", "torch", "ok", torch.__version__)
+    yield Finding("torch", "device", "ok", f"{device}, diffusion in {placement.dtype}, {order}")
     try:
         # An operator of torchvision's own library, which a torch of another build refuses to load.
         import torchvision
 
         torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     except ModuleNotFoundError:
-        yield Finding("torch", "torchvision", "missing", "", "pip install 'vlasik-toolkit[train]'")
+        yield Finding("torch", "torchvision", "missing", "", "pip install torch torchvision")
     except Exception as error:
         detail = f"it does not fit torch {torch.__version__}: {_one_line(error)}"
         yield Finding("torch", "torchvision", "broken", detail, pair)
@@ -185,7 +192,28 @@ def _weights() -> Iterator[Finding]:
         if path.is_file():
             yield Finding("weights", f"facer {key}", "ok", str(path))
         else:
-            yield Finding("weights", f"facer {key}", "missing", f"expected at {path}", f"put {url} at {path}")
+            advice = f"run `toolkit fetch facer`, or put {url} at {path}"
+            yield Finding("weights", f"facer {key}", "missing", f"expected at {path}", advice)
+
+
+def _backbones() -> Iterator[Finding]:
+    from toolkit.backbones import BACKBONES
+
+    for name, spec in BACKBONES.items():
+        advice = f"run `toolkit fetch {name}` where there is a network ({spec.download_size})"
+        try:
+            from toolkit.backbones.places import in_cache
+
+            there = in_cache(spec)
+        except ImportError as error:
+            detail = f"without huggingface_hub: {_one_line(error)}"
+            yield Finding("backbone", name, "missing", detail, "pip install huggingface_hub")
+            continue
+        absent = [part for part, here in there.items() if not here]
+        if absent:
+            yield Finding("backbone", name, "missing", f"not in the cache: {', '.join(absent)}", advice)
+        else:
+            yield Finding("backbone", name, "ok", "in the cache")
 
 
 def _renderers() -> Iterator[Finding]:

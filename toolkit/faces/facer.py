@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import InputError, MissingExtra, UsageError
+from toolkit.device import choose_device
+from toolkit.errors import InputError, MissingExtra
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
@@ -63,7 +64,8 @@ def require_weights(**files: str | Path | None) -> dict[str, Path]:
             if named:
                 raise InputError(f"expected facer's weights for {key}, but there is no file {path}")
             raise MissingExtra(
-                f"the facer analyser expects its weights at {path}: get {url}, or name the file as {key}"
+                f"the facer analyser expects its weights at {path}: run `toolkit fetch facer` where there is a "
+                f"network, get {url}, or name the file as {key}"
             )
         paths[key] = path
     return paths
@@ -78,12 +80,13 @@ class FacerAnalyser:
 
     Args:
         max_faces: at most so many faces per frame, the largest.
-        device: a torch device; CUDA where there is one, else the CPU.
+        device: a torch device; as `choose_device` chooses if None.
         detector_file: RetinaFace's state dict; parser_file, aligner_file: TorchScript. From torch hub's cache if None.
 
     Raises:
         MissingExtra: facer or a weights file is absent.
         InputError: a weights file is missing, truncated, or of another kind.
+        UsageError: the device is not here.
     """
 
     name = "facer"
@@ -102,10 +105,7 @@ class FacerAnalyser:
 
         self.topology = load_topology("ibug68")
         self.max_faces = max_faces
-        try:
-            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        except RuntimeError as error:
-            raise UsageError(f"the device must be one of torch's, such as cpu or cuda, found {device!r}") from error
+        self._device = torch.device(choose_device(device))
         self._detector, self._parser, self._aligner = _load(paths, self._device)
 
     def analyse(self, frame: np.ndarray) -> list[Face]:

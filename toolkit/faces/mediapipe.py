@@ -15,35 +15,45 @@ from toolkit.errors import MissingExtra
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
+from toolkit.fetch import SOURCES
 
 MIN_FRAME_SIDE = 16
 """px; no face is looked for in a smaller frame."""
 
 
-def require_models() -> None:
-    """Check, without importing it, that mediapipe is installed and that its wheel carries the face models.
+def require_models() -> Path | None:
+    """Check, without importing it, that mediapipe is installed and has face models.
+
+    Returns:
+        None where the wheel carries the models; else the file that `toolkit fetch mediapipe` brought.
 
     Raises:
-        MissingExtra: it is not, or it is of the newer line, which takes a file.
+        MissingExtra: it is not, or it is of the newer line, which takes a file, and there is none.
     """
     spec = importlib.util.find_spec("mediapipe")
     if spec is None:
         raise MissingExtra("the mediapipe analyser needs the package mediapipe: pip install 'mediapipe==0.10.21'")
     graph = Path("modules", "face_landmark", "face_landmark_front_cpu.binarypb")
-    if not any((Path(folder) / graph).is_file() for folder in spec.submodule_search_locations or ()):
-        raise MissingExtra(
-            "the installed mediapipe carries no face models: name a face_landmarker.task file as the analyser's "
-            "model file, or pip install 'mediapipe==0.10.21'"
-        )
+    if any((Path(folder) / graph).is_file() for folder in spec.submodule_search_locations or ()):
+        return None
+    source = SOURCES["mediapipe"]
+    fetched = source.folder() / source.files[0].name
+    if fetched.is_file():
+        return fetched
+    raise MissingExtra(
+        "the installed mediapipe carries no face models: run `toolkit fetch mediapipe` where there is a network, name "
+        "a face_landmarker.task file as the analyser's model file, or pip install 'mediapipe==0.10.21'"
+    )
 
 
 class MediapipeAnalyser:
     """Faces by MediaPipe, in the order of the video: a face is followed from frame to frame, then detected anew.
 
     Without a file it uses the models inside the wheel (mediapipe up to 0.10.21) and looks again for faces that are too
-    far away for their detector. With a ``face_landmarker.task`` file it uses the tasks API, which every later release
-    has. The same frames give the same faces in every process. The score of a face is always 1.0, because
-    MediaPipe keeps its own to itself and gives only the faces over 0.5.
+    far away for their detector; where the wheel has none, the file that `toolkit fetch mediapipe` brought. With a
+    ``face_landmarker.task`` file it uses the tasks API, which every later release has. The same frames give the same
+    faces in every process. The score of a face is always 1.0, because MediaPipe keeps its own to itself and gives only
+    the faces over 0.5.
 
     Raises:
         MissingExtra: mediapipe, or models without a file, are not installed.
@@ -56,9 +66,10 @@ class MediapipeAnalyser:
         self.topology = load_topology("mediapipe478")
         self.max_faces = max_faces
         if model_file is None:
+            model_file = require_models()
+        if model_file is None:
             from toolkit.faces.mediapipe_solutions import SolutionsMesh
 
-            require_models()
             self._mesh = SolutionsMesh(max_faces)
         else:
             from toolkit.faces.mediapipe_tasks import TasksMesh

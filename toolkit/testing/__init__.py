@@ -19,6 +19,7 @@ from toolkit.testing.conformance import (
     conformance_checks,
     tools,
 )
+from toolkit.testing.tiny_backbone import tiny_backbone
 
 __all__ = [
     "Check",
@@ -29,6 +30,7 @@ __all__ = [
     "conformance_checks",
     "no_face_clip",
     "synthetic_clip",
+    "tiny_backbone",
     "tools",
     "two_face_clips",
 ]

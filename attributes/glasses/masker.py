@@ -1,0 +1,142 @@
+"""Masks of glasses with eye holes: by the embedded segmenter, or by the paper's parser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attributes.glasses.eyes import eye_holes
+from attributes.glasses.visibility import eye_visibility
+from toolkit.errors import UsageError
+from toolkit.faces.types import Face, FaceAnalyser
+from toolkit.task import FaceClip
+
+if TYPE_CHECKING:
+    from attributes.glasses.segmenter.model import GlassesMaps, GlassesSegmenter, RegionMaps
+
+MARGIN = 5 / 512
+"""Side over the width of the crop of the square that masks are dilated with: edges of rims and their soft shadow."""
+
+
+@dataclass(frozen=True, eq=False)
+class GlassesObservation:
+    """What a masker saw in a clip.
+
+    Attributes:
+        mask: bool ``[T, H, W]``, glasses without the eye holes; False where there is no face.
+        presence: whether the clip shows glasses; if not, all masks are empty.
+        eye_visibility: float32 ``[T]`` in 0..1, see `attributes.glasses.visibility`.
+        maps: the segmenter's soft maps, steadied.
+    """
+
+    mask: np.ndarray
+    presence: bool
+    eye_visibility: np.ndarray
+    maps: GlassesMaps
+
+
+class EmbeddedMasker:
+    """The project's own segmenter: no download.
+
+    Args:
+        segmenter: the embedded one if None.
+    """
+
+    def __init__(self, segmenter: GlassesSegmenter | None = None):
+        from attributes.glasses.segmenter import GlassesSegmenter
+
+        self._segmenter = segmenter or GlassesSegmenter.load()
+
+    def __call__(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T, H, W]``."""
+        return self.observe(clip).mask
+
+    def observe(self, clip: FaceClip) -> GlassesObservation:
+        """Masks and visibility of a clip, steady over its frames."""
+        return self._observe(clip, self._segmenter.segment_regions(clip))
+
+    def _observe(self, clip: FaceClip, found: RegionMaps) -> GlassesObservation:
+        from attributes.glasses.stabilise import hard, steady, wears_glasses
+
+        presence = wears_glasses(found)
+        maps = steady(found).in_frames(clip.frames.shape[1:3])
+        masks = np.zeros(clip.frames.shape[:3], bool)
+        visibility = np.ones(len(clip), np.float32)
+        if presence:
+            soft = np.maximum(maps.frame, maps.lens)
+            for t in np.flatnonzero(found.regions.usable & clip.present):
+                masks[t] = hard(soft[t], found.regions.scale[t])
+            masks = _widened(masks) & ~eye_holes(clip)
+            visibility = eye_visibility(clip, maps.dark, maps.reflection)
+        return GlassesObservation(masks, presence, visibility, maps)
+
+
+class FacerMasker(EmbeddedMasker):
+    """The paper's: glasses of FaRL's parser in facer (V-LASIK, section 4.1). It knows no tint, so the visibility of the
+    eyes comes from the embedded segmenter.
+
+    Args:
+        analyser: one whose faces have a `Face.parsing`; a facer analyser if None.
+        segmenter: for the visibility; the embedded one if None.
+    """
+
+    def __init__(self, analyser: FaceAnalyser | None = None, segmenter: GlassesSegmenter | None = None):
+        from toolkit.faces import create_analyser
+        from toolkit.faces.facer import CELEBM_CLASSES
+
+        self._analyser = analyser or create_analyser("facer")
+        self._glasses = CELEBM_CLASSES.index("glasses")
+        super().__init__(segmenter)
+
+    def observe(self, clip: FaceClip) -> GlassesObservation:
+        """Masks and visibility of a clip, steady over its frames."""
+        from attributes.glasses.segmenter.region import cut_out
+
+        found = self._segmenter.segment_regions(clip)
+        maps, presence = found.maps.copy(), np.zeros_like(found.presence)
+        maps[..., :2] = 0
+        self._analyser.reset()
+        for t in np.flatnonzero(found.regions.usable):
+            face = _nearest(self._analyser.analyse(clip.frames[t]), clip, t)
+            if face is None or face.parsing is None:
+                continue
+            glasses = (face.parsing == self._glasses).astype(np.float32)[..., None]
+            maps[t, ..., 1] = cut_out(glasses, found.regions.to_region[t])
+            presence[t] = maps[t, ..., 1].mean() > 0.01
+        return self._observe(clip, replace(found, maps=maps, presence=presence))
+
+
+def _nearest(faces: list[Face], clip: FaceClip, t: int) -> Face | None:
+    """The face whose middle is nearest to that of the clip's landmarks, if it lies within them."""
+    low, high = clip.landmarks[t, :, :2].min(axis=0), clip.landmarks[t, :, :2].max(axis=0)
+    middle = (low + high) / 2
+
+    def distance(face: Face) -> float:
+        return float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - middle))
+
+    best = min(faces, key=distance, default=None)
+    return best if best is not None and distance(best) < np.linalg.norm(high - low) / 2 else None
+
+
+def _widened(masks: np.ndarray) -> np.ndarray:
+    import cv2
+
+    side = max(1, round(masks.shape[2] * MARGIN))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in masks]) > 0
+
+
+def create_masker(name: str) -> EmbeddedMasker:
+    """The masker of that name: ``embedded`` or ``facer``.
+
+    Raises:
+        UsageError: there is none of that name.
+        MissingExtra: facer or its weights are absent.
+    """
+    if name == "embedded":
+        return EmbeddedMasker()
+    if name == "facer":
+        return FacerMasker()
+    raise UsageError(f"the masker must be embedded or facer, found {name!r}")

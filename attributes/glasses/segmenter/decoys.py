@@ -1,0 +1,176 @@
+"""Things on a face that are no glasses but look a little like them: the hard negatives of the training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.task import FaceClip
+
+
+def add_decoys(clip: FaceClip, rng: np.random.Generator) -> np.ndarray:
+    """Frames of the clip with one to three decoys that follow the landmarks: uint8 ``[T, H, W, 3]``.
+
+    Args:
+        clip: every frame shows the face, with mediapipe's landmarks.
+    """
+    chosen = rng.choice(len(_DECOYS), rng.integers(1, 4), replace=False)
+    seeds = rng.integers(2**31, size=len(chosen))
+    frames = clip.frames.copy()
+    for t in range(len(clip)):
+        for decoy, seed in zip(chosen, seeds):
+            frames[t] = _DECOYS[decoy](frames[t], clip.landmarks[t, :, :2], np.random.default_rng(seed))
+    return frames
+
+
+RIGHT, LEFT = (33, 133), (362, 263)
+"""Outer and inner corner of the eye on the picture's left, inner and outer of the other."""
+BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
+FOREHEAD = (127, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 356)
+
+
+def _span(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[263] - points[33]))
+
+
+def _blend(image: np.ndarray, cover: np.ndarray, colour: np.ndarray, soft: float) -> np.ndarray:
+    """Colour over the picture where `cover`, uint8 0..255, says so, with a soft edge of `soft` px."""
+    import cv2
+
+    alpha = cv2.GaussianBlur(cover, (0, 0), max(soft, 0.4)).astype(np.float32)[..., None] / 255
+    return np.clip(image * (1 - alpha) + alpha * colour, 0, 255).astype(np.uint8)
+
+
+def _lines(image: np.ndarray, curves: list[np.ndarray], width: float, colour, soft: float, strength: float = 1.0):
+    import cv2
+
+    cover = np.zeros(image.shape[:2], np.uint8)
+    curves = [np.rint(np.clip(curve, -2000, 4000) * 16).astype(np.int32) for curve in curves]
+    cv2.polylines(cover, curves, False, int(255 * strength), max(1, round(width)), cv2.LINE_AA, 4)
+    return _blend(image, cover, colour, soft)
+
+
+def _dark_colour(rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(5, 70) * np.array([1, rng.uniform(0.6, 1), rng.uniform(0.45, 1)])
+
+
+def _rings(image, points, rng):
+    """Dark circles around or below the eyes, as of tiredness or make-up."""
+    import cv2
+
+    span = _span(points)
+    cover = np.zeros(image.shape[:2], np.uint8)
+    below = rng.uniform(-0.02, 0.14) * span
+    axes = (int(span * rng.uniform(0.17, 0.27)), int(span * rng.uniform(0.08, 0.18)))
+    angle = np.degrees(np.arctan2(*(points[263] - points[33])[::-1]))
+    thickness = -1 if rng.random() < 0.5 else max(1, int(span * rng.uniform(0.03, 0.09)))
+    for corners in (RIGHT, LEFT):
+        x, y = points[list(corners)].mean(axis=0)
+        arc = (0, 180) if rng.random() < 0.5 else (0, 360)
+        centre = (round(float(x)), round(float(y + below)))
+        cv2.ellipse(cover, centre, axes, angle, *arc, int(255 * rng.uniform(0.2, 0.55)), thickness)
+    return _blend(image, cover, _dark_colour(rng), span * rng.uniform(0.03, 0.08))
+
+
+def _brows(image, points, rng):
+    """Thick dark brows, sometimes one long one."""
+    span = _span(points)
+    lift = np.array([0, rng.uniform(-0.06, 0.04) * span])
+    curves = [points[list(side)] + lift for side in BROWS]
+    if rng.random() < 0.25:
+        curves = [np.concatenate(curves)]
+    return _lines(image, curves, span * rng.uniform(0.04, 0.12), _dark_colour(rng), span * 0.02, rng.uniform(0.5, 1))
+
+
+def _liner(image, points, rng):
+    """Eye liner, and creases below the eyes."""
+    span = _span(points)
+    wing = rng.uniform(0, 0.12) * span
+    curves = []
+    for top, side in (((33, 160, 159, 158, 133), -1), ((263, 387, 386, 385, 362), 1)):
+        curve = points[list(top)]
+        curves.append(np.concatenate([curve[:1] + (side * wing, -wing * 0.5), curve]))
+    if rng.random() < 0.5:
+        drop = np.array([0, span * rng.uniform(0.05, 0.12)])
+        curves += [points[[33, 144, 145, 153, 133]] + drop, points[[263, 373, 374, 380, 362]] + drop]
+    return _lines(image, curves, span * rng.uniform(0.01, 0.03), _dark_colour(rng), 0.6, rng.uniform(0.3, 0.8))
+
+
+def _strands(image, points, rng):
+    """Hair over forehead, brows and eyes: many thin curves that start above the face."""
+    span = _span(points)
+    left, top = points[127, 0], points[10, 1]
+    width = points[356, 0] - left
+    side = rng.uniform(-0.2, 1.2)
+    curves = []
+    for _ in range(int(rng.integers(3, 60))):
+        x = left + width * (rng.uniform(0, 1) if rng.random() < 0.5 else side + rng.normal(0, 0.12))
+        end = np.array([x + rng.normal(0, 0.3) * span, points[168, 1] + rng.normal(-0.15, 0.35) * span])
+        start = np.array([x, top - rng.uniform(0, 0.3) * span])
+        middle = (start + end) / 2 + rng.normal(0, 0.15, 2) * span
+        t = np.linspace(0, 1, 12)[:, None]
+        curves.append((1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * end)
+    colour = rng.uniform(10, 190) * np.array([1, rng.uniform(0.7, 0.95), rng.uniform(0.45, 0.9)])
+    return _lines(image, curves, max(1.0, span * rng.uniform(0.006, 0.025)), colour, 0.6, rng.uniform(0.4, 1))
+
+
+def _hat(image, points, rng):
+    """A hat, cap or hair band: everything above a curve over the forehead."""
+    import cv2
+
+    span = _span(points)
+    edge = points[list(FOREHEAD)].copy()
+    up = rng.uniform(-0.05, 0.45)
+    edge[:, 1] += (points[168, 1] - edge[:, 1]) * (0.75 - up) - rng.uniform(0, 0.1) * span
+    edge[0, 0] -= 0.4 * span
+    edge[-1, 0] += 0.4 * span
+    tall = rng.uniform(0.15, 2.5) * span
+    outline = np.concatenate([edge, edge[::-1] - (0, tall)])
+    cover = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(cover, [np.rint(np.clip(outline, -2000, 4000) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return _blend(image, cover, rng.uniform(5, 220, 3), 1.0)
+
+
+def _patch(image, points, rng):
+    """A sticker, mask or blob somewhere near the eyes."""
+    import cv2
+
+    span = _span(points)
+    cover = np.zeros(image.shape[:2], np.uint8)
+    for _ in range(int(rng.integers(1, 4))):
+        x, y = points[168] + rng.normal(0, 0.45, 2) * span
+        radius = span * rng.uniform(0.04, 0.3)
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 10))))
+        reach = radius * rng.uniform(0.6, 1.3, len(angles))
+        shape = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], axis=-1)
+        cv2.fillPoly(cover, [np.rint(shape * 16).astype(np.int32)], int(255 * rng.uniform(0.5, 1)), cv2.LINE_AA, 4)
+    return _blend(image, cover, rng.uniform(0, 255, 3), rng.uniform(0.4, 3))
+
+
+def _scratches(image, points, rng):
+    """Straight lines across the face: cables, straps, edges of light, scars."""
+    span = _span(points)
+    curves = []
+    for _ in range(int(rng.integers(1, 5))):
+        middle = points[168] + rng.normal(0, 0.5, 2) * span
+        angle, reach = rng.uniform(0, np.pi), rng.uniform(0.2, 2.5) * span
+        step = np.array([np.cos(angle), np.sin(angle)]) * reach / 2
+        curves.append(np.stack([middle - step, middle + step]))
+    colour = rng.uniform(0, 255, 3)
+    return _lines(image, curves, span * rng.uniform(0.008, 0.06), colour, rng.uniform(0.4, 2), rng.uniform(0.3, 1))
+
+
+def _sheen(image, points, rng):
+    """Bright spots on nose bridge, brows and cheeks: oily skin under a lamp."""
+    import cv2
+
+    span = _span(points)
+    cover = np.zeros(image.shape[:2], np.uint8)
+    for index in rng.choice([168, 6, 197, 50, 280, 105, 334, 117, 346], int(rng.integers(1, 5)), replace=False):
+        x, y = points[index] + rng.normal(0, 0.04, 2) * span
+        axes = tuple(int(a) for a in np.maximum(1, span * rng.uniform(0.02, 0.1, 2)))
+        cv2.ellipse(cover, (round(float(x)), round(float(y))), axes, rng.uniform(0, 180), 0, 360, 255, -1)
+    cover = (cover * rng.uniform(0.3, 0.9)).astype(np.uint8)
+    return _blend(image, cover, np.array([255, 250, 240]), span * rng.uniform(0.02, 0.06))
+
+
+_DECOYS = (_rings, _brows, _liner, _strands, _hat, _patch, _scratches, _sheen)

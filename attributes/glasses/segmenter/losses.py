@@ -1,0 +1,45 @@
+"""What the training minimises, and the measures by which the best weights are chosen."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+PARTS = (3.0, 1.5, 0.7, 1.0)
+"""Weight of each map's cross-entropy, in the order of `CHANNELS`; rims are thin and matter most."""
+
+
+def segmentation_loss(
+    logits: torch.Tensor, presence: torch.Tensor, maps: torch.Tensor, worn: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of soft maps, heavier on and around glasses, plus the soft Dice of frame and of both together.
+
+    Args:
+        logits: ``[B, 4, H, W]``; presence: ``[B]``, as from the network.
+        maps: float ``[B, 4, H, W]``, 0..1; worn: float ``[B]``, 0 or 1.
+    """
+    frame, lens = maps[:, :1], maps[:, 1:2]
+    union = torch.maximum(frame, lens)
+    near = F.max_pool2d(union, 9, 1, 4)
+    weight = 0.5 + near + 2.0 * F.max_pool2d(frame, 5, 1, 2)
+    parts = logits.new_tensor(PARTS).view(1, -1, 1, 1)
+    entropy = F.binary_cross_entropy_with_logits(logits, maps, reduction="none")
+    loss = (entropy * weight * parts).mean()
+    guess = logits[:, :2].sigmoid()
+    together = 1 - (1 - guess[:, :1]) * (1 - guess[:, 1:])
+    chosen = worn > 0.5
+    if chosen.any():
+        loss = loss + 0.5 * _dice(guess[chosen, :1], frame[chosen]) + 0.5 * _dice(together[chosen], union[chosen])
+    return loss + 0.3 * F.binary_cross_entropy_with_logits(presence, worn)
+
+
+def _dice(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    overlap = (guess * truth).sum(dim=(1, 2, 3))
+    return (1 - (2 * overlap + 10) / (guess.square().sum(dim=(1, 2, 3)) + truth.square().sum(dim=(1, 2, 3)) + 10)).mean()
+
+
+def union_iou(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """``[B]``: intersection over union of frame or lens at 0.5; 1 where both are empty. Maps ``[B, 4, H, W]``, 0..1."""
+    guess, truth = (maps[:, :2].amax(dim=1) > 0.5 for maps in (guess, truth))
+    both, either = (guess & truth).sum(dim=(1, 2)), (guess | truth).sum(dim=(1, 2))
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)

@@ -1,0 +1,214 @@
+"""Train the segmenter from portraits: ``python -m attributes.glasses.segmenter.train --portraits FOLDER --output FILE``.
+
+Makes people from the portraits, draws glasses on most of them, keeps the samples in the work folder and trains on
+them. A killed run goes on where it was. The best weights on people of held-out portraits are the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attributes.glasses.segmenter.augment import augment, centre_crop
+from attributes.glasses.segmenter.config import TrainConfig
+from attributes.glasses.segmenter.losses import segmentation_loss, union_iou
+from attributes.glasses.segmenter.model import write_weights
+from attributes.glasses.segmenter.network import GlassesNetwork, normalise
+from attributes.glasses.segmenter.samples import Samples, make_samples, read_samples
+from toolkit.errors import InputError, ToolkitError
+from toolkit.seeds import fraction, generator
+
+
+def list_portraits(config: TrainConfig) -> list[Path]:
+    """The portraits to train on, sorted by name.
+
+    Raises:
+        InputError: the folder or the manifest is missing, or nothing is left.
+    """
+    if not config.portraits.is_dir():
+        raise InputError(f"expected a folder of portraits, but there is none at {config.portraits}")
+    files = sorted(f for f in config.portraits.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if config.manifest is not None:
+        try:
+            rows = list(csv.DictReader(config.manifest.read_text(encoding="utf-8").splitlines()))
+        except OSError as error:
+            raise InputError(f"the manifest {config.manifest} cannot be read: {error.strerror}") from error
+        if not rows or not {"file", "use"} <= rows[0].keys():
+            raise InputError(f"expected columns 'file' and 'use' in {config.manifest}")
+        listed = {config.manifest.parent / row["file"] for row in rows if (config.only or "") in row["use"]}
+        files = [file for file in files if file in listed]
+    if len(files) < 2:
+        raise InputError(f"expected at least two portraits in {config.portraits}, found {len(files)}")
+    return files
+
+
+def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path]]:
+    """Files to train on and held-out ones; pictures whose names share what stands before ``_`` are one person."""
+    people = sorted({file.stem.partition("_")[0] for file in files}, key=lambda name: fraction("held out", name))
+    held = set(people[: max(1, round(share * len(people)))])
+    return [f for f in files if f.stem.partition("_")[0] not in held], [
+        f for f in files if f.stem.partition("_")[0] in held
+    ]
+
+
+def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
+    """Make what is missing of the samples, and read them: to train on, and held out."""
+    train, held = split_people(list_portraits(config), config.held_out_people)
+    common = {"cache": config.work / "portraits", "worn": config.worn, "sunglasses": config.sunglasses}
+    common["scene_size"] = config.scene_size
+    sets = {"held_out": (held, config.held_out), "train": (train, config.samples)}
+    for name, (files, count) in sets.items():
+        seed = f"{name} {config.seed}"
+        make_samples(config.work / name, count, config.threads, portraits=files, seed=seed, **common)
+    return tuple(read_samples(config.work / name, sets[name][1]) for name in ("train", "held_out"))
+
+
+def batches(samples: Samples, config: TrainConfig, start: int) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Augmented batches from step `start` on: pictures, maps float ``[B, 4, H, W]``, worn; made ahead by threads."""
+
+    def one(step: int, place: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        epoch, within = divmod(step * config.batch_size + place, len(samples))
+        if epoch not in orders:
+            orders[epoch] = generator(config.seed, "order", epoch).permutation(len(samples))
+        k = orders[epoch][within]
+        rng = generator(config.seed, "augment", step, place)
+        return *augment(samples.pictures[k], samples.maps[k], rng), samples.worn[k]
+
+    orders: dict[int, np.ndarray] = {}
+    with ThreadPoolExecutor(1) as pool:
+
+        def order(step: int):
+            return pool.submit(lambda: [one(step, place) for place in range(config.batch_size)])
+
+        waiting = [order(start), order(start + 1)]
+        for step in range(start, config.steps):
+            made = waiting.pop(0).result()
+            waiting.append(order(step + 2))
+            pictures, maps, worn = (torch.from_numpy(np.stack(column)) for column in zip(*made))
+            yield normalise(pictures), maps.permute(0, 3, 1, 2).float() / 255, worn.float()
+
+
+def evaluate(network: GlassesNetwork, samples: Samples) -> dict[str, float]:
+    """Mean IoU of frame or lens where glasses are worn, share of the others with any, accuracy of presence."""
+    network.eval()
+    overlap, false, right = [], [], []
+    with torch.inference_mode():
+        for start in range(0, len(samples), 32):
+            part = samples[start : start + 32]
+            logits, presence = network(normalise(torch.from_numpy(np.ascontiguousarray(centre_crop(part.pictures)))))
+            truth = torch.from_numpy(centre_crop(part.maps).copy()).permute(0, 3, 1, 2).float() / 255
+            worn = torch.from_numpy(part.worn)
+            guess = logits.sigmoid()
+            overlap.append(union_iou(guess, truth)[worn])
+            false.append((guess[:, :2].amax(dim=1) > 0.5).sum(dim=(1, 2))[~worn] > 20)
+            right.append((presence > 0) == worn)
+    network.train()
+    names = ("iou", "false_alarm", "presence")
+    return {name: float(torch.cat(values).float().mean()) for name, values in zip(names, (overlap, false, right))}
+
+
+def train(config: TrainConfig) -> dict[str, float]:
+    """Make samples, train, and write the best weights; returns their measures.
+
+    Raises:
+        InputError: the portraits cannot be used, or the work folder belongs to another config.
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    samples, held_out = prepare(config)
+    # Numbers next to zero make the CPU slow. Not before the samples are made: mediapipe needs them.
+    torch.set_flush_denormal(True)
+    network = GlassesNetwork().to(memory_format=torch.channels_last)
+    mean = copy.deepcopy(network)
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.08)
+    parts = {"network": network, "mean": mean, "optimiser": optimiser, "schedule": schedule}
+    checkpoint = config.work / "checkpoint.pt"
+    start, best = _resume(checkpoint, parts)
+    begun, running = time.monotonic(), 0.0
+    for step, (pictures, maps, worn) in enumerate(batches(samples, config, start), start):
+        logits, presence = network(pictures)
+        loss = segmentation_loss(logits, presence, maps, worn)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        _average(mean, network, min(config.average, (1 + step) / (10 + step)))
+        running += float(loss.detach())
+        done = step + 1
+        if done % config.evaluate_every == 0 or done == config.steps:
+            measures = evaluate(mean, held_out)
+            score = measures["iou"] - measures["false_alarm"]
+            count = (done - 1) % config.evaluate_every + 1
+            line = {"step": done, "loss": running / count, "seconds": time.monotonic() - begun, **measures}
+            print(json.dumps({key: round(value, 4) for key, value in line.items()}), flush=True)
+            running = 0.0
+            if score > best.get("score", -np.inf):
+                best = {"score": score, "step": done, **measures}
+                write_weights(mean, config.output, {"measures": json.dumps(best), "portraits": config.portraits.name})
+            _save(checkpoint, done, best, parts)
+    return best
+
+
+def _average(mean: GlassesNetwork, network: GlassesNetwork, decay: float) -> None:
+    with torch.no_grad():
+        for old, new in zip(mean.state_dict().values(), network.state_dict().values()):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
+
+
+def _save(path: Path, step: int, best: dict, parts: dict) -> None:
+    temporary = path.with_suffix(".part")
+    torch.save({"step": step, "best": best, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
+    temporary.replace(path)
+
+
+def _resume(path: Path, parts: dict) -> tuple[int, dict]:
+    if not path.exists():
+        return 0, {}
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["step"], state["best"]
+
+
+def read_config(words: list[str] | None = None) -> TrainConfig:
+    """The config of a command line; every field of `TrainConfig` is an option of its name."""
+    parser = argparse.ArgumentParser(prog="python -m attributes.glasses.segmenter.train", description=__doc__)
+    for name, info in TrainConfig.model_fields.items():
+        text = info.description if info.is_required() or info.default is None else f"{info.description} ({info.default})"
+        needed = info.is_required() and name != "work"
+        parser.add_argument(f"--{name.replace('_', '-')}", required=needed, help=text)
+    given = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
+    given.setdefault("work", str(Path(given["output"]).with_suffix(".work")))
+    return TrainConfig(**given)
+
+
+def main(words: list[str] | None = None) -> int:
+    try:
+        best = train(read_config(words))
+    except ToolkitError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(best))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

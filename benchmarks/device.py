@@ -1,0 +1,153 @@
+"""Which dtype and memory format run diffusion models fastest on this machine's devices.
+
+    python -m benchmarks.device [--device NAME ...] [--size PIXELS] [--frames N] [--rounds N]
+
+Times a UNet and a VAE decoder of Stable Diffusion 1.5's layout at a fifth of its width, with random weights, in every
+dtype and memory format of `toolkit.device`. The settings take turns in every round, so that other load falls on all of
+them; the table has the median as a ratio to the fastest one, and how far the UNet's output is from float32's. Exits
+with 1 where the choice of `choose_placement` is over 1.15 times the fastest. Run it on a quiet machine; on a GPU with
+``--size 512 --frames 8``, which fill it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import diffusers.utils.logging
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from toolkit.cli.console import out, print_table
+from toolkit.device import DTYPES, Placement, available_devices, choose_placement
+from toolkit.errors import UsageError
+
+HOPELESS = 8
+"""A setting that takes so many times the fastest one's first round is not measured further."""
+
+LIMIT = 1.15
+"""How much slower than the fastest setting the chosen one may be."""
+
+
+def models() -> tuple[UNet2DConditionModel, AutoencoderKL]:
+    """SD 1.5's layout at a fifth of its width, with the same random weights every time."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(64, 128, 256, 256), cross_attention_dim=160, attention_head_dim=8, sample_size=64
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 64, 128, 128),
+        layers_per_block=2,
+    )
+    return unet.eval().requires_grad_(False), vae.eval().requires_grad_(False)
+
+
+def seconds(device: str, call: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
+    """How long a call takes, to the end of the device's work, and its result."""
+    backend = {"cuda": torch.cuda, "mps": torch.mps}.get(device.split(":")[0])
+    start = time.perf_counter()
+    result = call()
+    if backend is not None:
+        backend.synchronize()
+    return time.perf_counter() - start, result
+
+
+def measure(device: str, size: int, frames: int, rounds: int) -> dict[Placement, dict[str, float]]:
+    """Median seconds of a UNet step and of a decoding for each placement, and the relative error of the step."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(frames, 4, size // 8, size // 8, generator=generator)
+    text = torch.randn(frames, 77, 160, generator=generator)
+    calls = {}
+    for placement in settings(device):
+        unet, vae = (placement.place(model) for model in models())
+        memory_format = torch.channels_last if placement.channels_last else torch.contiguous_format
+        inputs = latents.to(device, placement.torch_dtype, memory_format=memory_format)
+        words = text.to(device, placement.torch_dtype)
+        calls[placement] = (
+            lambda unet=unet, inputs=inputs, words=words: unet(inputs, 500, words).sample,
+            lambda vae=vae, inputs=inputs: vae.decode(inputs).sample,
+        )
+    times = {placement: ([], []) for placement in calls}
+    outputs = {}
+    with torch.inference_mode():
+        for step in range(rounds + 1):
+            for placement, both in list(calls.items()):
+                if step == 1 and times[placement][0][0] > HOPELESS * min(spent[0][0] for spent in times.values()):
+                    del calls[placement]  # its first round stands in the table
+                    continue
+                for call, spent in zip(both, times[placement]):
+                    taken, result = seconds(device, call)
+                    if step == 1:
+                        spent.clear()  # the first round warmed up
+                    spent.append(taken)
+                    if step == 0 and call is both[0]:
+                        outputs[placement] = result.float().cpu()
+    exact = outputs[next(placement for placement in outputs if placement.dtype == "float32")]
+    return {
+        placement: {
+            "unet": statistics.median(unet),
+            "decode": statistics.median(decode),
+            "error": float((outputs[placement] - exact).norm() / exact.norm()),
+        }
+        for placement, (unet, decode) in times.items()
+    }
+
+
+def settings(device: str) -> list[Placement]:
+    """Every dtype that the device can compute in, in both memory formats."""
+    found = []
+    for dtype in DTYPES:
+        try:
+            choose_placement(device, dtype)
+        except UsageError:  # a card without bfloat16
+            continue
+        found += [Placement(device, dtype, channels_last) for channels_last in (False, True)]
+    return found
+
+
+def report(device: str, results: dict[Placement, dict[str, float]]) -> float:
+    """Print the table; returns how much slower than the fastest setting the chosen one is, step and decoding."""
+    fastest = {key: min(result[key] for result in results.values()) for key in ("unet", "decode")}
+    chosen = choose_placement(device)
+    rows = []
+    for placement, result in results.items():
+        rows.append(
+            (
+                placement.dtype,
+                "channels last" if placement.channels_last else "channels first",
+                f"{1000 * result['unet']:.0f} ms",
+                f"{result['unet'] / fastest['unet']:.2f}",
+                f"{1000 * result['decode']:.0f} ms",
+                f"{result['decode'] / fastest['decode']:.2f}",
+                f"{result['error']:.1e}",
+                "chosen" if placement == chosen else "",
+            )
+        )
+    columns = ("dtype", "memory", "UNet step", "ratio", "decode", "ratio", "error", "")
+    print_table(columns, rows, f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device)
+    # A clip needs tens of steps for each decoding.
+    return results[chosen]["unet"] / fastest["unet"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", nargs="+", default=available_devices(), help="which devices (default: all)")
+    parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels (default: 128)")
+    parser.add_argument("--frames", type=int, default=1, help="frames in a batch (default: 1)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds after the first (default: 7)")
+    args = parser.parse_args()
+    diffusers.utils.logging.set_verbosity_error()
+    missed = False
+    for device in args.device:
+        ratio = report(device, measure(device, args.size, args.frames, args.rounds))
+        missed |= ratio > LIMIT
+        out.print(f"{device}: the chosen setting takes {ratio:.2f} times the fastest (at most {LIMIT} asked)")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,103 @@
+"""Whether the parts of a backbone belong together, told from their configurations before any weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from toolkit.backbones.places import read_config
+from toolkit.backbones.spec import BackboneSpec
+from toolkit.errors import InputError
+
+Config = Mapping[str, Any]
+
+
+def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
+    """Compare widths and channels of the named parts.
+
+    Raises:
+        InputError: two of them disagree, as parts of SD 1.5, SD 2 and SDXL do; the sentence names both and the numbers.
+        UsageError, MissingExtra: as for `part_folder`.
+    """
+    configs = {name: read_config(spec, name) for name in spec.parts if name in parts}
+    try:
+        problem = next(_problems(spec, configs), None)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"a configuration of the backbone {spec.name} has values of the wrong kind: {error}"
+        ) from error
+    if problem:
+        raise InputError(f"the parts of the backbone {spec.name} do not belong together: {problem}")
+
+
+def cell_size(vae: Config) -> int:
+    """Pixels per latent cell of a VAE, from its configuration."""
+    channels = vae.get("encoder_block_out_channels") or vae.get("block_out_channels") or (1, 1, 1, 1)
+    return 2 ** (len(channels) - 1)
+
+
+def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str]:
+    unet, vae = configs.get("unet"), configs.get("vae")
+    if unet is not None:
+        if unet.get("addition_embed_type"):
+            yield (
+                f"the unet wants SDXL's extra conditions (addition_embed_type {unet['addition_embed_type']}), and only "
+                "UNets of the kind of SD 1.5 are supported"
+            )
+        if vae is not None:
+            yield from _differ("unet", "in_channels", unet.get("in_channels", 4), "vae", *_latents(vae))
+            yield from _differ("unet", "out_channels", unet.get("out_channels", 4), "vae", *_latents(vae))
+        if "text_encoder" in configs:
+            text = "hidden_size", configs["text_encoder"].get("hidden_size", 512)
+            width = unet.get("cross_attention_dim", 1280)
+            yield from _differ("unet", "cross_attention_dim", width, "text_encoder", *text)
+        if "motion_adapter" in configs:
+            yield from _motion(unet, configs["motion_adapter"])
+    for name in ("controlnet_inpaint", "controlnet_tile"):
+        if name in configs:
+            yield from _controlnet(name, configs[name], unet, vae)
+    if "scheduler" in configs:
+        found = configs["scheduler"].get("prediction_type", "epsilon")
+        if found != spec.prediction_type:
+            yield f"the scheduler's prediction_type is {found}, and the description says {spec.prediction_type}"
+
+
+def _controlnet(name: str, controlnet: Config, unet: Config | None, vae: Config | None) -> Iterator[str]:
+    if unet is not None:
+        for key, default in (
+            ("in_channels", 4),
+            ("cross_attention_dim", 1280),
+            ("block_out_channels", [320, 640, 1280, 1280]),
+            ("layers_per_block", 2),
+        ):
+            yield from _differ(name, key, controlnet.get(key, default), "unet", key, unet.get(key, default))
+    if vae is not None:
+        hint = 2 ** (len(controlnet.get("conditioning_embedding_out_channels") or [16, 32, 96, 256]) - 1)
+        if hint != cell_size(vae):
+            yield f"the {name} shrinks its hint {hint} times, and the vae shrinks a frame {cell_size(vae)} times"
+
+
+def _motion(unet: Config, motion: Config) -> Iterator[str]:
+    key, default = "block_out_channels", [320, 640, 1280, 1280]
+    yield from _differ("motion_adapter", key, motion.get(key, default), "unet", key, unet.get(key, default))
+    layers = motion.get("motion_layers_per_block", 2), unet.get("layers_per_block", 2)
+    yield from _differ("motion_adapter", "motion_layers_per_block", layers[0], "unet", "layers_per_block", layers[1])
+    if motion.get("conv_in_channels"):
+        yield (
+            f"the motion_adapter brings an input layer of its own (conv_in_channels {motion['conv_in_channels']}), "
+            "which the unet here has not"
+        )
+
+
+def _latents(vae: Config) -> tuple[str, Any]:
+    return "latent_channels", vae.get("latent_channels", 4)
+
+
+def _differ(one: str, key: str, value: Any, other: str, other_key: str, other_value: Any) -> Iterator[str]:
+    if _expanded(value, other_value) != _expanded(other_value, value):
+        yield f"the {one}'s {key} is {value}, and the {other}'s {other_key} is {other_value}"
+
+
+def _expanded(value: Any, like: Any) -> Any:
+    """A number as a list where the other one is given per level, as diffusers allows."""
+    return [value] * len(like) if isinstance(like, list) and not isinstance(value, list) else value

@@ -1,0 +1,159 @@
+"""From a `BackboneSpec` to models on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.backbones.compatible import check_compatible
+from toolkit.backbones.describing import describe
+from toolkit.backbones.places import part_folder
+from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
+from toolkit.device import Placement, choose_placement
+from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.validation import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import ControlNetModel, MotionAdapter, SchedulerMixin, UNet2DConditionModel
+    from transformers import CLIPTokenizer
+
+INPAINTING = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_inpaint")
+"""The parts that step 1 needs."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Loaded parts, in eval mode and without gradients; None where a part was not asked for.
+
+    Attributes:
+        tokenizer: None too where the text encoder is a `ConstantTextEncoder`.
+    """
+
+    spec: BackboneSpec
+    placement: Placement
+    vae: torch.nn.Module | None = None
+    unet: UNet2DConditionModel | None = None
+    text_encoder: torch.nn.Module | None = None
+    tokenizer: CLIPTokenizer | None = None
+    scheduler: SchedulerMixin | None = None
+    controlnet_inpaint: ControlNetModel | None = None
+    controlnet_tile: ControlNetModel | None = None
+    motion_adapter: MotionAdapter | None = None
+
+
+def load(
+    spec: BackboneSpec | str | Path, parts: Collection[str] = INPAINTING, placement: Placement | None = None
+) -> Backbone:
+    """Load parts of a backbone; nothing is downloaded.
+
+    Args:
+        spec: a description, or what `describe` takes.
+        parts: names of the parts. The tokenizer is left out in silence where the text encoder needs none.
+        placement: chosen by `choose_placement` if None.
+
+    Raises:
+        UsageError: an unknown name, or a part that this backbone does not have.
+        MissingExtra: the weights are not in the cache; the sentence says how to fetch them.
+        InputError: a file is missing, damaged or a pickle, or parts do not belong together.
+        ToolkitError: the device has no memory left.
+    """
+    if not isinstance(spec, BackboneSpec):
+        spec = describe(spec)
+    for name in parts:
+        if name not in PART_CLASSES:
+            raise UsageError(f"a backbone has no part {name!r}{did_you_mean(name, PART_CLASSES)}")
+    wanted = [name for name in PART_CLASSES if name in parts]
+    if spec.text_encoder.class_name == "ConstantTextEncoder" and spec.tokenizer is None:
+        wanted = [name for name in wanted if name != "tokenizer"]
+    folders = {name: part_folder(spec, name) for name in wanted}
+    check_compatible(spec, wanted)
+    placement = placement or choose_placement()
+    with _without_progress_bars():
+        loaded = {name: _load_part(spec, name, folder, placement) for name, folder in folders.items()}
+    if loaded.get("tokenizer") is not None and loaded.get("text_encoder") is not None:
+        _check_vocabulary(spec, loaded["tokenizer"], loaded["text_encoder"])
+    return Backbone(spec, placement, **loaded)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """transformers draws one for each part, on a terminal or not."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _load_part(spec: BackboneSpec, name: str, folder: Path, placement: Placement) -> Any:
+    import torch
+    from safetensors import SafetensorError
+
+    part = spec.parts[name]
+    try:
+        model = _from_pretrained(part, folder, placement)
+        if part.weights is None:
+            return model
+        return placement.place(model.eval().requires_grad_(False))
+    except torch.OutOfMemoryError as error:
+        raise ToolkitError(
+            f"the {name} of the backbone {spec.name} does not fit into the memory of {placement.device} that is free: "
+            "free it, choose a dtype of 16 bits, or the device cpu"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"expected a {part.class_name} as the {name} of the backbone {spec.name} in {folder}, but its files are "
+            f"damaged or do not fit its configuration ({lines[0]}); fetch or save it again"
+        ) from error
+
+
+def _from_pretrained(part: Part, folder: Path, placement: Placement) -> Any:
+    cls = _class(part)
+    if part.weights is None:
+        return cls.from_pretrained(folder, local_files_only=True)
+    # Both libraries fill absent weights with random numbers and only warn, so ask what was absent.
+    dtype = {"dtype" if part.class_name == "CLIPTextModel" else "torch_dtype": placement.torch_dtype}
+    model, info = cls.from_pretrained(
+        folder,
+        variant=part.variant,
+        use_safetensors=part.weights_format == "safetensors",
+        local_files_only=True,
+        output_loading_info=True,
+        **dtype,
+    )
+    absent = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
+    if absent:
+        raise ValueError(f"{len(absent)} weights are absent, the first is {absent[0]}")
+    return model
+
+
+def _class(part: Part) -> type:
+    if part.class_name == "ConstantTextEncoder":
+        from toolkit.backbones.constant import ConstantTextEncoder
+
+        return ConstantTextEncoder
+    if part.class_name.startswith("CLIP"):
+        import transformers
+
+        return getattr(transformers, part.class_name)
+    import diffusers
+
+    return getattr(diffusers, part.class_name)
+
+
+def _check_vocabulary(spec: BackboneSpec, tokenizer: Any, text_encoder: Any) -> None:
+    size = getattr(text_encoder.config, "vocab_size", None)
+    if size is not None and len(tokenizer) > size:
+        raise InputError(
+            f"the parts of the backbone {spec.name} do not belong together: the tokenizer knows {len(tokenizer)} "
+            f"tokens, and the text_encoder has embeddings for {size}"
+        )

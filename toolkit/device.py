@@ -1,0 +1,104 @@
+"""The one place that decides on which device, in which dtype and in which memory format models run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from toolkit.errors import UsageError
+from toolkit.validation import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+Module = TypeVar("Module", bound="torch.nn.Module")
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a model runs; plain values, so that a config can be compared and saved.
+
+    Attributes:
+        device: torch's name of it, such as ``cpu``, ``cuda:0`` or ``mps``.
+        dtype: one of `DTYPES`.
+        channels_last: whether four-dimensional weights and inputs lie in memory as NHWC.
+    """
+
+    device: str
+    dtype: str
+    channels_last: bool
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """`dtype` as torch's object."""
+        import torch
+
+        return getattr(torch, self.dtype)
+
+    def place(self, module: Module) -> Module:
+        """Move a module there, in place, and return it."""
+        import torch
+
+        memory_format = torch.channels_last if self.channels_last else torch.preserve_format
+        module = module.to(device=self.device, memory_format=memory_format)
+        # diffusers warns about every cast, so cast only what is of another dtype.
+        if any(tensor.is_floating_point() and tensor.dtype != self.torch_dtype for tensor in module.parameters()):
+            module = module.to(dtype=self.torch_dtype)
+        return module
+
+
+def available_devices() -> list[str]:
+    """Names of the devices that this machine and this build of torch have, the preferred one first."""
+    import torch
+
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def choose_device(device: str | None = None) -> str:
+    """The named device, or the first of `available_devices`. A bare ``cuda`` stays as it is.
+
+    Raises:
+        UsageError: it is not here, or it is no device.
+    """
+    available = available_devices()
+    if device is None:
+        return available[0]
+    if device in available or (device == "cuda" and "cuda:0" in available):
+        return device
+    raise UsageError(f"there is no device {device!r} here; choose one of {', '.join(available)}")
+
+
+def choose_placement(device: str | None = None, dtype: str | None = None) -> Placement:
+    """The placement of diffusion models; what is not named is chosen by docs/backbones.md's table.
+
+    CPU: float32, channels last. CUDA: float16 and channels last where it has tensor cores (compute capability 7.0 and
+    later), else float32. MPS: float32. `benchmarks/device.py` measures the alternatives.
+
+    Args:
+        device: as for `choose_device`.
+        dtype: one of `DTYPES`.
+
+    Raises:
+        UsageError: the device is not here, or it cannot compute in that dtype.
+    """
+    import torch
+
+    device = choose_device(device)
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"there is no dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; choose one of {', '.join(DTYPES)}")
+    if device == "cpu":
+        return Placement(device, dtype or "float32", True)
+    if device == "mps":
+        return Placement(device, dtype or "float32", False)
+    capability = torch.cuda.get_device_capability(device)
+    if dtype == "bfloat16" and capability < (8, 0):
+        raise UsageError(
+            f"{device} has compute capability {capability[0]}.{capability[1]}, and bfloat16 needs 8.0: use float16"
+        )
+    dtype = dtype or ("float16" if capability >= (7, 0) else "float32")
+    return Placement(device, dtype, dtype != "float32")

@@ -1,0 +1,49 @@
+"""A clip and its masks as the pipeline's models want them, batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class ClipInput:
+    """Checked frames and masks (see `toolkit.diffusion.checks.check_clip`), converted only for the batch at hand.
+
+    Attributes:
+        frames: numpy uint8 ``[T, H, W, 3]``, or torch float ``[T, 3, H, W]`` in 0..1.
+        masks: numpy bool, or floating in 0..1, ``[T, H, W]``.
+    """
+
+    frames: np.ndarray | torch.Tensor
+    masks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.masks.shape[1:]
+
+    @cached_property
+    def empty(self) -> np.ndarray:
+        """bool ``[T]``: the frames in which nothing is masked."""
+        return ~np.array([(mask >= 0.5).any() for mask in self.masks])
+
+    def pixels(self, indices: list[int], device: torch.device) -> torch.Tensor:
+        """float32 ``[B, 3, H, W]`` in 0..1."""
+        if isinstance(self.frames, torch.Tensor):
+            return self.frames[indices].to(device, torch.float32)
+        return torch.from_numpy(self.frames[indices]).to(device).permute(0, 3, 1, 2).float() / 255
+
+    def hard_masks(self, indices: list[int], device: torch.device) -> torch.Tensor:
+        """bool ``[B, 1, H, W]``: a soft mask counts from a half on, as in diffusers."""
+        return torch.from_numpy(self.masks[indices] >= 0.5).to(device)[:, None]
+
+    def hint(self, indices: list[int], device: torch.device) -> torch.Tensor:
+        """What ControlNet 1.1 inpaint is conditioned on: float32 ``[B, 3, H, W]`` in 0..1, and -1 where masked."""
+        return self.pixels(indices, device).masked_fill(self.hard_masks(indices, device), -1.0)

@@ -1,0 +1,45 @@
+"""Which frames of a clip all others attend to."""
+
+from __future__ import annotations
+
+import re
+
+from toolkit.errors import UsageError
+
+POLICIES = "`first+middle`, `first`, `uniform:K` or indices such as `0,7,15`"
+
+
+def reference_indices(policy: str, count: int) -> list[int]:
+    """The reference frames of a clip.
+
+    ``first+middle`` (V-LASIK, section 4.1) is frames 0 and ``count // 2``; ``first`` is frame 0; ``uniform:K`` is the
+    K frames ``i * count // K``, so that ``uniform:2`` is ``first+middle``; indices are taken in the order given.
+    Where the clip has fewer frames than the policy wants, each frame is taken once.
+
+    Args:
+        policy: one of the above.
+        count: frames of the clip, at least 1.
+
+    Returns:
+        Distinct indices in ``0..count - 1``; the first one is the frame whose noise may be shared.
+
+    Raises:
+        UsageError: the policy is none of the above, or an index lies beyond the clip.
+    """
+    text = policy.strip()
+    if text in ("first", "first+middle"):
+        indices = [0] if text == "first" else [0, count // 2]
+    elif match := re.fullmatch(r"uniform:(\d{1,6})", text):
+        if (wanted := int(match[1])) < 1:
+            raise UsageError("expected at least 1 frame in `uniform:K`, found 0")
+        indices = [i * count // wanted for i in range(wanted)]
+    elif re.fullmatch(r"\d{1,9}(\s*,\s*\d{1,9})*", text):
+        indices = [int(part) for part in text.split(",")]
+        if max(indices) >= count:
+            raise UsageError(
+                f"reference frame {max(indices)} does not exist in a clip of {count} frames, numbered from 0; "
+                "choose lower indices or `uniform:K`"
+            )
+    else:
+        raise UsageError(f"unknown choice of reference frames {policy!r}; expected {POLICIES}")
+    return list(dict.fromkeys(indices))

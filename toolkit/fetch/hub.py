@@ -1,0 +1,115 @@
+"""Backbones from the Hugging Face Hub, into its own cache."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from toolkit.backbones.places import part_folder
+from toolkit.backbones.spec import BackboneSpec
+from toolkit.errors import MissingExtra, ToolkitError, UsageError
+from toolkit.fetch.transfer import sha256_of
+from toolkit.validation import did_you_mean
+
+
+def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, endpoint: str | None = None) -> list[Path]:
+    """Bring the files of a backbone's parts into the Hugging Face cache; what is there already is only checked.
+
+    Args:
+        parts: names of the parts; all if None.
+        endpoint: address of the Hub or of a mirror; the library's own (``HF_ENDPOINT``) if None.
+
+    Returns:
+        The parts' folders.
+
+    Raises:
+        UsageError: the backbone has no such part, or it lies in folders, so that there is nothing to fetch.
+        ToolkitError: no network, the server's refusal, a file that the repository lacks, a damaged file, no room.
+    """
+    wanted = _wanted(spec, parts)
+    files: dict[tuple[str, str], list[str]] = {}
+    for name in wanted:
+        part = spec.parts[name]
+        inside = [f"{part.subfolder}/{file}" if part.subfolder else file for file in part.files]
+        files.setdefault((part.repository, part.revision), []).extend(inside)
+    for (repository, revision), names in files.items():
+        _snapshot(repository, revision, names, endpoint)
+    folders = []
+    for name in wanted:
+        try:
+            folder = part_folder(spec, name)
+        except MissingExtra as error:
+            raise ToolkitError(f"the {name} of `{spec.name}` did not come whole: {error}") from error
+        for file in spec.parts[name].files:
+            _check_blob(folder / file)
+        folders.append(folder)
+    return folders
+
+
+def _wanted(spec: BackboneSpec, parts: Collection[str] | None) -> list[str]:
+    remote = [name for name, part in spec.parts.items() if part.repository is not None]
+    if not remote:
+        raise UsageError(f"the backbone {spec.name} lies in folders: there is nothing to fetch")
+    for name in parts or ():
+        if name not in remote:
+            hint = did_you_mean(name, remote) or f"; known are {', '.join(remote)}"
+            raise UsageError(f"there is no part {name!r} to fetch for `{spec.name}`{hint}")
+    return remote if parts is None else [name for name in remote if name in parts]
+
+
+def _snapshot(repository: str, revision: str, names: list[str], endpoint: str | None) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        snapshot_download(repository, revision=revision, allow_patterns=names, endpoint=endpoint)
+    except GatedRepoError as error:
+        raise ToolkitError(
+            f"{repository} is open only to who accepts its conditions: do that on its page, then run `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ToolkitError(f"the repository {repository} has no revision {revision} any more") from error
+    except RepositoryNotFoundError as error:
+        raise ToolkitError(f"there is no repository {repository} on the Hub, or it is private") from error
+    except LocalEntryNotFoundError as error:
+        raise ToolkitError(
+            f"{repository} cannot be reached ({_reason(error)}); run the command where there is a network"
+        ) from error
+    except HfHubHTTPError as error:
+        raise ToolkitError(f"{repository} cannot be fetched: {_reason(error)}; run the command again") from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ToolkitError(f"{repository} cannot be fetched: the disk is full") from error
+        raise ToolkitError(
+            f"{repository} cannot be fetched: {_reason(error)}; run the command again, it continues where it was"
+        ) from error
+    except Exception as error:
+        # The library lets errors of its HTTP client through, whose package changes with its releases.
+        if type(error).__module__.split(".")[0].startswith("http"):
+            raise ToolkitError(
+                f"the transfer of {repository} broke off ({_reason(error)}); run the command again, it continues"
+            ) from error
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
+
+
+def _check_blob(file: Path) -> None:
+    """The cache names the blob of a large file by its SHA-256; nothing compares the two after the transfer."""
+    blob = file.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
+        file.unlink()
+        blob.unlink(missing_ok=True)
+        raise ToolkitError(f"{file.name} came damaged (expected SHA-256 {blob.name}) and was thrown away; run it again")

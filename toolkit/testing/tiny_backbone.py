@@ -1,0 +1,174 @@
+"""A backbone of real classes with random weights: small enough that a test can run it on one core."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+PARTS = (
+    *("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
+    *("controlnet_inpaint", "controlnet_tile", "motion_adapter"),
+)
+"""The folders that `tiny_backbone` writes; `tokenizer` only with a text encoder."""
+
+CHANNELS = (32, 64, 64)
+"""Width of the UNet's levels; the last has no attention, as in Stable Diffusion 1.5."""
+
+
+def tiny_backbone(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    text: bool = True,
+    vae: Literal["kl", "tiny"] = "kl",
+    latent_channels: int = 4,
+    vae_scale_factor: Literal[2, 4, 8] = 8,
+    cross_attention_dim: int = 32,
+) -> Path:
+    """Write a backbone in diffusers' folder format and return its path.
+
+    A UNet of Stable Diffusion 1.5's layout in three levels, two ControlNets whose output layers are not zero, a VAE,
+    a CLIP text model with a vocabulary of single letters, SD 1.5's DDIM noise schedule, and a motion adapter whose
+    output layers are not zero. The same arguments give the same files on one version of torch.
+
+    Args:
+        folder: created where it is missing; files of an earlier call are overwritten.
+        seed: of the weights.
+        text: whether it has a text encoder and a tokenizer; without, a `ConstantTextEncoder` of four tokens.
+        vae: `AutoencoderKL`, or the deterministic `AutoencoderTiny`.
+        latent_channels: of VAE, UNet and ControlNets.
+        vae_scale_factor: pixels per latent cell.
+        cross_attention_dim: width of the text encoder and of the UNet's cross-attention.
+    """
+    import torch
+
+    folder = Path(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts = _models(vae, latent_channels, vae_scale_factor, cross_attention_dim)
+        parts["text_encoder"] = _text_encoder(text, cross_attention_dim)
+        if text:
+            parts["tokenizer"] = _tokenizer()
+        for part in parts.values():
+            if isinstance(part, torch.nn.Module):
+                _fill_zeros(part)
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    index = {"_class_name": "StableDiffusionPipeline"}
+    for name in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
+        part = parts.get(name)
+        library = type(part).__module__.partition(".")[0] if part is not None else None
+        index[name] = [library, type(part).__name__ if part is not None else None]
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    return folder
+
+
+def _models(vae: str, latent_channels: int, vae_scale_factor: int, cross_attention_dim: int) -> dict:
+    from diffusers import ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        sample_size=64 // vae_scale_factor,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=cross_attention_dim,
+        attention_head_dim=4,  # diffusers' name for the number of heads
+        norm_num_groups=8,
+    )
+    levels = vae_scale_factor.bit_length() - 1
+    conditioning = (8, 16, 16, 32)[: levels + 1]
+    return {
+        "vae": _vae(vae, latent_channels, levels),
+        "unet": unet,
+        "scheduler": DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        ),
+        "controlnet_inpaint": ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=conditioning),
+        "controlnet_tile": ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=conditioning),
+        "motion_adapter": MotionAdapter(
+            block_out_channels=CHANNELS,
+            motion_layers_per_block=1,
+            motion_num_attention_heads=4,
+            motion_norm_num_groups=8,
+        ),
+    }
+
+
+def _vae(kind: str, latent_channels: int, levels: int):
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    if kind == "tiny":
+        return AutoencoderTiny(
+            encoder_block_out_channels=(8,) * (levels + 1),
+            decoder_block_out_channels=(8,) * (levels + 1),
+            num_encoder_blocks=(1,) * (levels + 1),
+            num_decoder_blocks=(1,) * (levels + 1),
+            latent_channels=latent_channels,
+        )
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * (levels + 1),
+        up_block_types=("UpDecoderBlock2D",) * (levels + 1),
+        block_out_channels=(16, 16, 32, 32)[: levels + 1],
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        sample_size=64,
+    )
+
+
+def _text_encoder(text: bool, width: int):
+    import torch
+
+    from toolkit.backbones.constant import ConstantTextEncoder
+
+    if not text:
+        encoder = ConstantTextEncoder(num_tokens=4, hidden_size=width)
+        torch.nn.init.normal_(encoder.hidden_states)
+        return encoder
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    vocabulary = _vocabulary()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            projection_dim=width,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            bos_token_id=vocabulary["<|startoftext|>"],
+            eos_token_id=vocabulary["<|endoftext|>"],
+            pad_token_id=vocabulary["<|endoftext|>"],
+        )
+    )
+
+
+def _vocabulary() -> dict[str, int]:
+    """CLIP's byte alphabet without merges: every character alone and at the end of a word."""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return {token: number for number, token in enumerate(tokens)}
+
+
+def _tokenizer():
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=77)
+
+
+def _fill_zeros(module) -> None:
+    """Give small random values to layers that start at zero, so that no part is without effect."""
+    import torch
+
+    for parameter in module.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
