@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import psutil
 import torch
 
 from toolkit.backbones import ConstantTextEncoder
@@ -40,6 +43,7 @@ def make_pipeline() -> VideoInpaintPipeline:
             torch.nn.init.normal_(parameter, std=0.02)
         return model.half() if CUDA else model
 
+    torch.set_num_threads(1)  # other programs then change neither the CPU time nor the memory
     torch.manual_seed(0)
     with torch.device("meta"):  # the models' own initialisation of a billion weights takes longer than the measurement
         unet = UNet2DConditionModel(cross_attention_dim=768)
@@ -82,7 +86,6 @@ def clock() -> float:
 
 def step_seconds(frames: int, size: int, rounds: int = 2) -> dict[str, float]:
     """The fastest of some steps by kind of attention; the kinds take turns. Guidance, off here, doubles them all."""
-    torch.set_num_threads(1)
     pipeline = make_pipeline()
     seconds: dict[str, list[float]] = {"plain": [], "references": [], JOINT: []}
 
@@ -100,19 +103,41 @@ def step_seconds(frames: int, size: int, rounds: int = 2) -> dict[str, float]:
     return {kind: min(times) for kind, times in seconds.items()}
 
 
-def peak(frames: str, size: str, references: str) -> int:
-    """Bytes that a run takes at most beyond the models; in a process of its own."""
-    pipeline = make_pipeline()
-    inpaint(pipeline, 1, 64, None, num_inference_steps=1)  # what libraries keep for good
-    before = torch.cuda.memory_allocated() if CUDA else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    inpaint(pipeline, int(frames), int(size), references, num_inference_steps=1)
+@contextmanager
+def watched(peaks: list[int]) -> Iterator[None]:
+    """Append the most bytes that this process held meanwhile beyond what it held before."""
     if CUDA:
-        return torch.cuda.max_memory_allocated() - before
-    unit = 1 if sys.platform == "darwin" else 1024
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        yield
+        peaks.append(torch.cuda.max_memory_allocated() - before)
+        return
+    process, done, held = psutil.Process(), threading.Event(), [0]
+    before = process.memory_info().rss
+
+    def sample() -> None:
+        while not done.wait(0.002):
+            held[0] = max(held[0], process.memory_info().rss - before)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+    peaks.append(held[0])
+
+
+def peak(frames: str, size: str, references: str) -> int:
+    """Bytes that a run takes at most beyond the models."""
+    pipeline, peaks = make_pipeline(), []
+    inpaint(pipeline, 1, 64, None, num_inference_steps=1)  # what libraries keep for good
+    with watched(peaks):
+        inpaint(pipeline, int(frames), int(size), references, num_inference_steps=1)
+    return peaks[0]
 
 
 def child_peak(*arguments: object) -> int:
+    """`peak` in a process of its own."""
     names = [str(argument) for argument in arguments]
     code = f"import json, benchmarks.cross_frame as b; print(chr(10) + json.dumps(b.peak(*{names!r})))"
     # Freed tensors go back at once, so that the peak is what was in use.

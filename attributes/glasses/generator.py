@@ -23,9 +23,10 @@ class InpaintedPairs:
     """
 
     def __init__(self, masker: str, prompt: str, negative_prompt: str, min_eye_visibility: float):
-        from attributes.glasses.masker import create_masker
+        from attributes.glasses.masker import EmbeddedMasker
 
-        self._masker = create_masker(masker)
+        # Facer's models belong to the run: they come with its tools.
+        self._masker = EmbeddedMasker() if masker == "embedded" else None
         self._prompt, self._negative_prompt = prompt, negative_prompt
         self._min_eye_visibility = min_eye_visibility
 
@@ -34,6 +35,10 @@ class InpaintedPairs:
         if not len(present):
             return
         seen = clip.select(present)
+        if self._masker is None:
+            from attributes.glasses.masker import FacerMasker
+
+            self._masker = FacerMasker(tools.analyser("facer"))
         found = self._masker.observe(seen)
         shown = found.mask.any(axis=(1, 2))
         if not shown.any():
@@ -70,10 +75,10 @@ class RenderedPairs:
 
     def __init__(self, sunglasses: float):
         from attributes.glasses.drawing import GlassesDrawer
-        from attributes.glasses.masker import create_masker
+        from attributes.glasses.masker import EmbeddedMasker
 
         self._drawer = GlassesDrawer()
-        self._masker = create_masker("embedded")
+        self._masker = EmbeddedMasker()
         self._sunglasses = sunglasses
 
     def __call__(self, clip: FaceClip, rng: np.random.Generator, tools: Tools) -> Iterator[Pair]:

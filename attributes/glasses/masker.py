@@ -47,7 +47,8 @@ class EmbeddedMasker:
     def __init__(self, segmenter: GlassesSegmenter | None = None):
         from attributes.glasses.segmenter import GlassesSegmenter
 
-        self._segmenter = segmenter or GlassesSegmenter.load()
+        # On the CPU: it is small, and every worker of a build has its own.
+        self._segmenter = segmenter or GlassesSegmenter.load(device="cpu")
 
     def __call__(self, clip: FaceClip) -> np.ndarray:
         """bool ``[T, H, W]``."""

@@ -95,6 +95,31 @@ def test_pickle_is_refused(folder):
         load(folder, parts=["unet"], placement=CPU)
 
 
+def test_built_in_part_that_has_only_a_bin_is_read_as_tensors(folder, tmp_path):
+    """As the tile ControlNet of sd15; a pickle of more than tensors does not run."""
+    from safetensors.torch import load_file
+
+    spec = describe(folder)
+    spec = spec.model_copy(
+        update={"controlnet_tile": spec.controlnet_tile.model_copy(update={"weights_format": "bin"})}
+    )
+    safe = folder / "controlnet_tile" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(safe)
+    safe.unlink()
+    torch.save(tensors, safe.with_suffix(".bin"))
+    loaded = load(spec, parts=["controlnet_tile"], placement=CPU).controlnet_tile
+    assert torch.equal(loaded.conv_in.weight, tensors["conv_in.weight"])
+
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save(tensors | {"conv_in.bias": Evil()}, safe.with_suffix(".bin"))
+    with pytest.raises(InputError, match="as the controlnet_tile"):
+        load(spec, parts=["controlnet_tile"], placement=CPU)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_damaged_tokenizer(folder):
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="expected a CLIPTokenizer as the tokenizer"):

@@ -7,7 +7,7 @@ import torch
 from toolkit.diffusion import mask_to_latent
 
 OFF = {"reference_frames": None, "blend_ratio": 0.0, "shared_noise": None}
-CONSTANT = {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "latent"}
+CONSTANT = {"num_inference_steps": 2, "guidance_scale": 3.0, "output_type": "latent"}
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def run(pipeline, clip, seeded):
 )
 def test_the_batch_size_changes_nothing(run, switches):
     whole = run(frame_batch_size=8, **switches)
-    for size in (1, 2, 3):
+    for size in (1, 3):
         assert abs(run(frame_batch_size=size, **switches) - whole).max() < 1e-4
     assert abs(run() - whole).max() > 1e-3
 
 
 def test_blending_keeps_the_original_outside_and_leaves_the_inside_model_as_it_was(run, clip, pipeline):
     frames, masks = clip
-    clean = {"strength": 1e-9 + 1 / 3}  # one step, after which the inside has seen no blend yet
+    clean = {"strength": 0.5}  # one step, after which the inside has seen no blend yet
     mask = mask_to_latent(masks)
     outside, inside = (mask == 0).expand(-1, 4, -1, -1), (mask == 1).expand(-1, 4, -1, -1)
     off, on = run(**clean), run(blend_ratio=0.9, **clean)

@@ -21,8 +21,8 @@ def flags():
 
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        for words in (["build-dataset", "--task", "stickers"], ["dataset", "show"], ["demo"]):
-            assert main([*words, "--help"]) == 0
+        for words in ("build-dataset --task stickers", "build-dataset --task glasses", "dataset show", "demo", "fetch"):
+            assert main([*words.split(), "--help"]) == 0
     return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))
 
 

@@ -166,8 +166,8 @@ def check_finite(values: torch.Tensor, model: str) -> None:
     """
     if not torch.isfinite(values).all():
         raise ToolkitError(
-            f"the {model} gave NaN or infinity instead of a picture; run it in float32 or bfloat16, and if it is in one "
-            "of these already, its weights or the latents it was given are damaged"
+            f"the {model} gave NaN or infinity instead of a picture; run it in float32 or bfloat16; if it "
+            "already is, its weights or the latents it was given are damaged"
         )
 
 

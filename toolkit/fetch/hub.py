@@ -68,7 +68,11 @@ def _snapshot(repository: str, revision: str, names: list[str], endpoint: str | 
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import logging
 
+    verbosity = logging.get_verbosity()
+    # Without a network the library tries for half a minute and logs every attempt; the error below says it once.
+    logging.set_verbosity_error()
     try:
         snapshot_download(repository, revision=revision, allow_patterns=names, endpoint=endpoint)
     except GatedRepoError as error:
@@ -98,6 +102,8 @@ def _snapshot(repository: str, revision: str, names: list[str], endpoint: str | 
                 f"the transfer of {repository} broke off ({_reason(error)}); run the command again, it continues"
             ) from error
         raise
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _reason(error: BaseException) -> str:

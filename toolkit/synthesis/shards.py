@@ -92,7 +92,9 @@ class RunTools:
 def _create_analyser(config: BuildConfig, name: str) -> FaceAnalyser:
     from toolkit.faces import create_analyser
 
-    settings = {key: getattr(config, key) for key in _ANALYSER_SETTINGS} if name == config.analyser else {}
+    # Files are those of the run's own analyser; another one that a task asks for has its weights in the cache.
+    names = _ANALYSER_SETTINGS if name == config.analyser else ("device",)
+    settings = {key: getattr(config, key) for key in names}
     return create_analyser(name, max_faces=config.max_faces, **settings)
 
 
