@@ -61,7 +61,7 @@ class Scene:
 
         self.triangles = triangles
         if len(triangles):
-            self._scene = EmbreeScene(device=renderer._device)
+            self._scene = EmbreeScene(device=renderer.device)
             # Kept alive: the scene holds a bare pointer to it.
             self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices, np.float32), triangles)
 

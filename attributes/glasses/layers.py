@@ -23,8 +23,8 @@ LENS, TEMPLE = PARTS.index("lens"), PARTS.index("temple")
 MARGIN = 14.0
 """Millimetres around the glasses within which they cast a shadow."""
 
-SINK = 2.5
-"""Millimetres by which the skin is taken back where it would hide glasses: landmarks are no better than that."""
+SINK = 5.0
+"""Millimetres that the skin must lie before glasses to hide them: rims press into it, and landmarks are not exact."""
 
 
 SOFT = 0.65

@@ -24,7 +24,6 @@ class Surface:
         roughness: 0..1.
         metal: bool.
         opacity: 0..1.
-        gloss: 0..1, strength of the clear coat of plastic.
     """
 
     colour: np.ndarray
@@ -33,7 +32,6 @@ class Surface:
     roughness: float
     metal: bool
     opacity: float
-    gloss: float
 
     def shaded(
         self, light: Illumination, t: int, normal: np.ndarray, place: np.ndarray, rotation: np.ndarray
@@ -52,7 +50,7 @@ class Surface:
             blotch = self._blotches(place)[:, None]
             colour = colour + (self.second - colour) * blotch
             opacity = np.clip(opacity + (1 - opacity) * blotch[:, 0] * 0.8, 0, 1)
-        share = self.gloss * fresnel(cosine[:, None], 0.04)
+        share = fresnel(cosine[:, None], 0.04)
         return colour * diffuse * (1 - share) + share * mirrored / np.maximum(opacity, 0.3)[:, None], opacity
 
     def _blotches(self, place: np.ndarray) -> np.ndarray:
@@ -72,7 +70,7 @@ def _waves(scale: float, rng: np.random.Generator) -> np.ndarray:
 def surfaces_of(design: GlassesDesign, rng: np.random.Generator) -> tuple[Surface | None, ...]:
     """The surface of each of `PARTS`; None for the lens."""
     front, temples = _surface(design.front, rng), _surface(design.temples, rng)
-    silicone = Surface(_linear((0.9, 0.88, 0.84)), None, _waves(6, rng), 0.3, False, 0.35, 1.0)
+    silicone = Surface(_linear((0.9, 0.88, 0.84)), None, _waves(6, rng), 0.3, False, 0.35)
     pads = silicone if design.nose_pads else front
     by_part = {"rim": front, "bridge": front, "hinge": temples, "temple": temples, "nose_pad": pads, "lens": None}
     return tuple(by_part[name] for name in PARTS)
@@ -99,7 +97,6 @@ def _surface(design: SurfaceDesign, rng: np.random.Generator) -> Surface:
         roughness=design.roughness,
         metal=design.kind == "metal",
         opacity=design.opacity,
-        gloss=1.0,
     )
 
 

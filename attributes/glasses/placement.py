@@ -18,55 +18,19 @@ EYE_DISTANCE = 90.0
 """Distance between the outer eye corners in millimetres, nearly the same for all adults."""
 
 # Points of mediapipe's mesh that move with the skull: bridge of the nose, forehead, temples, cheekbones, eye corners.
-STABLE = np.array(
-    [
-        6,
-        168,
-        197,
-        195,
-        8,
-        9,
-        122,
-        351,
-        193,
-        417,
-        10,
-        151,
-        67,
-        297,
-        103,
-        332,
-        54,
-        284,
-        21,
-        251,
-        162,
-        389,
-        127,
-        356,
-        234,
-        454,
-        116,
-        345,
-        117,
-        346,
-        111,
-        340,
-        123,
-        352,
-        33,
-        263,
-        133,
-        362,
-    ]
-)
+# fmt: off
+STABLE = np.array([
+    6, 168, 197, 195, 8, 9, 122, 351, 193, 417, 10, 151, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356,
+    234, 454, 116, 345, 117, 346, 111, 340, 123, 352, 33, 263, 133, 362,
+])
+# fmt: on
 SIDES = {-1: (127, 234), 1: (356, 454)}
 """Landmarks before the ear, by side of the picture."""
 
 LIDS = np.array([159, 145, 386, 374])
 IRISES = np.array([468, 473])
 
-WINDOW = 7
+WINDOW = 5
 """Frames of the Savitzky-Golay filter: it follows a turn without lag and without rounding it off."""
 
 BREADTH = (0.93, 1.06)
@@ -75,7 +39,7 @@ BREADTH = (0.93, 1.06)
 CLEARANCE = 0.6
 """Least distance in millimetres between the frame's front and the skin."""
 
-VERTEX_DISTANCE = (8.0, 15.0)
+VERTEX_DISTANCE = (8.0, 17.5)
 """Nearest and farthest lens in millimetres before the lids."""
 
 

@@ -84,6 +84,9 @@ class EmbreeRenderer:
     """One ray per sample, by Embree on the CPU.
 
     The frames stand side by side in one scene: building a scene costs more than the rays of a sticker.
+
+    Attributes:
+        device: Embree's, for scenes of one's own.
     """
 
     name = "embree"
@@ -97,7 +100,7 @@ class EmbreeRenderer:
         if allowed:
             os.sched_setaffinity(0, {min(allowed)})
         try:
-            self._device = EmbreeDevice()
+            self.device = EmbreeDevice()
         finally:
             if allowed:
                 os.sched_setaffinity(0, allowed)
@@ -133,7 +136,7 @@ class EmbreeRenderer:
         origins[:, 2] = points[:, 2].min() - 1
         directions = np.zeros_like(origins)
         directions[:, 2] = 1
-        scene = rtcore_scene.EmbreeScene(device=self._device)
+        scene = rtcore_scene.EmbreeScene(device=self.device)
         # Kept alive: the scene holds a bare pointer to it.
         geometry = TriangleMesh(scene, points, indices.reshape(-1, 3).astype(np.int32))
         hits = scene.run(origins, directions, query="INTERSECT", output=True)
