@@ -179,8 +179,10 @@ def test_light_verbs_import_nothing_heavy(words):
 
 @pytest.mark.parametrize(
     "module",
-    ["toolkit.task", "toolkit.faces", "toolkit.video", "toolkit.testing", "toolkit.registry", "tasks.stickers"]
-    + ["toolkit.backbones", "toolkit.diffusion", "toolkit.portraits", "toolkit.fetch", "tasks.glasses"],
+    [
+        *("toolkit.task", "toolkit.faces", "toolkit.video", "toolkit.testing", "toolkit.registry", "tasks.stickers"),
+        *("toolkit.backbones", "toolkit.diffusion", "toolkit.portraits", "toolkit.fetch", "tasks.glasses"),
+    ],
 )
 def test_light_modules_import_nothing_heavy(module):
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & {HEAVY!r}))"

@@ -88,7 +88,7 @@ def _liner(image, points, rng):
     curves = []
     for top, side in (((33, 160, 159, 158, 133), -1), ((263, 387, 386, 385, 362), 1)):
         curve = points[list(top)]
-        curves.append(np.concatenate([curve[:1] + (side * wing, -wing * 0.5), curve]))
+        curves.append(np.concatenate([curve[:1] + np.array([side * wing, -wing * 0.5]), curve]))
     if rng.random() < 0.5:
         drop = np.array([0, span * rng.uniform(0.05, 0.12)])
         curves += [points[[33, 144, 145, 153, 133]] + drop, points[[263, 373, 374, 380, 362]] + drop]

@@ -35,7 +35,8 @@ def segmentation_loss(
 
 def _dice(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     overlap = (guess * truth).sum(dim=(1, 2, 3))
-    return (1 - (2 * overlap + 10) / (guess.square().sum(dim=(1, 2, 3)) + truth.square().sum(dim=(1, 2, 3)) + 10)).mean()
+    size = guess.square().sum(dim=(1, 2, 3)) + truth.square().sum(dim=(1, 2, 3))
+    return (1 - (2 * overlap + 10) / (size + 10)).mean()
 
 
 def union_iou(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

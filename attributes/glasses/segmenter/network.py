@@ -36,7 +36,7 @@ class GlassesNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # The finest level works on blocks of 2x2 pixels as channels: as sharp as the full size, at a fraction of its cost.
+        # The finest level has blocks of 2x2 pixels as channels: as sharp as the full size, at a fraction of its cost.
         self.fine = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, WIDTHS[0]), _Block(WIDTHS[0]))
         self.down = nn.ModuleList()
         previous = WIDTHS[0]
@@ -52,7 +52,7 @@ class GlassesNetwork(nn.Module):
         self.presence = nn.Sequential(nn.Linear(2 * WIDTHS[-1], 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
 
     def forward(self, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """float32 ``[B, 3, H, W]`` as of `normalise` -> logits ``[B, 4, H, W]`` of `CHANNELS` and ``[B]`` of presence."""
+        """float32 ``[B, 3, H, W]`` of `normalise` -> logits ``[B, 4, H, W]`` of `CHANNELS` and ``[B]`` of presence."""
         x = self.fine(regions)
         kept = [x]
         for stage in self.down:

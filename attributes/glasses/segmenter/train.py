@@ -1,4 +1,4 @@
-"""Train the segmenter from portraits: ``python -m attributes.glasses.segmenter.train --portraits FOLDER --output FILE``.
+"""Train the segmenter: ``python -m attributes.glasses.segmenter.train --portraits FOLDER --output FILE``.
 
 Makes people from the portraits, draws glasses on most of them, keeps the samples in the work folder and trains on
 them. A killed run goes on where it was. The best weights on people of held-out portraits are the result.
@@ -192,9 +192,9 @@ def read_config(words: list[str] | None = None) -> TrainConfig:
     """The config of a command line; every field of `TrainConfig` is an option of its name."""
     parser = argparse.ArgumentParser(prog="python -m attributes.glasses.segmenter.train", description=__doc__)
     for name, info in TrainConfig.model_fields.items():
-        text = info.description if info.is_required() or info.default is None else f"{info.description} ({info.default})"
+        default = "" if info.is_required() or info.default is None else f" ({info.default})"
         needed = info.is_required() and name != "work"
-        parser.add_argument(f"--{name.replace('_', '-')}", required=needed, help=text)
+        parser.add_argument(f"--{name.replace('_', '-')}", required=needed, help=f"{info.description}{default}")
     given = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
     given.setdefault("work", str(Path(given["output"]).with_suffix(".work")))
     return TrainConfig(**given)
