@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tasks.glasses import GlassesOptions, GlassesTask
 from tasks.stickers import StickersOptions, StickersTask
 from toolkit.testing import tools
 from toolkit.testing.sample import sample_clip
@@ -36,6 +37,15 @@ def main() -> None:
         pairs = list(generate(clip, np.random.default_rng(seed), tools()))
         rows.append(np.hstack([tile(pairs[k].conditioning_image) for k in (0, 16, 32, 48, 64)]))
     Image.fromarray(np.vstack(rows)).save(FOLDER / "stickers.jpg", quality=88)
+
+    generate = GlassesTask(GlassesOptions(pairs="render", sunglasses=0)).pair_generator()
+    few = clip.select(np.arange(0, 64, 16))
+    made = {seed: list(generate(few, np.random.default_rng(seed), tools())) for seed in (0, 3, 4, 5)}
+    pair = made[0][0]
+    row = [tile(pair.image), tile(pair.conditioning_image), tile(pair.mask)]
+    Image.fromarray(np.hstack(row)).save(FOLDER / "glasses.jpg", quality=90)
+    rows = [np.hstack([tile(pair.conditioning_image) for pair in pairs]) for pairs in made.values()]
+    Image.fromarray(np.vstack(rows)).save(FOLDER / "glasses-turning.jpg", quality=88)
 
 
 if __name__ == "__main__":

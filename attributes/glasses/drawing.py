@@ -19,6 +19,9 @@ from toolkit.task import FaceClip
 LEAST_CHANGE = 2
 """A pixel that would change by less in every channel, in grey levels, stays as it is."""
 
+LEAST_SHADOW = 5
+"""The same beside the glasses, where only their shadow falls."""
+
 
 @dataclass(frozen=True, eq=False)
 class DrawnGlasses:
@@ -83,12 +86,20 @@ class GlassesDrawer:
             part = np.s_[t, y0:y1, x0:x1]
             below = clip.frames[part]
             drawn, shares = _composite(below, layers, blur, noise, rng)
-            change = cv2.absdiff(drawn, below)
-            changed = np.maximum(np.maximum(change[..., 0], change[..., 1]), change[..., 2]) >= LEAST_CHANGE
+            changed = _changed(cv2.absdiff(drawn, below).max(axis=-1), shares[0] + shares[1])
             frames[part] = np.where(changed[..., None], drawn, below)
             mask[part] = changed
             planes[(slice(None), *part)] = shares
         return DrawnGlasses(frames, mask, *planes)
+
+
+def _changed(change: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """bool ``[h, w]``: the pixels that become others; a shadow too faint or too small to see changes none."""
+    import cv2
+
+    shadow = ((change >= LEAST_SHADOW) & (covered < 0.02)).astype(np.uint8)
+    shadow = cv2.morphologyEx(shadow, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return ((change >= LEAST_CHANGE) & (covered >= 0.02)) | shadow
 
 
 def _composite(below: np.ndarray, layers: Layers, blur: float, noise: float, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -58,7 +58,9 @@ def tiny_backbone(
     index = {"_class_name": "StableDiffusionPipeline"}
     for name in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
         part = parts.get(name)
-        library = type(part).__module__.partition(".")[0] if part is not None else None
+        module = type(part).__module__
+        # diffusers imports its own and transformers' classes from the top, a stranger's from their module.
+        library = None if part is None else module if module.startswith("toolkit.") else module.partition(".")[0]
         index[name] = [library, type(part).__name__ if part is not None else None]
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     return folder

@@ -124,6 +124,7 @@ def write_weights(network: GlassesNetwork, path: Path, about: dict[str, str]) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     save_file(state, temporary, {"format": FORMAT, **about})
+    temporary.chmod(0o644)  # safetensors lets nobody else read it
     temporary.replace(path)
 
 

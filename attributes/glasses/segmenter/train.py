@@ -27,6 +27,7 @@ from attributes.glasses.segmenter.network import GlassesNetwork, normalise
 from attributes.glasses.segmenter.samples import Samples, make_samples, read_samples
 from toolkit.errors import InputError, ToolkitError
 from toolkit.seeds import fraction, generator
+from toolkit.validation import validated
 
 
 def list_portraits(config: TrainConfig) -> list[Path]:
@@ -62,8 +63,15 @@ def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path
 
 
 def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
-    """Make what is missing of the samples, and read them: to train on, and held out."""
+    """Make what is missing of the samples, and read them: to train on, and held out.
+
+    Raises:
+        InputError: the portraits cannot be used, or the work folder belongs to another config.
+    """
     train, held = split_people(list_portraits(config), config.held_out_people)
+    if not train:
+        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person's")
+    _claim(config)
     common = {"cache": config.work / "portraits", "worn": config.worn, "sunglasses": config.sunglasses}
     common["scene_size"] = config.scene_size
     sets = {"held_out": (held, config.held_out), "train": (train, config.samples)}
@@ -71,6 +79,29 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
         seed = f"{name} {config.seed}"
         make_samples(config.work / name, count, config.threads, portraits=files, seed=seed, **common)
     return tuple(read_samples(config.work / name, sets[name][1]) for name in ("train", "held_out"))
+
+
+def _claim(config: TrainConfig) -> None:
+    """Mark the work folder as this config's.
+
+    Raises:
+        InputError: its samples were made, or its checkpoint was trained, with other values.
+    """
+    wanted = config.model_dump(mode="json", exclude={"output", "work", "threads", "evaluate_every"})
+    path = config.work / "config.json"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} is damaged; name another work folder") from error
+        differing = sorted(name for name in wanted if found.get(name) != wanted[name])
+        if differing:
+            raise InputError(f"{config.work} was begun with another {', '.join(differing)}; name another work folder")
+        return
+    config.work.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(wanted, indent=1))
+    temporary.replace(path)
 
 
 def batches(samples: Samples, config: TrainConfig, start: int) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -197,7 +228,7 @@ def read_config(words: list[str] | None = None) -> TrainConfig:
         parser.add_argument(f"--{name.replace('_', '-')}", required=needed, help=f"{info.description}{default}")
     given = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
     given.setdefault("work", str(Path(given["output"]).with_suffix(".work")))
-    return TrainConfig(**given)
+    return validated(TrainConfig, given, lambda name: f"--{name.replace('_', '-')}")
 
 
 def main(words: list[str] | None = None) -> int:
