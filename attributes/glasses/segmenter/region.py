@@ -25,8 +25,8 @@ class Regions:
     Attributes:
         to_region: float64 ``[T, 2, 3]``, affine maps (turn, scale, shift) from pixels of the frame to pixels of the
             region, corners of pixels at whole numbers; NaN where there is no usable face.
-        facing: float64 ``[T, 3]``, unit direction to the right in the mean face's frame as seen upright: x shrinks and
-            z grows when the head turns; NaN as above.
+        facing: float64 ``[T, 3]``, the picture's right as a unit direction of the mean face: ``(1, 0, 0)`` from the
+            front, less x and more z the more the head is turned; NaN as above.
     """
 
     to_region: np.ndarray
