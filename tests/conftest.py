@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in a process per core: threads of their own would only wait for each other. Before any library is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(os.environ.get("TOOLKIT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

@@ -52,7 +52,12 @@ def hard(soft: np.ndarray, scale: float) -> np.ndarray:
     Returns:
         bool ``[H, W]``; empty where too little is left.
     """
-    from skimage.filters import apply_hysteresis_threshold
+    import cv2
 
-    mask = apply_hysteresis_threshold(soft, LOW, HIGH)
+    # As skimage.filters.apply_hysteresis_threshold, an order of magnitude faster.
+    count, labels = cv2.connectedComponents((soft > LOW).astype(np.uint8), connectivity=4)
+    kept = np.zeros(count, bool)
+    kept[labels[soft > HIGH]] = True
+    kept[0] = False
+    mask = kept[labels]
     return mask if mask.sum() * scale**2 > MIN_AREA * 256 * 128 else np.zeros_like(mask)

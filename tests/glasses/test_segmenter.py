@@ -81,7 +81,7 @@ def damaged(kind, path):
     elif kind == "text":
         path.write_text("no weights")
     elif kind == "nan":
-        state[next(iter(state))].fill_(float("nan"))
+        state["presence.0.weight"].fill_(float("nan"))
         save_file(state, path, {"format": FORMAT})
     elif kind == "other format":
         save_file(state, path, {"format": "cats-1"})

@@ -52,7 +52,9 @@ def _dispatch(argv: list[str]) -> int:
     from toolkit.errors import UsageError
     from toolkit.validation import did_you_mean
 
-    parser = Parser(prog="toolkit", description="Remove local attributes, such as glasses and stickers, from videos of faces.")
+    parser = Parser(
+        prog="toolkit", description="Remove local attributes, such as glasses and stickers, from videos of faces."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
     verb = argv[0] if argv and not argv[0].startswith("-") else None

@@ -57,8 +57,9 @@ def build_dataset(
     task = load_task(config.task, config.options)
     inpaints = task.uses_inpainter()
     config = config.resolved(inpaints)
-    # A model of this size uses all cores by itself.
-    executor = executor or ProcessExecutor(config.workers, threads=max(1, cores() // config.workers) if inpaints else 1)
+    # A model that inpaints uses all cores by itself, or as many as OMP_NUM_THREADS says.
+    alone = None if config.workers == 1 else max(1, cores() // config.workers)
+    executor = executor or ProcessExecutor(config.workers, threads=alone if inpaints else 1)
     plan = make_plan(config)
     folder = OutputFolder(config.output, _document(config, task, plan))
     with _termination_interrupts(), folder:

@@ -55,12 +55,12 @@ class Executor(Protocol):
 
 
 class ProcessExecutor:
-    """Processes of this machine, each with one item at a time and `threads` threads per library.
+    """Processes of this machine, each with one item at a time and `threads` threads per library (None: its default).
 
     A process that dies takes only its own item with it and is replaced. When this process dies, so do they.
     """
 
-    def __init__(self, workers: int, threads: int = 1):
+    def __init__(self, workers: int, threads: int | None = 1):
         self._workers, self._threads = workers, threads
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
@@ -101,7 +101,7 @@ class ProcessExecutor:
 class _Worker:
     """One process, our end of its pipe, and the file that its stderr goes to."""
 
-    def __init__(self, function: Callable[[Any], Any], threads: int):
+    def __init__(self, function: Callable[[Any], Any], threads: int | None):
         # Native libraries log whatever they like; on the terminal that would tear the progress bar.
         try:
             self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
@@ -158,16 +158,17 @@ def _died(exitcode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _limited(threads: int) -> Iterator[None]:
+def _limited(threads: int | None) -> Iterator[None]:
     """Libraries read these variables when they are loaded, so they must be set before the child's first import."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    if threads is not None:
+        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 

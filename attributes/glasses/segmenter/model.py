@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class GlassesSegmenter:
 
     def __init__(self, network: GlassesNetwork, device: str = "cpu"):
         self._device = torch.device(device)
-        self._network = network.eval().to(self._device, memory_format=torch.channels_last)
+        self._network = _folded(network).to(self._device, memory_format=torch.channels_last)
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str | None = None) -> GlassesSegmenter:
@@ -94,11 +95,16 @@ class GlassesSegmenter:
             return cls(read_weights(embedded), device)
 
     def segment(self, clip: FaceClip) -> GlassesMaps:
-        """Soft maps in the clip's pixels, each frame for itself; zero in frames without the face."""
-        return self.segment_regions(clip).in_frames(clip.frames.shape[1:3])
+        """Soft maps in the clip's pixels, each frame for itself; zero in frames without the face.
+
+        A frame's maps are multiplied by its presence: rims on a person who wears none are not to be believed.
+        """
+        found = self.segment_regions(clip)
+        believed = found.maps * found.presence[:, None, None, None]
+        return replace(found, maps=believed).in_frames(clip.frames.shape[1:3])
 
     def segment_regions(self, clip: FaceClip) -> RegionMaps:
-        """The same before it goes back to the frames: in the region that moves with the face."""
+        """What the network says, in the region that moves with the face and not multiplied by presence."""
         regions = eye_regions(clip.landmarks, clip.topology)
         maps = np.zeros((len(clip), HEIGHT, WIDTH, len(CHANNELS)), np.float32)
         presence = np.zeros(len(clip), np.float32)
@@ -114,6 +120,16 @@ class GlassesSegmenter:
         with torch.inference_mode():
             maps, presence = self._network(normalise(torch.from_numpy(cut).to(self._device)))
             return maps.sigmoid().permute(0, 2, 3, 1).cpu().numpy(), presence.sigmoid().cpu().numpy()
+
+
+def _folded(network: GlassesNetwork) -> GlassesNetwork:
+    """A copy for inference, its batch normalisations folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, torch.nn.Sequential) and len(module) > 1 and isinstance(module[1], torch.nn.BatchNorm2d):
+            module[0] = torch.nn.utils.fuse_conv_bn_eval(module[0], module[1])
+            del module[1]
+    return folded
 
 
 def write_weights(network: GlassesNetwork, path: Path, about: dict[str, str]) -> None:
