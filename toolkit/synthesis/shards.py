@@ -65,6 +65,7 @@ class RunTools:
         self._analysers: dict[str, FaceAnalyser] = {}
         self._inpainter: Inpainter | None = None
         self.dropped: Counter[str] = Counter()
+        self.left_out = 0
 
     def analyser(self, name: str | None = None) -> FaceAnalyser:
         name = name or self._config.analyser
@@ -82,9 +83,11 @@ class RunTools:
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         self.dropped[reason] += count
+        self.left_out += count
 
     def reset(self) -> None:
         """A new clip begins: what a task analysed before must not show in it."""
+        self.left_out = 0
         for analyser in self._analysers.values():
             analyser.reset()
 
@@ -150,7 +153,8 @@ def build_shard(job: ShardJob) -> ShardRecord:
         rng = seeds.generator(config.seed, task.name, clip.source_digest, clip.start_frame, tracked.track)
         samples = list(_samples(task, generate(clip, rng, tools), tracked, config, counts.dropped))
         if len(samples) < config.min_clip_length:
-            counts.dropped[TOO_FEW] += 1
+            if samples or not tools.left_out:  # else the task has said why
+                counts.dropped[TOO_FEW] += 1
             continue
         for key, pictures, row in samples:
             own = {name: type(value).__name__ for name, value in row.items() if name not in COLUMNS}
