@@ -56,9 +56,13 @@ class EmbeddedMasker:
 
     def observe(self, clip: FaceClip) -> GlassesObservation:
         """Masks and visibility of a clip, steady over its frames."""
-        return self._observe(clip, self._segmenter.segment_regions(clip))
+        return self._observe(clip, self._segmenter.segment_regions(clip), clip)
 
-    def _observe(self, clip: FaceClip, found: RegionMaps) -> GlassesObservation:
+    def _observe(self, clip: FaceClip, found: RegionMaps, eyes: FaceClip) -> GlassesObservation:
+        """
+        Args:
+            eyes: the clip with the landmarks that the eye holes are cut by.
+        """
         from attributes.glasses.stabilise import hard, steady, wears_glasses
 
         presence = wears_glasses(found)
@@ -69,14 +73,15 @@ class EmbeddedMasker:
             soft = np.maximum(maps.frame, maps.lens)
             for t in np.flatnonzero(found.regions.usable & clip.present):
                 masks[t] = hard(soft[t], found.regions.scale[t])
-            masks = _widened(masks) & ~eye_holes(clip)
-            visibility = eye_visibility(clip, maps.dark, maps.reflection)
+            masks = _widened(masks) & ~eye_holes(eyes)
+            visibility = eye_visibility(eyes, maps.dark, maps.reflection)
         return GlassesObservation(masks, presence, visibility, maps)
 
 
 class FacerMasker(EmbeddedMasker):
-    """The paper's: glasses of FaRL's parser in facer (V-LASIK, section 4.1). It knows no tint, so the visibility of the
-    eyes comes from the embedded segmenter.
+    """The paper's: glasses of FaRL's parser in facer, eye holes by its aligner (V-LASIK, section 4.1).
+
+    The parser knows no tint, so the visibility of the eyes comes from the embedded segmenter.
 
     Args:
         analyser: one whose faces have a `Face.parsing`; a facer analyser if None.
@@ -94,19 +99,23 @@ class FacerMasker(EmbeddedMasker):
     def observe(self, clip: FaceClip) -> GlassesObservation:
         """Masks and visibility of a clip, steady over its frames."""
         from attributes.glasses.segmenter.region import cut_out
+        from toolkit.faces.smoothing import smooth_landmarks
 
         found = self._segmenter.segment_regions(clip)
         maps, presence = found.maps.copy(), np.zeros_like(found.presence)
         maps[..., :2] = 0
+        landmarks = np.full((len(clip), self._analyser.topology.count, 3), np.nan, np.float32)
         self._analyser.reset()
         for t in np.flatnonzero(found.regions.usable):
             face = _nearest(self._analyser.analyse(clip.frames[t]), clip, t)
             if face is None or face.parsing is None:
                 continue
+            landmarks[t] = face.landmarks
             glasses = (face.parsing == self._glasses).astype(np.float32)[..., None]
             maps[t, ..., 1] = cut_out(glasses, found.regions.to_region[t])
             presence[t] = maps[t, ..., 1].mean() > 0.01
-        return self._observe(clip, replace(found, maps=maps, presence=presence))
+        eyes = replace(clip, landmarks=smooth_landmarks(landmarks, clip.times), topology=self._analyser.topology)
+        return self._observe(clip, replace(found, maps=maps, presence=presence), eyes)
 
 
 def _nearest(faces: list[Face], clip: FaceClip, t: int) -> Face | None:
