@@ -1,13 +1,14 @@
 """Made people from the public-domain portrait, and from real portraits where they are at hand."""
 
 import random
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, MissingExtra
 from toolkit.faces import create_analyser
 from toolkit.portraits import MadePeople, load_portraits
 from toolkit.portraits.painting import painted
@@ -155,6 +156,12 @@ def test_what_is_no_picture_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"odd\.jpg"):
         load_portraits([path])
+
+
+def test_a_mediapipe_without_matting_is_a_sentence(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe.python.solutions.selfie_segmentation", None)
+    with pytest.raises(MissingExtra, match=r"mediapipe==0\.10\.21"):
+        load_portraits([file])
 
 
 def test_no_portraits():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, MissingExtra
 
 SIDE = 384
 """px, side of the canvas."""
@@ -50,6 +50,7 @@ def load_portraits(files: Sequence[Path], cache: Path | None = None) -> list[Por
 
     Raises:
         InputError: no file, or one that cannot be read or shows no face; names it.
+        MissingExtra: the installed mediapipe has no matting model.
     """
     if not files:
         raise InputError("made people need portraits, and no file was named")
@@ -84,9 +85,14 @@ def _read(file: Path) -> bytes:
 
 
 def _models():
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
     from toolkit.faces import create_analyser
+
+    try:
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+    except ImportError as error:
+        raise MissingExtra(
+            "made people need the matting model that mediapipe carries up to 0.10.21: pip install 'mediapipe==0.10.21'"
+        ) from error
 
     return create_analyser("mediapipe", max_faces=1), SelfieSegmentation(model_selection=0)
 
