@@ -101,7 +101,9 @@ class VideoWriter:
             context.width, context.height, context.pix_fmt = width, height, "bgr0"
             return stream
         context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        context.options = {"crf": str(self._crf), "preset": "medium"}
+        # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, so that the same frames
+        # gave other files from time to time.
+        context.options = {"crf": str(self._crf), "preset": "medium", "x264-params": "mbtree=0"}
         context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
         context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
         return stream
