@@ -84,7 +84,7 @@ class _Front:
         return disc(lambda share: self.flat(inner * share, self.design.rim_depth * 0.45), inner, np.array([0, 0, -1.0]))
 
     def rims(self) -> list[Solid]:
-        """The rim, and for a rimless lens the polished edge of the glass."""
+        """The rim, or the part of one that a half rim has; none around a rimless lens."""
         design = self.design
         up = -self.lens[:, 1] / (design.lens_height / 2)
         blend = np.clip(0.5 + 0.9 * up, 0, 1)
@@ -169,10 +169,9 @@ class _Front:
         if design.temples.kind == "metal":  # acetate tips over the wire's end
             height = np.maximum(height, np.where(share > 0.72, 1.3, 0.4))
         exponent = 2.5 if design.temples.kind == "metal" else 4.0
-        solid = sweep(
+        return sweep(
             line, np.tile([0, 1.0, 0], (len(line), 1)), height, design.temple_thickness / 2, exponent, closed=False
         )
-        return solid
 
 
 def _bridges(design: GlassesDesign) -> list[Solid]:

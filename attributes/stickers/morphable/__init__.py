@@ -3,7 +3,7 @@
 Nothing heavy is imported until a name is used.
 """
 
-from importlib import import_module
+from toolkit.lazy import lazy_names
 
 _HOMES = {
     "CoefficientPredictor": "neural",
@@ -14,13 +14,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
