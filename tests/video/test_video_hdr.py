@@ -57,12 +57,11 @@ def test_hdr_files(tmp_path, make_video, tag, transfer, level):
     )
 
     tags = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": tag}
-    path = tmp_path / "a.mp4"
+    path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx265", rate=25)
+        stream = container.add_stream("ffv1", rate=25)  # lossless; x265 fails to start now and then under load
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = 64, 48, "yuv420p10le"
-        context.options = {"x265-params": "log-level=none:pools=none:frame-threads=1", "crf": "5"}
         for name, value in tags.items():
             setattr(context, name, value)
         frame.pts = 0
