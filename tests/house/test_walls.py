@@ -162,6 +162,8 @@ def test_every_package_is_listed_and_has_an_init():
             ["tasks", "show", "stickers"],
             ["tasks", "show", "glasses"],
             ["fetch", "--help"],
+            ["finetune", "--help"],
+            ["push", "--help"],
         ),
         *(["build-dataset", "--task", task, "--help"] for task in ("stickers", "glasses")),
     ],
@@ -182,6 +184,7 @@ def test_light_verbs_import_nothing_heavy(words):
     [
         *("toolkit.task", "toolkit.faces", "toolkit.video", "toolkit.testing", "toolkit.registry", "tasks.stickers"),
         *("toolkit.backbones", "toolkit.diffusion", "toolkit.portraits", "toolkit.fetch", "tasks.glasses"),
+        *("toolkit.finetune", "toolkit.remover"),
     ],
 )
 def test_light_modules_import_nothing_heavy(module):

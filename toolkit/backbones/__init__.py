@@ -11,6 +11,7 @@ _HOMES = {
     "BackboneSpec": "spec",
     "ConstantTextEncoder": "constant",
     "Part": "spec",
+    "PixelUnshuffleCoder": "unshuffle",
     "backbone_names": "describing",
     "check_compatible": "compatible",
     "describe": "describing",

@@ -36,6 +36,22 @@ def cell_size(vae: Config) -> int:
     return 2 ** (len(channels) - 1)
 
 
+def controlnet_problems(name: str, controlnet: Config, unet: Config | None, vae: Config | None) -> Iterator[str]:
+    """Why a ControlNet, called `name` in the sentences, does not fit a UNet or a VAE."""
+    if unet is not None:
+        for key, default in (
+            ("in_channels", 4),
+            ("cross_attention_dim", 1280),
+            ("block_out_channels", [320, 640, 1280, 1280]),
+            ("layers_per_block", 2),
+        ):
+            yield from _differ(name, key, controlnet.get(key, default), "unet", key, unet.get(key, default))
+    if vae is not None:
+        hint = 2 ** (len(controlnet.get("conditioning_embedding_out_channels") or [16, 32, 96, 256]) - 1)
+        if hint != cell_size(vae):
+            yield f"the {name} shrinks its hint {hint} times, and the vae shrinks a frame {cell_size(vae)} times"
+
+
 def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str]:
     unet, vae = configs.get("unet"), configs.get("vae")
     if unet is not None:
@@ -55,26 +71,11 @@ def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str
             yield from _motion(unet, configs["motion_adapter"])
     for name in ("controlnet_inpaint", "controlnet_tile"):
         if name in configs:
-            yield from _controlnet(name, configs[name], unet, vae)
+            yield from controlnet_problems(name, configs[name], unet, vae)
     if "scheduler" in configs:
         found = configs["scheduler"].get("prediction_type", "epsilon")
         if found != spec.prediction_type:
             yield f"the scheduler's prediction_type is {found}, and the description says {spec.prediction_type}"
-
-
-def _controlnet(name: str, controlnet: Config, unet: Config | None, vae: Config | None) -> Iterator[str]:
-    if unet is not None:
-        for key, default in (
-            ("in_channels", 4),
-            ("cross_attention_dim", 1280),
-            ("block_out_channels", [320, 640, 1280, 1280]),
-            ("layers_per_block", 2),
-        ):
-            yield from _differ(name, key, controlnet.get(key, default), "unet", key, unet.get(key, default))
-    if vae is not None:
-        hint = 2 ** (len(controlnet.get("conditioning_embedding_out_channels") or [16, 32, 96, 256]) - 1)
-        if hint != cell_size(vae):
-            yield f"the {name} shrinks its hint {hint} times, and the vae shrinks a frame {cell_size(vae)} times"
 
 
 def _motion(unet: Config, motion: Config) -> Iterator[str]:

@@ -141,6 +141,10 @@ def _class(part: Part) -> type:
         from toolkit.backbones.constant import ConstantTextEncoder
 
         return ConstantTextEncoder
+    if part.class_name == "PixelUnshuffleCoder":
+        from toolkit.backbones.unshuffle import PixelUnshuffleCoder
+
+        return PixelUnshuffleCoder
     if part.class_name.startswith("CLIP"):
         import transformers
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PART_CLASSES: dict[str, tuple[str, ...]] = {
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    "vae": ("AutoencoderKL", "AutoencoderTiny", "PixelUnshuffleCoder"),
     "unet": ("UNet2DConditionModel",),
     "text_encoder": ("CLIPTextModel", "ConstantTextEncoder"),
     "tokenizer": ("CLIPTokenizer",),

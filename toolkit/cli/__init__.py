@@ -14,7 +14,9 @@ from importlib import import_module
 VERBS = {
     "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
     "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
+    "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
     "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
+    "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),
     "doctor": ("toolkit.cli.doctor", "say what this machine can do and what is missing"),
     "demo": ("toolkit.cli.demo", "run the main job on an embedded sample clip"),

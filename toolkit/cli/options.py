@@ -150,6 +150,8 @@ def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
         parts = [_plain(part) for part in get_args(member) if part is not Ellipsis]
         fixed = get_origin(member) is tuple and Ellipsis not in get_args(member) and parts
         settings["nargs"] = len(parts) if fixed else "*"
+        if not fixed:
+            settings["action"] = "extend"  # `--data A --data B` means the same as `--data A B`
         member = parts[0] if len(set(parts)) == 1 else str
         optional = False
     words = _words(member)

@@ -19,6 +19,7 @@ from toolkit.testing.conformance import (
     conformance_checks,
     tools,
 )
+from toolkit.testing.drawn_dataset import drawn_dataset
 from toolkit.testing.tiny_backbone import tiny_backbone
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "assert_conforms",
     "check_task",
     "conformance_checks",
+    "drawn_dataset",
     "no_face_clip",
     "synthetic_clip",
     "tiny_backbone",

@@ -21,7 +21,7 @@ def tiny_backbone(
     *,
     seed: int = 0,
     text: bool = True,
-    vae: Literal["kl", "tiny"] = "kl",
+    vae: Literal["kl", "tiny", "unshuffle"] = "kl",
     latent_channels: int = 4,
     vae_scale_factor: Literal[2, 4, 8] = 8,
     cross_attention_dim: int = 32,
@@ -36,14 +36,16 @@ def tiny_backbone(
         folder: created where it is missing; files of an earlier call are overwritten.
         seed: of the weights.
         text: whether it has a text encoder and a tokenizer; without, a `ConstantTextEncoder` of four tokens.
-        vae: `AutoencoderKL`, or the deterministic `AutoencoderTiny`.
-        latent_channels: of VAE, UNet and ControlNets.
+        vae: `AutoencoderKL`, the deterministic `AutoencoderTiny`, or `PixelUnshuffleCoder`, which loses nothing.
+        latent_channels: of VAE, UNet and ControlNets; with `PixelUnshuffleCoder` the scale factor decides.
         vae_scale_factor: pixels per latent cell.
         cross_attention_dim: width of the text encoder and of the UNet's cross-attention.
     """
     import torch
 
     folder = Path(folder)
+    if vae == "unshuffle":
+        latent_channels = 3 * vae_scale_factor**2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts = _models(vae, latent_channels, vae_scale_factor, cross_attention_dim)
@@ -108,6 +110,10 @@ def _models(vae: str, latent_channels: int, vae_scale_factor: int, cross_attenti
 def _vae(kind: str, latent_channels: int, levels: int):
     from diffusers import AutoencoderKL, AutoencoderTiny
 
+    if kind == "unshuffle":
+        from toolkit.backbones.unshuffle import PixelUnshuffleCoder
+
+        return PixelUnshuffleCoder(tuple(3 * 4**level for level in range(levels + 1)), latent_channels)
     if kind == "tiny":
         return AutoencoderTiny(
             encoder_block_out_channels=(8,) * (levels + 1),

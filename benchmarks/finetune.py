@@ -1,0 +1,270 @@
+"""Finetuning against a plain loop that does what diffusers' `train_controlnet.py` does.
+
+    python -m benchmarks.finetune [--resolution PIXELS] [--batch N] [--steps N] [--only speed memory]
+
+The models have Stable Diffusion 1.5's layout at a quarter of its width with random weights; at 256 pixels the VAE's
+encoder then costs 1.36 times a pass of the UNet, as in SD 1.5 at 512 (1.39, both counted and printed). The plain loop
+reads every picture, encodes it with the VAE and its prompt with the text encoder at every step. The two take turns,
+step by step, in one process. Exits with 1 if a limit is missed. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from toolkit.backbones import load
+from toolkit.finetune import FinetuneConfig, FinetuneObserver, finetune
+from toolkit.testing import drawn_dataset, tiny_backbone
+
+LIMITS = {"speed": 1.8, "memory": 1.05}
+CUDA = torch.cuda.is_available()
+TEXT_WIDTH = 192
+
+
+def quarter_backbone(folder: Path) -> Path:
+    """SD 1.5's layout at a quarter of its width, in diffusers' folders. The text encoder has three of twelve layers,
+    which keeps its small share of the cost."""
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tiny_backbone(folder)  # its tokenizer and scheduler
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=32,
+        block_out_channels=(80, 160, 320, 320),
+        cross_attention_dim=TEXT_WIDTH,
+        norm_num_groups=16,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 64, 128, 128),
+        layers_per_block=2,
+        norm_num_groups=16,
+    )
+    tokens = json.loads((folder / "text_encoder" / "config.json").read_text())
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=12,
+            **{key: tokens[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")},
+        )
+    )
+    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "controlnet_tile": ControlNetModel.from_unet(unet)}
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    return folder
+
+
+def macs() -> dict[str, float]:
+    """Multiplications of VAE encoder / those of a UNet pass, here and in SD 1.5; counted without computing."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(call: Callable[[], object]) -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            call()
+        return counter.get_total_flops()
+
+    ratios = {}
+    for name, widths, coder, text, groups, size in (
+        ("quarter", (80, 160, 320, 320), (32, 64, 128, 128), TEXT_WIDTH, 16, 256),
+        ("sd15", (320, 640, 1280, 1280), (128, 256, 512, 512), 768, 32, 512),
+    ):
+        with torch.device("meta"):
+            unet = UNet2DConditionModel(block_out_channels=widths, cross_attention_dim=text, norm_num_groups=groups)
+            vae = AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                block_out_channels=coder,
+                layers_per_block=2,
+                norm_num_groups=groups,
+            )
+            latents, picture = torch.zeros(1, 4, size // 8, size // 8), torch.zeros(1, 3, size, size)
+            states, timestep = torch.zeros(1, 77, text), torch.zeros(1)
+        encoder = flops(lambda vae=vae, picture=picture: vae.encode(picture))
+        one_pass = flops(lambda unet=unet, args=(latents, timestep, states): unet(*args))
+        ratios[name] = encoder / one_pass
+    return ratios
+
+
+class PlainLoop:
+    """A training step as `train_controlnet.py` has it, in torch's default memory format."""
+
+    def __init__(self, data: Path, backbone: Path, resolution: int, batch: int):
+        from datasets import load_dataset
+        from diffusers import DDPMScheduler
+        from torchvision import transforms
+
+        loaded = load(backbone, ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile"))
+        self.parts = loaded
+        for model in (loaded.vae, loaded.unet, loaded.text_encoder, loaded.controlnet_tile):
+            model.to(memory_format=torch.contiguous_format)
+        self.controlnet = loaded.controlnet_tile.requires_grad_(True).train()
+        self.scheduler = DDPMScheduler.from_config(loaded.scheduler.config)
+        self.optimizer = torch.optim.AdamW(self.controlnet.parameters(), lr=1e-5, weight_decay=1e-2)
+        crop = [transforms.Resize(resolution), transforms.CenterCrop(resolution), transforms.ToTensor()]
+        target = transforms.Compose([*crop, transforms.Normalize([0.5], [0.5])])
+        hint = transforms.Compose(crop)
+
+        def prepare(rows: dict) -> dict:
+            ids = loaded.tokenizer(
+                rows["text"], max_length=77, padding="max_length", truncation=True, return_tensors="pt"
+            ).input_ids
+            return {
+                "pixels": [target(image.convert("RGB")) for image in rows["image"]],
+                "hints": [hint(image.convert("RGB")) for image in rows["conditioning_image"]],
+                "ids": list(ids),
+            }
+
+        rows = load_dataset(str(data), split="train").with_transform(prepare)
+        self.loader = torch.utils.data.DataLoader(rows, batch_size=batch, shuffle=True, num_workers=0, drop_last=True)
+        self._batches = self._endless()
+
+    def _endless(self) -> Iterator[dict[str, torch.Tensor]]:
+        while True:
+            yield from self.loader
+
+    def step(self) -> None:
+        parts, device = self.parts, self.parts.placement.device
+        batch = {name: values.to(device) for name, values in next(self._batches).items()}
+        with torch.no_grad():
+            latents = parts.vae.encode(batch["pixels"]).latent_dist.sample() * parts.vae.config.scaling_factor
+            states = parts.text_encoder(batch["ids"], return_dict=False)[0]
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(latents),), device=device)
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        down, mid = self.controlnet(
+            noisy, timesteps, encoder_hidden_states=states, controlnet_cond=batch["hints"], return_dict=False
+        )
+        predicted = parts.unet(
+            noisy,
+            timesteps,
+            encoder_hidden_states=states,
+            down_block_additional_residuals=list(down),
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0]
+        F.mse_loss(predicted.float(), noise.float(), reduction="mean").backward()
+        torch.nn.utils.clip_grad_norm_(self.controlnet.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if CUDA:
+            torch.cuda.synchronize()
+
+
+class TakingTurns(FinetuneObserver):
+    """After every step of the finetuning, one of the plain loop; the seconds of both."""
+
+    def __init__(self, plain: PlainLoop):
+        self._plain = plain
+        self.ours: list[float] = []
+        self.plain: list[float] = []
+        self._begun = 0.0
+
+    def step(self, step: int, loss: float, learning_rate: float) -> None:
+        now = time.perf_counter()
+        self._plain.step()
+        after = time.perf_counter()
+        if step > 1:  # the first steps of both fill caches
+            self.ours.append(now - self._begun)
+            self.plain.append(after - now)
+        self._begun = time.perf_counter()
+
+
+def training(data: Path, backbone: Path, output: Path, resolution: int, steps: int, batch: int) -> FinetuneConfig:
+    """A training without validation on the way, and without any extra."""
+    return FinetuneConfig(
+        data=[data],
+        output=output,
+        backbone=str(backbone),
+        resolution=resolution,
+        max_train_steps=steps,
+        checkpointing_steps=10**6,
+        report_to="none",
+        check=False,
+        optimisation={"train_batch_size": batch},
+        validation={"validation_steps": 10**6, "validation_samples": 1, "num_inference_steps": 1},
+    )
+
+
+def speed(resolution: int, batch: int, steps: int) -> tuple[float, float]:
+    """Median seconds of a step: ours, and the plain loop's."""
+    with tempfile.TemporaryDirectory() as work:
+        os.environ.setdefault("HF_DATASETS_CACHE", str(Path(work) / "cache"))
+        backbone = quarter_backbone(Path(work) / "backbone")
+        data = drawn_dataset(Path(work) / "data", resolution=resolution, frames=max(4, batch))
+        turns = TakingTurns(PlainLoop(data, backbone, resolution, batch))
+        finetune(training(data, backbone, Path(work) / "remover", resolution, steps + 1, batch), turns)
+    return statistics.median(turns.ours), statistics.median(turns.plain)
+
+
+def peak(frames: str, work: str) -> int:
+    """Bytes that a short training takes at most, on a dataset of 6 clips of so many frames."""
+    data = drawn_dataset(Path(work) / f"data-{frames}", frames=int(frames))
+    finetune(training(data, Path(work) / "backbone", Path(work) / f"remover-{frames}", 64, 20, 4))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def memory(short: int, long: int) -> tuple[int, int]:
+    """`peak` for two lengths, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as work:
+        tiny_backbone(Path(work) / "backbone")
+        peaks = []
+        for frames in (short, long):
+            code = f"import benchmarks.finetune as b; print(chr(10) + str(b.peak('{frames}', {work!r})))"
+            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "MALLOC_TRIM_THRESHOLD_": "262144"}
+            done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(done.stderr)
+            peaks.append(int(done.stdout.splitlines()[-1]))
+    return peaks[0], peaks[1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--resolution", type=int, default=256, help="side of the pictures in pixels")
+    parser.add_argument("--batch", type=int, default=8, help="pairs per step")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS))
+    args = parser.parse_args()
+    missed = False
+    if "speed" in args.only:
+        ours, plain = speed(args.resolution, args.batch, args.steps)
+        missed |= plain / ours < LIMITS["speed"]
+        costs = macs()
+        print(
+            f"speed   {plain / ours:6.2f}  (asked >= {LIMITS['speed']})  steps per second / those of a plain loop "
+            f"({1 / ours:.3f} / {1 / plain:.3f}), {args.batch} pictures of {args.resolution}; VAE encoder / UNet pass "
+            f"{costs['quarter']:.2f} in multiplications at 256 pixels, SD 1.5 at 512: {costs['sd15']:.2f}",
+            flush=True,
+        )
+    if "memory" in args.only:
+        few, many = memory(50, 800)
+        missed |= many / few > LIMITS["memory"]
+        print(
+            f"memory  {many / few:6.2f}  (asked <= {LIMITS['memory']})  peak memory of a training on 3,200 pairs / on 200 "
+            f"({few / 2**20:.0f} MiB)",
+            flush=True,
+        )
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Augmentation that is consistent over a clip: all frames of it get the same crop, flip and colours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from toolkit.finetune.config import AugmentationConfig
+from toolkit.seeds import generator
+
+Pictures = dict[str, np.ndarray]
+"""`image` and `conditioning_image`, uint8 ``[R, R, 3]``, and `mask`, bool ``[R, R]``, all or some of them."""
+
+
+def variant_of(config: AugmentationConfig, epoch: int, clip: int) -> int:
+    """Which version of a clip, by its number, an epoch shows: each in turn, and different ones side by side."""
+    return (epoch + clip) % config.variants
+
+
+def augmented(pictures: Pictures, config: AugmentationConfig, seed: int, clip_id: str, variant: int) -> Pictures:
+    """A version of some pictures of one frame; only clip and version decide it.
+
+    Args:
+        variant: 0 is the frame as it is.
+
+    Returns:
+        Pictures of the same names, sizes and types.
+    """
+    if variant == 0:
+        return pictures
+    transform = _transform(config, next(iter(pictures.values())).shape[0])
+    transform.set_random_seed(int(generator(seed, "augment", clip_id, variant).integers(2**31)))
+    # albumentations wants an `image`, whatever is given.
+    first = next(name for name in pictures if name != "mask")
+    given = {("image" if name == first else "other" if name != "mask" else name): name for name in pictures}
+    made = transform(**{slot: _uint8(pictures[name]) for slot, name in given.items()})
+    return {name: made[slot] > 0 if name == "mask" else made[slot] for slot, name in given.items()}
+
+
+def _uint8(picture: np.ndarray) -> np.ndarray:
+    return picture.view(np.uint8) if picture.dtype == bool else picture
+
+
+@lru_cache(maxsize=4)
+def _transform(config: AugmentationConfig, side: int) -> Callable[..., Pictures]:
+    # albumentations asks the network for its latest version when it is imported, unless told not to.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations as A
+
+    strength = config.jitter
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=0.5 if config.flip else 0.0),
+            A.RandomResizedCrop((side, side), scale=(config.min_crop**2, 1.0), ratio=(1.0, 1.0), p=1.0),
+            A.ColorJitter(strength, strength, strength, hue=0.0, p=1.0 if strength else 0.0),
+        ],
+        additional_targets={"other": "image"},
+    )

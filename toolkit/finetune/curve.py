@@ -1,0 +1,62 @@
+"""The picture that shows why a training stopped where it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
+"""Of Okabe and Ito's palette, which colour-blind people can tell apart."""
+
+
+def render_curve(
+    history: Sequence[tuple[int, float, float]], best_step: int, reason: str, artefact_weight: float
+) -> bytes:
+    """Removal and artefact over the steps, and removal over artefact with the tangent at the step that was kept.
+
+    Args:
+        history: step, removal and artefact of each validation.
+        best_step: one of the steps.
+        reason: why training ended; stands above.
+        artefact_weight: slope of the tangent.
+
+    Returns:
+        A PNG; the same input gives the same bytes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps, removal, artefact = zip(*history)
+    best = steps.index(best_step)
+    figure = Figure(figsize=(9.6, 4.0), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(reason, fontsize=8, color=GREY, wrap=True)
+    time, plane = figure.subplots(1, 2)
+    time.plot(steps, removal, "o-", color=BLUE, markersize=3, label="removal")
+    time.plot(steps, artefact, "s--", color=ORANGE, markersize=3, label="artefact")
+    time.axvline(best_step, color=GREY, linewidth=1, linestyle=":", label=f"kept: step {best_step}")
+    time.set_xlabel("step")
+    time.legend(frameon=False, fontsize=8)
+    plane.plot(artefact, removal, "o-", color=GREY, markersize=3, linewidth=1)
+    plane.plot(artefact[best], removal[best], "o", color=BLUE, markersize=8, label=f"kept: step {best_step}")
+    plane.annotate(f"step {steps[0]}", (artefact[0], removal[0]), fontsize=7, xytext=(4, 4), textcoords="offset points")
+    limits = plane.get_xlim(), plane.get_ylim()
+    plane.axline(
+        (artefact[best], removal[best]),
+        slope=artefact_weight,
+        color=ORANGE,
+        linewidth=1,
+        linestyle="--",
+        label=f"slope {artefact_weight:g}: below it, not worth it",
+    )
+    plane.set_xlim(limits[0])
+    plane.set_ylim(limits[1])
+    plane.set_xlabel("artefact")
+    plane.set_ylabel("removal")
+    plane.legend(frameon=False, fontsize=8)
+    for axes in (time, plane):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    packed = BytesIO()
+    figure.savefig(packed, format="png", metadata={"Software": None})
+    return packed.getvalue()

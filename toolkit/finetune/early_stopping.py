@@ -1,0 +1,90 @@
+"""When to stop: at the knee, where more training gains no more removal than it costs in artefacts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from toolkit.errors import ToolkitError
+
+
+class EarlyStopping:
+    """Follows removal r and artefact a over the validations and finds the best of them.
+
+    The score is r - w a, with w the weight of an artefact. Along the course of a training its maximum is where
+    dr = w da: there the curve of removal over artefact has the slope w. Before this knee a step gains more removal
+    than it costs, after it less. The earliest of nearly equal validations is kept.
+
+    Args:
+        patience: validations without a better one after which to stop.
+        min_delta: by how much a score must beat the best one.
+        artefact_weight: w, at least 0.
+    """
+
+    def __init__(self, patience: int, min_delta: float, artefact_weight: float):
+        self.patience, self.min_delta, self.artefact_weight = patience, min_delta, artefact_weight
+        self.history: list[tuple[int, float, float]] = []
+        self.best_step: int | None = None
+        self._best_score = -math.inf
+        self._waited = 0
+
+    def score(self, removal: float, artefact: float) -> float:
+        """What is made as large as possible."""
+        return removal - self.artefact_weight * artefact
+
+    def update(self, step: int, removal: float, artefact: float) -> bool:
+        """Take in a validation; whether it is the best so far.
+
+        Raises:
+            ToolkitError: a value is not finite, so that nothing could be decided by it.
+        """
+        if not (math.isfinite(removal) and math.isfinite(artefact)):
+            raise ToolkitError(
+                f"the held-out pairs at step {step} gave removal {removal} and artefact {artefact}; they need masks in "
+                "which the two pictures differ: build the dataset from more videos"
+            )
+        self.history.append((step, removal, artefact))
+        score = self.score(removal, artefact)
+        better = score > self._best_score + self.min_delta
+        if better:
+            self.best_step, self._best_score, self._waited = step, score, 0
+        else:
+            self._waited += 1
+        return better
+
+    @property
+    def stop(self) -> bool:
+        """Whether `patience` validations have passed without a better one."""
+        return self._waited >= self.patience
+
+    @property
+    def reason(self) -> str:
+        """What is known now, a sentence."""
+        if self.best_step is None:
+            return "nothing was validated"
+        best = f"the best was step {self.best_step}"
+        if not self.stop:
+            return f"{best}, and {self._waited} of {self.patience} validations passed without a better one"
+        at = [step for step, _, _ in self.history].index(self.best_step)
+        removal, artefact = (values[-1] - values[at] for values in list(zip(*self.history))[1:])
+        return (
+            f"{self.patience} validations after step {self.best_step} had none that was better: since then removal "
+            f"changed by {removal:+.3f} and artefact by {artefact:+.3f}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {
+            "patience": self.patience,
+            "min_delta": self.min_delta,
+            "artefact_weight": self.artefact_weight,
+            "history": [list(entry) for entry in self.history],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> EarlyStopping:
+        """The same again, from what `state` gave."""
+        stopping = cls(state["patience"], state["min_delta"], state["artefact_weight"])
+        for step, removal, artefact in state["history"]:
+            stopping.update(step, removal, artefact)
+        return stopping

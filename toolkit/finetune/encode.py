@@ -1,0 +1,75 @@
+"""Pictures and prompts through the frozen encoders of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from toolkit.backbones import Backbone
+
+
+def pixels(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 ``[R, R, 3]`` each to float32 ``[B, 3, R, R]`` in -1..1, as diffusers' recipe normalises a target."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def hints(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 ``[R, R, 3]`` each to float32 ``[B, 3, R, R]`` in 0..1, as a ControlNet takes its hint."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def pictures(values: torch.Tensor) -> np.ndarray:
+    """Float ``[B, 3, R, R]`` in -1..1, clipped, to uint8 ``[B, R, R, 3]``."""
+    scaled = ((values.float() + 1) * 127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def cover(mask: np.ndarray, cell: int) -> torch.Tensor:
+    """bool ``[R, R]`` to float32 ``[1, R / cell, R / cell]``: 1 where a latent cell holds a masked pixel."""
+    return F.max_pool2d(torch.from_numpy(mask)[None].float(), cell)
+
+
+@torch.no_grad()
+def encode_pictures(backbone: Backbone, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the VAE's posterior, each ``[B, C, h, w]``, not scaled; the latter is 0 for
+    coders without one."""
+    placement = backbone.placement
+    memory_format = torch.channels_last if placement.channels_last else torch.contiguous_format
+    values = values.to(placement.device, placement.torch_dtype, memory_format=memory_format)
+    encoded = backbone.vae.encode(values)
+    if not hasattr(encoded, "latent_dist"):
+        return encoded.latents.contiguous(), torch.zeros_like(encoded.latents, memory_format=torch.contiguous_format)
+    return encoded.latent_dist.mean.contiguous(), encoded.latent_dist.std.contiguous()
+
+
+@torch.no_grad()
+def code(backbone: Backbone, frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures once through the VAE, there and back; uint8 ``[B, R, R, 3]``."""
+    made = []
+    for frame in frames:
+        mean, _ = encode_pictures(backbone, pixels([frame]))
+        made.append(pictures(backbone.vae.decode(mean, return_dict=False)[0]))
+    return np.concatenate(made)
+
+
+@torch.no_grad()
+def encode_prompts(backbone: Backbone, texts: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The hidden states of each text, ``[N, D]`` on the CPU."""
+    return {text: backbone.text_encoder(_tokens(backbone, text))[0][0].cpu().clone() for text in texts}
+
+
+def _tokens(backbone: Backbone, text: str) -> Any:
+    if backbone.tokenizer is None:  # a constant in the place of a text encoder
+        return None
+    ids = backbone.tokenizer(
+        text,
+        max_length=backbone.tokenizer.model_max_length,
+        padding="max_length",
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    return ids.to(backbone.placement.device)

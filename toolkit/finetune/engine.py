@@ -1,0 +1,146 @@
+"""``finetune``: datasets of pairs in, a remover out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from toolkit.backbones import load
+from toolkit.dataset.layout import dump_json
+from toolkit.errors import ToolkitError
+from toolkit.finetune.checkpoints import SaveError
+from toolkit.finetune.config import FinetuneConfig
+from toolkit.finetune.plan import SETTINGS, Plan, make_plan
+from toolkit.finetune.report import FinetuneObserver, FinetuneReport
+from toolkit.folders import locked
+
+
+def finetune(config: FinetuneConfig, observer: FinetuneObserver | None = None) -> FinetuneReport | None:
+    """Train a ControlNet to map frames with the attribute to frames without it (V-LASIK, section 4.2).
+
+    Its hint is the `conditioning_image`, its target the `image`. Training ends when trials on held-out sources gain no
+    more removal than artefacts, or after `max_train_steps`. The same config and data give the same training, however
+    often it was interrupted and resumed.
+
+    Args:
+        config: what to train.
+        observer: is told how it goes.
+
+    Returns:
+        What came out; None in all processes but the first, where `accelerate launch` has started several.
+
+    Raises:
+        UsageError: settings, datasets, backbone and output do not fit together.
+        InputError: a dataset, a picture, weights or a checkpoint are damaged.
+        MissingExtra: something must be installed or fetched first.
+        ToolkitError: the loss is not finite, the disk is full, or memory is short; the last good checkpoint is kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; where training had begun a checkpoint was written.
+    """
+    plan = make_plan(config)
+    try:
+        return _run(plan, observer or FinetuneObserver())
+    except OSError as error:
+        raise SaveError(f"{config.output} cannot be written: {error.strerror or error}") from error
+
+
+def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
+    import numpy as np
+    import torch
+    from diffusers import DDPMScheduler
+
+    from toolkit.finetune.datasets import held_out
+    from toolkit.finetune.release import release
+    from toolkit.finetune.setup import make_accelerator, make_cache, make_controlnet, placement_of
+    from toolkit.finetune.trainer import Trainer
+    from toolkit.finetune.trials import Trials
+
+    config = plan.config
+    if config.cpu or not torch.cuda.is_available():
+        for kind in (np.float32, np.float64):
+            np.finfo(kind)  # numpy looks at the smallest numbers once, and warns if there are none
+        torch.set_flush_denormal(True)  # numbers next to zero make the CPU slow
+    plan.config.output.mkdir(parents=True, exist_ok=True)
+    accelerator = make_accelerator(config)
+    main = accelerator.is_main_process
+    observer = observer if main else FinetuneObserver()
+    busy = f"another training is writing {config.output}; wait for it or stop it"
+    with locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
+        if main:
+            _write_settings(plan)
+            observer.started(plan.datasets, config.max_train_steps)
+            for sentence in plan.warnings:
+                observer.warning(sentence)
+        try:
+            backbone = load(plan.spec, plan.parts, placement_of(accelerator))
+            scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
+            chosen = held_out(plan.datasets, config.validation.validation_samples)
+            texts = {sample.row["text"] for _, sample in chosen}
+            cache, states = make_cache(plan, accelerator, backbone, texts, observer)
+            controlnet = make_controlnet(plan, backbone)
+            trials = Trials(config, chosen, backbone, scheduler, states) if main else None
+            trainer = Trainer(plan, accelerator, backbone, controlnet, cache, states, trials, scheduler, observer)
+            with _interruption() as interrupted:
+                reason = trainer.run(interrupted)
+        except torch.OutOfMemoryError as error:
+            raise ToolkitError(
+                f"the memory of {accelerator.device} is too small for this training; use a lower --train-batch-size "
+                "with a higher --gradient-accumulation-steps, --gradient-checkpointing, or --mixed-precision bf16"
+            ) from error
+        finally:
+            _forget_accelerator(accelerator)
+        return release(plan, trainer, reason) if main else None
+
+
+def _write_settings(plan: Plan) -> None:
+    path = plan.config.output / SETTINGS
+    temporary = path.with_suffix(".part")
+    temporary.write_text(dump_json(plan.document), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _forget_accelerator(accelerator: Any) -> None:
+    """accelerate keeps precision and device for the whole process; another training in it may want others."""
+    from accelerate.state import AcceleratorState
+
+    if accelerator.num_processes == 1:
+        accelerator.free_memory()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+class _Interruption:
+    """True once somebody has asked to stop."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def ask(self) -> None:
+        self._asked = True
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+
+@contextlib.contextmanager
+def _interruption() -> Iterator[_Interruption]:
+    """The first Ctrl-C or SIGTERM lets the running step end; the second one acts at once."""
+    interrupted = _Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def ask(*_: object) -> None:
+        interrupted.ask()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

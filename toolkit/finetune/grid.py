@@ -1,0 +1,47 @@
+"""A sheet of held-out pairs: what went in, what came out, what was wanted, and where it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+COLUMNS = ("input", "output", "target", "change x4")
+_GAP, _HEAD, _LABEL = 6, 40, 14
+
+
+def render_grid(
+    rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], labels: Sequence[str], heading: str, tile: int = 192
+) -> np.ndarray:
+    """Draw the sheet.
+
+    Args:
+        rows: input, output and target, uint8 ``[R, R, 3]``.
+        labels: a line above each row.
+        heading: the line above all.
+        tile: side of a picture in pixels.
+
+    Returns:
+        uint8 ``[H, W, 3]``; the fourth column is the largest difference of input and output over the colours, times 4.
+    """
+    import cv2
+    from PIL import Image, ImageDraw, ImageFont
+
+    height = _HEAD + len(rows) * (tile + _LABEL + _GAP)
+    sheet = np.full((height, len(COLUMNS) * (tile + _GAP) + _GAP, 3), 255, np.uint8)
+    for row, (source, output, target) in enumerate(rows):
+        change = np.abs(output.astype(np.int16) - source).max(axis=2, keepdims=True) * 4
+        change = np.broadcast_to(change.clip(0, 255).astype(np.uint8), source.shape)
+        y = _HEAD + row * (tile + _LABEL + _GAP) + _LABEL
+        for column, picture in enumerate((source, output, target, change)):
+            interpolation = cv2.INTER_AREA if picture.shape[0] > tile else cv2.INTER_CUBIC
+            x = _GAP + column * (tile + _GAP)
+            sheet[y : y + tile, x : x + tile] = cv2.resize(picture, (tile, tile), interpolation=interpolation)
+    image = Image.fromarray(sheet)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=11)
+    draw.text((_GAP, 4), heading, fill=(0, 0, 0), font=font)
+    for column, name in enumerate(COLUMNS):
+        draw.text((_GAP + column * (tile + _GAP), 22), name, fill=(60, 60, 60), font=font)
+    for row, label in enumerate(labels):
+        draw.text((_GAP, _HEAD + row * (tile + _LABEL + _GAP)), label, fill=(60, 60, 60), font=font)
+    return np.asarray(image)

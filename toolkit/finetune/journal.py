@@ -1,0 +1,90 @@
+"""What a training leaves to look at: `metrics.jsonl`, sheets of held-out pairs, and the curves of a tracker."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.dataset.png import encode_png
+
+METRICS, SHEETS = "metrics.jsonl", "validation"
+
+
+class Journal:
+    """Written by the first process; with a tracker of accelerate beside it."""
+
+    def __init__(self, output: Path, accelerator: Any, document: dict[str, Any]):
+        self._output, self._accelerator = output, accelerator
+        self._file = None
+        if accelerator.is_main_process:
+            (output / SHEETS).mkdir(parents=True, exist_ok=True)
+            self._file = (output / METRICS).open("a", encoding="utf-8")
+        if accelerator.log_with:
+            accelerator.init_trackers("finetune", config=_flat(document["config"]))
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step, because it will be done again."""
+        if self._file is None:
+            return
+        path = self._output / METRICS
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        self._file.close()
+        temporary = path.with_suffix(".part")
+        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(temporary, path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def step(self, step: int, loss: float, learning_rate: float) -> None:
+        """One line, and one point of the curves."""
+        self._write({"step": step, "loss": loss, "learning_rate": learning_rate})
+        self._accelerator.log({"train/loss": loss, "train/learning_rate": learning_rate}, step=step)
+
+    def validation(self, step: int, figures: dict[str, float], sheet: np.ndarray) -> Path:
+        """The measures on held-out pairs, and their sheet, which is written and shown; its path."""
+        path = self._sheet(step)
+        path.write_bytes(encode_png(sheet))
+        self._write({"step": step, "validation": figures})
+        self._accelerator.log({f"validation/{name}": value for name, value in figures.items()}, step=step)
+        for tracker in self._accelerator.trackers:
+            form = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({"validation": sheet[None]}, step=step, **form)
+        return path
+
+    def sheet(self, step: int) -> bytes:
+        """The sheet of a step that was validated, as JPEG, for the remover's card."""
+        from io import BytesIO
+
+        from PIL import Image
+
+        packed = BytesIO()
+        Image.open(self._sheet(step)).save(packed, "JPEG", quality=90)
+        return packed.getvalue()
+
+    def _sheet(self, step: int) -> Path:
+        return self._output / SHEETS / f"step-{step:06d}.png"
+
+    def close(self) -> None:
+        """The end of the training."""
+        if self._file is not None:
+            self._file.close()
+        self._accelerator.end_training()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested settings with joined names, of types that trackers take."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{name}.")
+        else:
+            flat[path + name] = value if isinstance(value, int | float | str | bool) else str(value)
+    return flat

@@ -1,0 +1,79 @@
+"""The end of a training: the best weights become a remover."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from toolkit.errors import ToolkitError
+from toolkit.finetune.checkpoints import CONTROLNET, Checkpoints
+from toolkit.finetune.curve import render_curve
+from toolkit.finetune.plan import Plan
+from toolkit.finetune.report import FinetuneReport
+from toolkit.remover import DatasetUse, RemoverRecord, write_remover
+
+_LIBRARIES = ("vlasik-toolkit", "torch", "diffusers", "transformers", "accelerate")
+
+
+def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
+    """Write the remover of the best step; what the training needs to go on stays beside it.
+
+    Raises:
+        ToolkitError: the best weights are gone, or the remover cannot be written.
+    """
+    config, stopping = plan.config, trainer.stopping
+    step = stopping.best_step
+    weights = Checkpoints(config.output, config.checkpoints_total_limit).path("best", step) / CONTROLNET
+    if not weights.is_dir():
+        raise ToolkitError(f"the best weights, of step {step}, are not in {weights} any more; train again")
+    curve = render_curve(stopping.history, step, reason, config.validation.artefact_weight)
+    pictures = {"grid.jpg": trainer.sheet(step), "curve.png": curve}
+    record = _record(plan, trainer, reason)
+    write_remover(config.output, lambda folder: shutil.copytree(weights, folder, dirs_exist_ok=True), record, pictures)
+    if config.cache_dir is None:
+        shutil.rmtree(config.output / "cache", ignore_errors=True)
+    history = [{"step": at, **figures} for at, figures in sorted(trainer.figures.items())]
+    return FinetuneReport(config.output, step, reason, trainer.figures[step], history)
+
+
+def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
+    prompts = {dataset.manifest.task: next(dataset.samples("train")).row["text"] for dataset in reversed(plan.datasets)}
+    step = trainer.stopping.best_step
+    return RemoverRecord(
+        tasks=sorted(prompts),
+        prompts=prompts,
+        backbone=plan.document["backbone"],
+        resolution=plan.resolution,
+        prediction_type=plan.spec.prediction_type,
+        step=step,
+        held_out=trainer.figures[step],
+        stopped=reason,
+        datasets=[
+            DatasetUse(
+                name=Path(dataset.root).resolve().name,
+                task=dataset.manifest.task,
+                sha256=dataset.digest,
+                pairs=dataset.count("train"),
+                clips=sum(shard.clips for shard in dataset.manifest.shards if shard.split == "train"),
+                perfect=dataset.perfect,
+            )
+            for dataset in plan.datasets
+        ],
+        config=plan.document["config"],
+        versions=_versions(),
+        licence=plan.spec.licence,
+        files={},
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": python_version()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:  # run from sources that are not installed
+            continue
+    return versions

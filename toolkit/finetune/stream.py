@@ -1,0 +1,134 @@
+"""The endless stream of training pairs: which pair stands where, and with which noise, is decided by the seed alone.
+
+So a run that is resumed sees what the uninterrupted one would have seen, however many processes read, and however
+the pairs of a step are shared between devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from toolkit.finetune.augment import augmented, variant_of
+from toolkit.finetune.cache import LatentCache
+from toolkit.finetune.config import FinetuneConfig
+from toolkit.finetune.encode import hints
+from toolkit.finetune.loss import Batch
+from toolkit.seeds import fraction, generator
+
+
+class PairStream(Dataset):
+    """Position in the stream -> a pair as the models want it."""
+
+    def __init__(self, cache: LatentCache, config: FinetuneConfig, num_train_timesteps: int):
+        self._cache, self._config, self._timesteps = cache, config, num_train_timesteps
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_order"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    @property
+    def epoch_length(self) -> int:
+        """Positions after which every pair was seen."""
+        counts = self._cache.index.counts
+        return sum(counts) if self._config.balance == "size" else len(counts) * max(counts)
+
+    def pair(self, position: int) -> tuple[int, int]:
+        """Number and variant of the pair at a position."""
+        epoch, place = divmod(position, self.epoch_length)
+        number = int(self._order(epoch)[place])
+        return number, variant_of(self._config.augmentation, epoch, self._cache.index[number].clip)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        """Numbers of pairs in an epoch's order; with equal shares small datasets are repeated."""
+        counts, rng = self._cache.index.counts, generator(self._config.seed, "order", epoch)
+        firsts = np.cumsum([0, *counts[:-1]])
+        wanted = counts if self._config.balance == "size" else [max(counts)] * len(counts)
+        numbers = [
+            first + np.resize(rng.permutation(count), want) for first, count, want in zip(firsts, counts, wanted)
+        ]
+        return rng.permutation(np.concatenate(numbers).astype(np.int32))
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """
+        Raises:
+            InputError: the pair's picture cannot be read any more; names it.
+        """
+        config, (number, variant) = self._config, self.pair(position)
+        entry, encoded = self._cache.index[number], self._cache.read(number, variant)
+        picture = {"conditioning_image": entry.sample.picture("conditioning_image")}
+        picture = augmented(picture, config.augmentation, config.seed, entry.clip_id, variant)
+        seed = int(generator(config.seed, "noise", position).integers(2**63))
+        rng = torch.Generator().manual_seed(seed)
+        mean = encoded.mean.float()
+        latents = mean + encoded.std.float() * torch.randn(mean.shape, generator=rng)
+        empty = fraction(config.seed, "empty prompt", position) < config.loss.proportion_empty_prompts
+        return {
+            "latents": latents,
+            "noise": torch.randn(mean.shape, generator=rng),
+            "timesteps": torch.randint(self._timesteps, (), generator=rng),
+            "hint": hints([picture["conditioning_image"]])[0],
+            "cells": encoded.cells,
+            "text": "" if empty else entry.text,
+            "position": position,
+        }
+
+    def describe(self, position: int) -> str:
+        """The pair at a position, for people."""
+        return str(self._cache.index[self.pair(position)[0]])
+
+
+class _Positions(Sampler):
+    """The positions of one process, from a step on; every step takes the next ones of the stream."""
+
+    def __init__(self, first: int, last: int, batch_size: int, rank: int, processes: int):
+        self._batches = range(first * processes + rank, last * processes, processes)
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches:
+            yield list(range(batch * self._batch_size, (batch + 1) * self._batch_size))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def batches(
+    stream: PairStream, config: FinetuneConfig, first_step: int, *, rank: int, processes: int, workers: int, pin: bool
+) -> DataLoader:
+    """Collated batches of one process, from a step to the last one, `gradient_accumulation_steps` per step."""
+    settings = config.optimisation
+    share = settings.gradient_accumulation_steps
+    positions = _Positions(
+        first_step * share, config.max_train_steps * share, settings.train_batch_size, rank, processes
+    )
+    context = "spawn" if workers else None  # forked processes would inherit locks of torch's threads
+    return DataLoader(
+        stream, batch_sampler=positions, num_workers=workers, pin_memory=pin, multiprocessing_context=context
+    )
+
+
+def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], scaling: float, device: Any) -> Batch:
+    """A collated batch on the device, with the prompts' states and the latents scaled."""
+    return Batch(
+        latents=collated["latents"].to(device, non_blocking=True) * scaling,
+        noise=collated["noise"].to(device, non_blocking=True),
+        timesteps=collated["timesteps"].to(device, non_blocking=True),
+        hint=collated["hint"].to(device, non_blocking=True),
+        cells=collated["cells"].to(device, non_blocking=True),
+        states=stack_prompts(collated["text"], states),
+    )
+
+
+def stack_prompts(texts: Sequence[str], states: dict[str, torch.Tensor]) -> torch.Tensor:
+    """``[B, N, D]``, on the device where the states are."""
+    return torch.stack([states[text] for text in texts])

@@ -1,0 +1,243 @@
+"""The training loop: accelerate's devices, the stream of pairs, checkpoints, and trials that tell when to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from toolkit.backbones import Backbone
+from toolkit.errors import ToolkitError
+from toolkit.finetune.cache import LatentCache
+from toolkit.finetune.checkpoints import Checkpoints
+from toolkit.finetune.early_stopping import EarlyStopping
+from toolkit.finetune.journal import Journal
+from toolkit.finetune.loss import losses, predict, target
+from toolkit.finetune.plan import Plan
+from toolkit.finetune.report import FinetuneObserver
+from toolkit.finetune.setup import make_lr_scheduler, make_optimizer
+from toolkit.finetune.stream import PairStream, batches, to_batch
+from toolkit.finetune.trials import Trials
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; a checkpoint was written."""
+
+
+class Trainer:
+    """Everything that changes while a remover is trained."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        accelerator: Any,
+        backbone: Backbone,
+        controlnet: Any,
+        cache: LatentCache,
+        states: dict[str, torch.Tensor],
+        trials: Trials | None,
+        scheduler: Any,
+        observer: FinetuneObserver,
+    ):
+        """`trials` is None in every process but the first."""
+        self._plan, self._config, self._accelerator, self._observer = plan, plan.config, accelerator, observer
+        self._backbone, self._states, self._trials, self._scheduler = backbone, states, trials, scheduler
+        self._stream = PairStream(cache, plan.config, scheduler.config.num_train_timesteps)
+        settings = plan.config.optimisation
+        if settings.gradient_checkpointing:
+            controlnet.enable_gradient_checkpointing()
+            backbone.unet.enable_gradient_checkpointing()
+        optimizer = make_optimizer(plan.config, controlnet)
+        self._lr_scheduler = make_lr_scheduler(plan.config, optimizer)
+        self._ema = _ema(plan.config, controlnet)
+        if settings.torch_compile:
+            controlnet.compile()
+            backbone.unet.compile()
+        self.controlnet = controlnet
+        self._model, self._optimizer = accelerator.prepare(controlnet, optimizer)
+        self._checkpoints = Checkpoints(plan.config.output, plan.config.checkpoints_total_limit)
+        self._journal = Journal(plan.config.output, accelerator, plan.document)
+        options = plan.config.validation
+        self.stopping = EarlyStopping(options.patience, options.min_delta, options.artefact_weight)
+        self.figures: dict[int, dict[str, float]] = {}
+        self.step = 0
+        if plan.checkpoint is not None:
+            self._restore(plan.checkpoint)
+
+    def _restore(self, checkpoint: Any) -> None:
+        saved, state = checkpoint.training(), checkpoint.state
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self._lr_scheduler.load_state_dict(saved["lr_scheduler"])
+        if self._ema is not None:
+            self._ema.load_state_dict(saved["ema"])
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(saved["scaler"])
+        self.step = checkpoint.step
+        self.stopping = EarlyStopping.from_state(state["stopping"])
+        self.figures = {int(step): figures for step, figures in state["figures"].items()}
+        if self._accelerator.is_main_process:
+            self._checkpoints.forget_after(self.step)
+        self._journal.rewind(self.step)
+        self._observer.resumed(self.step)
+
+    def run(self, interrupted: Any) -> str:
+        """Train until it is time to stop; why it was.
+
+        Args:
+            interrupted: an object whose truth is asked after every step.
+
+        Raises:
+            Interrupted: a checkpoint was written, and training can go on later.
+            ToolkitError: the loss or the gradient is not finite; the last good checkpoint is kept.
+            SaveError: a checkpoint cannot be written.
+        """
+        config, last = self._config, self._config.max_train_steps
+        if self.step == 0:
+            self._validate()
+        with self._loader() as loader:
+            while self.step < last and not self._told_to_stop():
+                loss = self._train_step(loader)
+                self.step += 1
+                rate = self._lr_scheduler.get_last_lr()[0]
+                self._observer.step(self.step, loss, rate)
+                self._journal.step(self.step, loss, rate)
+                validated = self.step % config.validation.validation_steps == 0 or self.step == last
+                if validated:
+                    self._validate()
+                if interrupted or self.step % config.checkpointing_steps == 0 or self.step == last:
+                    self._save()
+                if interrupted:
+                    raise Interrupted(f"stopped at step {self.step}; go on with --resume-from-checkpoint latest")
+        if self.step not in self._checkpoints.steps():
+            self._save()
+        self._journal.close()
+        if self._told_to_stop():
+            return self.stopping.reason
+        return f"max_train_steps, {last}, was reached; {self.stopping.reason}"
+
+    def sheet(self, step: int) -> bytes:
+        """The sheet of held-out pairs at a validated step, JPEG."""
+        return self._journal.sheet(step)
+
+    def _told_to_stop(self) -> bool:
+        """Whether the first process has seen the knee; it alone validates."""
+        if self._accelerator.num_processes == 1:
+            return self._config.validation.early_stopping and self.stopping.stop
+        from accelerate.utils import broadcast_object_list
+
+        answer = [self._config.validation.early_stopping and self.stopping.stop]
+        return broadcast_object_list(answer)[0]
+
+    @contextlib.contextmanager
+    def _loader(self) -> Iterator[Iterator[dict[str, Any]]]:
+        accelerator, workers = self._accelerator, self._config.dataloader_num_workers
+        on_gpu = accelerator.device.type == "cuda"
+        loader = batches(
+            self._stream,
+            self._config,
+            self.step,
+            rank=accelerator.process_index,
+            processes=accelerator.num_processes,
+            workers=(4 if on_gpu else 0) if workers is None else workers,
+            pin=on_gpu,
+        )
+        yield iter(loader)
+
+    def _train_step(self, loader: Iterator[dict[str, Any]]) -> float:
+        """One step of the optimizer; its loss, averaged over all pairs and processes."""
+        accelerator, config = self._accelerator, self._config
+        total = 0.0
+        for micro in range(config.optimisation.gradient_accumulation_steps):
+            batch = to_batch(next(loader), self._states, self._backbone.vae.config.scaling_factor, accelerator.device)
+            with accelerator.accumulate(self._model):
+                predicted = predict(
+                    self._model, self._backbone.unet, self._scheduler, batch, self._backbone.placement.torch_dtype
+                )
+                found = losses(predicted, target(self._scheduler, batch), batch, self._scheduler, config.loss)
+                gathered = accelerator.gather(found.detach()).cpu()
+                if not torch.isfinite(gathered).all():
+                    self._refuse_loss(gathered, micro)
+                total += float(gathered.mean())
+                accelerator.backward(found.mean())
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(self._model.parameters(), config.optimisation.max_grad_norm)
+                    if accelerator.scaler is None and not math.isfinite(norm):
+                        raise ToolkitError(
+                            f"the gradient of step {self.step + 1} is not finite though its loss is; {self._advice()}"
+                        )
+                self._optimizer.step()
+                self._optimizer.zero_grad(set_to_none=True)
+        self._lr_scheduler.step()
+        if self._ema is not None:
+            self._ema.step(self.controlnet.parameters())
+        return total / config.optimisation.gradient_accumulation_steps
+
+    def _refuse_loss(self, gathered: torch.Tensor, micro: int) -> None:
+        place = int((~torch.isfinite(gathered)).nonzero()[0])
+        first = (self.step * self._config.optimisation.gradient_accumulation_steps + micro) * len(gathered)
+        raise ToolkitError(
+            f"the loss of step {self.step + 1} is {float(gathered[place])} for {self._stream.describe(first + place)}; "
+            + self._advice()
+        )
+
+    def _advice(self) -> str:
+        steps = self._checkpoints.steps()
+        kept = f"the last good checkpoint is checkpoint-{steps[-1]}" if steps else "there is no checkpoint yet"
+        return f"{kept}; try a lower --learning-rate or another --mixed-precision"
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[Any]:
+        """The ControlNet with the weights that count: their moving average where there is one."""
+        if self._ema is None:
+            yield self.controlnet
+            return
+        self._ema.store(self.controlnet.parameters())
+        self._ema.copy_to(self.controlnet.parameters())
+        try:
+            yield self.controlnet
+        finally:
+            self._ema.restore(self.controlnet.parameters())
+
+    def _validate(self) -> None:
+        if self._trials is not None:
+            with self._averaged() as controlnet:
+                trial = self._trials.run(controlnet)
+                figures = {**trial.measures.figures(), "loss": trial.loss}
+                best = self.stopping.update(self.step, figures["removal"], figures["artefact"])
+                self.figures[self.step] = figures
+                if best:
+                    self._checkpoints.save_best(self.step, controlnet)
+            grid = self._trials.grid(trial, f"step {self.step}")
+            path = self._journal.validation(self.step, figures, grid)
+            self._observer.validated(self.step, figures, path, best)
+        self._accelerator.wait_for_everyone()
+
+    def _save(self) -> None:
+        if self._accelerator.is_main_process:
+            training = {
+                "optimizer": self._optimizer.state_dict(),
+                "lr_scheduler": self._lr_scheduler.state_dict(),
+                "ema": None if self._ema is None else self._ema.state_dict(),
+                "scaler": None if self._accelerator.scaler is None else self._accelerator.scaler.state_dict(),
+            }
+            state = {
+                "document": json.loads(json.dumps(self._plan.document)),
+                "stopping": self.stopping.state(),
+                "figures": self.figures,
+                "best_step": self.stopping.best_step,
+            }
+            self._observer.saved(self._checkpoints.save(self.step, self.controlnet, training, state))
+        self._accelerator.wait_for_everyone()
+
+
+def _ema(config: Any, controlnet: Any) -> Any:
+    if not config.loss.use_ema:
+        return None
+    from diffusers.training_utils import EMAModel
+
+    # With its warm-up the average does not cling to the first weights.
+    return EMAModel(controlnet.parameters(), decay=config.loss.ema_decay, use_ema_warmup=True, power=3 / 4)

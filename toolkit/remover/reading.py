@@ -1,0 +1,191 @@
+"""Reads a remover: the record, and whether the files are those that training wrote."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from toolkit.backbones.places import identity
+from toolkit.backbones.spec import BackboneSpec
+from toolkit.errors import InputError
+from toolkit.fetch.transfer import sha256_of
+from toolkit.remover.layout import (
+    CARD,
+    COMPARED_PARTS,
+    CONTROLNET,
+    PICKLES,
+    RECORD,
+    SCHEMA_VERSION,
+    WRITTEN,
+    RemoverRecord,
+    is_remover,
+    problem_with_files,
+)
+
+_ATTEMPTS, _PAUSE = 10, 0.1
+
+
+@dataclass(frozen=True)
+class Remover:
+    """A remover on this machine.
+
+    Attributes:
+        folder: where it lies.
+        record: its `remover.json`.
+    """
+
+    folder: Path
+    record: RemoverRecord
+
+    @property
+    def controlnet(self) -> Path:
+        """The folder that `ControlNetModel.from_pretrained` loads."""
+        return self.folder / CONTROLNET
+
+
+def read_remover(folder: str | Path, verify: bool = True) -> Remover:
+    """The remover in a folder; nothing of it is loaded.
+
+    The model card may differ from what training wrote, since people edit it; every other file must be the same.
+
+    Args:
+        verify: whether checksums are compared, which reads all files. Paths, links and pickles are always looked at.
+
+    Raises:
+        InputError: there is no remover, or it is incomplete, damaged, changed, of a newer version of the toolkit, or
+            has something in it that could harm.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"expected the folder of a remover, found {'a file' if folder.exists() else 'nothing'} at {folder}"
+        )
+    for attempt in range(_ATTEMPTS):
+        before = _state(folder)
+        try:
+            return _read(folder, verify)
+        except InputError:
+            # A training may be replacing the remover at this moment, which takes milliseconds.
+            if before == _state(folder) and not (folder / WRITTEN).exists():
+                raise
+            if attempt == _ATTEMPTS - 1:
+                break
+        time.sleep(_PAUSE)
+    raise InputError(
+        f"the training was killed while it replaced the remover in {folder}; run `toolkit finetune` again with "
+        "--resume-from-checkpoint latest, which finishes that"
+    )
+
+
+def check_backbone(remover: Remover, spec: BackboneSpec) -> None:
+    """Compare a backbone with the one that the remover was trained on.
+
+    Raises:
+        InputError: the unet, the vae, the text_encoder or the prediction type differ; the sentence says how.
+        UsageError, MissingExtra: as for `toolkit.backbones.part_folder`.
+    """
+    record = remover.record
+    if spec.prediction_type != record.prediction_type:
+        _refuse(remover, spec, f"its prediction_type is {spec.prediction_type}, not {record.prediction_type}")
+    found = identity(spec, COMPARED_PARTS)["parts"]
+    for name in COMPARED_PARTS:
+        expected = record.backbone["parts"][name]
+        if found[name] != expected:
+            _refuse(remover, spec, f"its {name} is {_words(found[name])}, not {_words(expected)}")
+
+
+def _refuse(remover: Remover, spec: BackboneSpec, reason: str) -> None:
+    trained = remover.record.backbone.get("name")
+    raise InputError(
+        f"the remover {remover.folder} was trained on the backbone {trained}, and {spec.name} is another one: "
+        f"{reason}; name the backbone of the training with --backbone"
+    )
+
+
+def _words(part: dict[str, Any]) -> str:
+    if part.get("repository"):
+        revision = str(part.get("revision"))[:12]
+        place = "/".join(str(part[key]) for key in ("repository", "subfolder") if part.get(key))
+        variant = f" ({part['variant']})" if part.get("variant") else ""
+        return f"{place} at {revision}{variant}"
+    return f"the {part.get('class_name')} with sha256 {str(part.get('sha256'))[:12]}"
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = (folder / RECORD).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _read(folder: Path, verify: bool) -> Remover:
+    if not is_remover(folder):
+        raise InputError(
+            f"expected a remover with a {RECORD} in {folder}, found none; its training has not written one yet, "
+            "or it is another folder"
+        )
+    record = _record(folder / RECORD)
+    problem = problem_with_files(list(record.files))
+    if problem:
+        raise InputError(f"{folder / RECORD} {problem}; do not trust this remover")
+    _check_places(folder, record)
+    for name, sha256 in record.files.items():
+        if verify and name != CARD and _sha256(folder / name) != sha256:
+            raise InputError(
+                f"{folder / name} is damaged or was changed: its sha256 is not the one in {RECORD}; "
+                "copy or train the remover again"
+            )
+    return Remover(folder, record)
+
+
+def _record(path: Path) -> RemoverRecord:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"{path} is of version {version} of the format, and this toolkit knows up to {SCHEMA_VERSION}: update it"
+        )
+    try:
+        return RemoverRecord.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path} is damaged: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _check_places(folder: Path, record: RemoverRecord) -> None:
+    """Every file is there and a plain one, and `controlnet/` has no others."""
+    for name in (RECORD, *record.files):
+        path = PurePosixPath(name)
+        for place in (*list(path.parents)[:-1], path):
+            if (folder / place).is_symlink():
+                raise InputError(
+                    f"{folder / place} is a link, and a remover has plain files only; copy it with `cp -rL`, or "
+                    "download it with `hf download --local-dir`"
+                )
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name} is missing, which {RECORD} names; copy or train the remover again")
+    for path in sorted((folder / CONTROLNET).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix.lower() in PICKLES:
+            raise InputError(f"{path} is a pickle, which could run code; remove it, a remover has safetensors only")
+        if name not in record.files and (path.is_symlink() or not path.is_dir()):
+            raise InputError(f"{path} is not part of the remover: {RECORD} does not name it; remove it")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
