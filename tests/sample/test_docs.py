@@ -21,7 +21,8 @@ def flags():
 
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        for words in ("build-dataset --task stickers", "build-dataset --task glasses", "dataset show", "demo", "fetch"):
+        builds = ("build-dataset --task stickers", "build-dataset --task glasses")
+        for words in (*builds, "dataset show", "demo", "fetch", "finetune", "push"):
             assert main([*words.split(), "--help"]) == 0
     return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))
 

@@ -55,7 +55,9 @@ def _transform(config: AugmentationConfig, side: int) -> Callable[..., Pictures]
         [
             A.HorizontalFlip(p=0.5 if config.flip else 0.0),
             A.RandomResizedCrop((side, side), scale=(config.min_crop**2, 1.0), ratio=(1.0, 1.0), p=1.0),
-            A.ColorJitter(strength, strength, strength, hue=0.0, p=1.0 if strength else 0.0),
+            # Pixel by pixel, so that what is equal stays so; ColorJitter's contrast looks at the picture's mean.
+            A.RandomBrightnessContrast(strength, strength, p=1.0 if strength else 0.0),
+            A.HueSaturationValue(0, round(strength * 255), 0, p=1.0 if strength else 0.0),
         ],
         additional_targets={"other": "image"},
     )

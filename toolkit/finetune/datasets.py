@@ -94,9 +94,9 @@ def held_out(datasets: Sequence[TrainingSet], count: int) -> list[tuple[Training
     have = [dataset for dataset in datasets if dataset.count("validation")]
     chosen = []
     for number, dataset in enumerate(have):
-        share = count // len(have) + (number < count % len(have))
         total = dataset.count("validation")
-        wanted = {int((k + 0.5) * total / share) for k in range(min(share, total))}
+        share = min(count // len(have) + (number < count % len(have)), total)
+        wanted = {int((k + 0.5) * total / share) for k in range(share)}
         owed = 0
         for place, sample in enumerate(dataset.samples("validation")):
             owed += place in wanted

@@ -101,6 +101,8 @@ def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
             controlnet = ControlNetModel.from_unet(
                 backbone.unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[:levels]
             )
+    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    controlnet.register_to_config(_name_or_path="")
     placement = backbone.placement
     controlnet = Placement(placement.device, "float32", placement.channels_last).place(controlnet)
     return controlnet.requires_grad_(True).train()

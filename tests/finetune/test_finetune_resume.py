@@ -1,0 +1,224 @@
+"""Stopping and going on: the interrupted training is the uninterrupted one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from diffusers import ControlNetModel
+
+from toolkit.errors import InputError, UsageError
+from toolkit.finetune import finetune
+from toolkit.finetune.checkpoints import Checkpoints, SaveError
+from toolkit.remover import read_remover
+
+
+def curve(output):
+    """Losses by step, and figures by validated step."""
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["loss"] for line in lines if "loss" in line}
+    return losses, {line["step"]: line["validation"] for line in lines if "validation" in line}
+
+
+def weights(folder):
+    return ControlNetModel.from_pretrained(folder).state_dict()
+
+
+def same(one, other, tolerance=0.0):
+    return one.keys() == other.keys() and all(
+        (one[name].double() - other[name].double()).abs().max() <= tolerance for name in one
+    )
+
+
+EVERYTHING = {
+    "optimisation": {
+        "lr_scheduler": "cosine",
+        "lr_warmup_steps": 2,
+        "gradient_accumulation_steps": 2,
+        "gradient_checkpointing": True,
+    },
+    "loss": {"use_ema": True, "mask_weight": 3.0, "snr_gamma": 5.0, "proportion_empty_prompts": 0.2},
+    "augmentation": {"variants": 2},
+}
+
+
+@pytest.mark.parametrize("extras", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_interrupted_equals_uninterrupted(settings, tmp_path, extras):
+    whole = settings(output=tmp_path / "whole", max_train_steps=6, **extras)
+    finetune(whole)
+    parted = settings(output=tmp_path / "parted", max_train_steps=6, **extras)
+
+    class Stop(Exception):
+        pass
+
+    from toolkit.finetune import FinetuneObserver
+
+    class Breaks(FinetuneObserver):
+        def step(self, step, loss, learning_rate):
+            if step == 5:
+                raise Stop
+
+    with pytest.raises(Stop):
+        finetune(parted, Breaks())
+    assert max(curve(parted.output)[0]) == 4
+    finetune(parted.model_copy(update={"resume_from_checkpoint": "latest"}))
+    assert curve(parted.output) == curve(whole.output)
+    assert set(curve(whole.output)[0]) == set(range(1, 7))
+    assert same(weights(whole.output / "controlnet"), weights(parted.output / "controlnet"))
+    assert same(weights(whole.output / "checkpoint-6/controlnet"), weights(parted.output / "checkpoint-6/controlnet"))
+    assert read_remover(whole.output).record.model_dump() == read_remover(parted.output).record.model_dump()
+
+
+def test_finished_training_can_be_prolonged(settings, tmp_path):
+    short = settings(output=tmp_path / "a", max_train_steps=3)
+    finetune(short)
+    longer = short.model_copy(update={"max_train_steps": 5, "resume_from_checkpoint": "latest"})
+    finetune(longer)
+    finetune(settings(output=tmp_path / "b", max_train_steps=5))
+    one, other = curve(tmp_path / "a")[0], curve(tmp_path / "b")[0]
+    assert one == other
+
+
+def test_named_checkpoint(settings, tmp_path):
+    config = settings(max_train_steps=6)
+    finetune(config)
+    before = curve(config.output)
+    assert Checkpoints(config.output, 2).steps() == [4, 6]
+    finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-4"}))
+    assert curve(config.output) == before
+    with pytest.raises(UsageError, match="there are checkpoint-4, checkpoint-6"):
+        finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-5"}))
+
+
+def test_output_with_checkpoints_is_not_begun_anew(settings):
+    config = settings(max_train_steps=2)
+    finetune(config)
+    with pytest.raises(UsageError, match="checkpoints up to step 2; go on with --resume-from-checkpoint latest"):
+        finetune(config)
+
+
+def test_checkpoint_of_another_config_is_refused_by_name_of_the_setting(settings):
+    config = settings(max_train_steps=2)
+    finetune(config)
+    other = settings(max_train_steps=2, resume_from_checkpoint="latest", optimisation={"learning_rate": 0.5})
+    with pytest.raises(UsageError, match=r"config\.optimisation\.learning_rate was 0\.001, now 0\.5"):
+        finetune(other)
+
+
+def test_other_data_or_backbone_is_another_config(settings, datasets, tmp_path):
+    from toolkit.testing import tiny_backbone
+
+    config = settings(max_train_steps=2)
+    finetune(config)
+    with pytest.raises(UsageError, match="datasets was"):
+        finetune(settings(data=[datasets["other"]], resume_from_checkpoint="latest"))
+    another = tiny_backbone(tmp_path / "another", seed=1)
+    with pytest.raises(UsageError, match=r"backbone\.parts\.unet\.sha256"):
+        finetune(settings(backbone=str(another), resume_from_checkpoint="latest"))
+
+
+def test_damaged_newest_checkpoint_falls_back(settings):
+    config = settings(max_train_steps=4)
+    finetune(config)
+    before = curve(config.output)
+    spoiled = config.output / "checkpoint-4" / "training.pt"
+    spoiled.write_bytes(spoiled.read_bytes()[:-10])
+    told = []
+
+    from toolkit.finetune import FinetuneObserver
+
+    class Listens(FinetuneObserver):
+        def warning(self, sentence):
+            told.append(sentence)
+
+    finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}), Listens())
+    assert curve(config.output) == before
+    assert len(told) == 1
+    assert "training.pt is not what was written" in told[0]
+    for step in (2, 4):
+        shutil.rmtree(config.output / f"checkpoint-{step}" / "controlnet")
+    with pytest.raises(InputError, match="no checkpoint .* is whole"):
+        finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
+
+
+def test_latest_without_any_begins(settings):
+    config = settings(max_train_steps=1, resume_from_checkpoint="latest")
+    assert finetune(config).output == config.output
+
+
+def test_full_disk_while_saving_keeps_the_last_good_one(settings, monkeypatch):
+    config = settings(max_train_steps=4)
+    save = torch.save
+    calls = []
+
+    def full(value, path):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+        save(value, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SaveError, match="checkpoint-4 cannot be written .* the last good one is checkpoint-2"):
+        finetune(config)
+    assert Checkpoints(config.output, 2).steps() == [2]
+    assert not list(config.output.glob(".checkpoint*"))
+    monkeypatch.undo()
+    finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
+    assert set(curve(config.output)[0]) == {1, 2, 3, 4}
+
+
+SCRIPT = """
+import sys
+from toolkit.finetune import FinetuneConfig, finetune
+finetune(FinetuneConfig.model_validate_json(sys.stdin.read()))
+"""
+
+
+def start(config):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    process.stdin.write(config.model_dump_json())
+    process.stdin.close()
+    return process
+
+
+def wait_for(found, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not found():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_process(settings, tmp_path, number):
+    config = settings(max_train_steps=400, validation={"validation_steps": 1000}, checkpointing_steps=5)
+    process = start(config)
+    wait_for(lambda: Checkpoints(config.output, 2).steps(), process)
+    process.send_signal(number)
+    process.wait(60)
+    steps = Checkpoints(config.output, 2).steps()
+    if number == signal.SIGTERM:
+        assert "go on with --resume-from-checkpoint latest" in process.stderr.read()
+        assert steps[-1] == max(curve(config.output)[0])  # the step that ran was ended and saved
+    again = config.model_copy(update={"max_train_steps": steps[-1] + 2, "resume_from_checkpoint": "latest"})
+    finetune(again)
+    finetune(again.model_copy(update={"output": tmp_path / "whole", "resume_from_checkpoint": None}))
+    assert curve(config.output)[0] == curve(tmp_path / "whole")[0]
+
+
+def test_second_training_in_the_same_folder_is_refused(settings):
+    config = settings(max_train_steps=2)
+    config.output.mkdir()
+    from toolkit.folders import locked
+
+    (config.output / "finetune.json").write_text("{}")
+    with locked(config.output / ".lock", "busy"), pytest.raises(UsageError):
+        finetune(config)

@@ -1,0 +1,131 @@
+"""The stream of pairs: order, noise, shares of processes."""
+
+import pickle
+from collections import Counter
+
+import pytest
+import torch
+
+from toolkit.backbones import load
+from toolkit.finetune.cache import CacheFolder
+from toolkit.finetune.datasets import open_datasets
+from toolkit.finetune.stream import PairStream, batches
+
+
+@pytest.fixture
+def stream(settings):
+    """A function that makes a stream over filled caches."""
+
+    def make(**changed):
+        config = settings(**changed)
+        datasets = open_datasets(config.data, 64)
+        backbone = load(config.backbone, ("vae", "text_encoder", "tokenizer"))
+        folder = CacheFolder(config, datasets, backbone.spec, torch.float32)
+        folder.prepare()
+        cache = folder.open()
+        folder.fill(cache, backbone, folder.missing(cache))
+        return PairStream(cache, config, 1000), config
+
+    return make
+
+
+def equal(one, other):
+    return all(
+        torch.equal(one[name], other[name]) if torch.is_tensor(one[name]) else one[name] == other[name] for name in one
+    )
+
+
+def test_every_epoch_has_every_pair_once_in_another_order(stream):
+    pairs, _ = stream()
+    assert pairs.epoch_length == 16
+    epochs = [[pairs.pair(epoch * 16 + place)[0] for place in range(16)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(16)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_positions_have_their_own_noise_and_always_the_same(stream):
+    pairs, _ = stream()
+    assert equal(pairs[5], pairs[5])
+    assert not torch.equal(pairs[5]["noise"], pairs[6]["noise"])
+    # The same pair in the next epoch comes with another noise.
+    number = pairs.pair(5)[0]
+    again = next(place for place in range(16, 32) if pairs.pair(place)[0] == number)
+    assert torch.equal(pairs[5]["hint"], pairs[again]["hint"])
+    assert not torch.equal(pairs[5]["noise"], pairs[again]["noise"])
+    steps = torch.stack([pairs[place]["timesteps"] for place in range(64)])
+    assert steps.min() < 200
+    assert steps.max() > 800
+    assert equal(pickle.loads(pickle.dumps(pairs))[9], pairs[9])
+
+
+def test_another_seed_is_another_stream(stream):
+    one, other = stream()[0], stream(seed=1)[0]
+    assert [one.pair(k) for k in range(16)] != [other.pair(k) for k in range(16)]
+    assert not torch.equal(one[0]["noise"], other[0]["noise"])
+
+
+def test_resumed_loader_goes_on_where_the_other_one_was(stream):
+    pairs, config = stream(max_train_steps=5, optimisation={"gradient_accumulation_steps": 2})
+    whole = list(batches(pairs, config, 0, rank=0, processes=1, workers=0, pin=False))
+    assert [batch["position"].tolist() for batch in whole] == [[2 * k, 2 * k + 1] for k in range(10)]
+    rest = list(batches(pairs, config, 3, rank=0, processes=1, workers=0, pin=False))
+    assert all(equal(one, other) for one, other in zip(whole[6:], rest, strict=True))
+
+
+def test_processes_share_each_step(stream):
+    pairs, config = stream(max_train_steps=3)
+    shares = [
+        [batch["position"].tolist() for batch in batches(pairs, config, 1, rank=rank, processes=2, workers=0, pin=False)]
+        for rank in range(2)
+    ]
+    assert shares == [[[4, 5], [8, 9]], [[6, 7], [10, 11]]]
+
+
+def test_worker_processes_give_the_same(stream):
+    pairs, config = stream(max_train_steps=2)
+    alone = list(batches(pairs, config, 0, rank=0, processes=1, workers=0, pin=False))
+    helped = list(batches(pairs, config, 0, rank=0, processes=1, workers=2, pin=False))
+    assert all(equal(one, other) for one, other in zip(alone, helped, strict=True))
+
+
+def test_datasets_by_size_or_equally(stream, datasets):
+    both = [datasets["folder"], datasets["other"]]
+    by_size, _ = stream(data=both)
+    assert by_size.epoch_length == 16 + 8
+    equally, _ = stream(data=both, balance="equal")
+    assert equally.epoch_length == 32
+    seen = Counter(equally[place]["text"] for place in range(32))
+    assert list(seen.values()) == [16, 16]
+    numbers = Counter(equally.pair(place)[0] for place in range(32))
+    assert set(numbers) == set(range(24))
+    assert all(numbers[number] == 2 for number in range(16, 24))
+
+
+def test_empty_prompts_in_their_share(stream):
+    pairs, _ = stream(loss={"proportion_empty_prompts": 0.3})
+    share = sum(pairs[place]["text"] == "" for place in range(200)) / 200
+    assert 0.2 < share < 0.4
+
+
+def test_variants_take_turns(stream):
+    pairs, _ = stream(augmentation={"variants": 3})
+    number, variant = pairs.pair(0)
+    found = {variant}
+    for epoch in (1, 2):
+        place = next(k for k in range(epoch * 16, epoch * 16 + 16) if pairs.pair(k)[0] == number)
+        found.add(pairs.pair(place)[1])
+    assert found == {0, 1, 2}
+
+
+def test_hint_is_augmented_as_its_target_was(stream):
+    pairs, config = stream(augmentation={"variants": 3, "jitter": 0.0})
+    from toolkit.finetune.augment import augmented
+
+    place = next(k for k in range(64) if pairs.pair(k)[1] == 2)
+    number, variant = pairs.pair(place)
+    entry = pairs._cache.index[number]
+    both = {name: entry.sample.picture(name) for name in ("image", "conditioning_image", "mask")}
+    made = augmented(both, config.augmentation, config.seed, entry.clip_id, variant)
+    hint = (pairs[place]["hint"] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert (hint == made["conditioning_image"]).all()
+    assert (made["image"][~made["mask"]] == hint[~made["mask"]]).mean() > 0.95
