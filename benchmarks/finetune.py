@@ -259,7 +259,7 @@ def main() -> int:
         few, many = memory(50, 800)
         missed |= many / few > LIMITS["memory"]
         print(
-            f"memory  {many / few:6.2f}  (asked <= {LIMITS['memory']})  peak memory of a training on 3,200 pairs / on 200 "
+            f"memory  {many / few:6.2f}  (asked <= {LIMITS['memory']})  peak memory of training on 3,200 pairs / 200 "
             f"({few / 2**20:.0f} MiB)",
             flush=True,
         )

@@ -12,7 +12,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def datasets(tmp_path_factory):
-    """Datasets by name: a folder, shards, one of another task, one whose targets were inpainted. Nobody changes them."""
+    """Datasets by name, of two formats, of another task, and with inpainted targets; nobody changes them."""
     root = tmp_path_factory.mktemp("datasets")
     return {
         "folder": drawn_dataset(root / "folder"),

@@ -142,7 +142,7 @@ def test_damaged_newest_checkpoint_falls_back(settings):
     assert "training.pt is not what was written" in told[0]
     for step in (2, 4):
         shutil.rmtree(config.output / f"checkpoint-{step}" / "controlnet")
-    with pytest.raises(InputError, match="no checkpoint .* is whole"):
+    with pytest.raises(InputError, match=r"no checkpoint .* is whole"):
         finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
 
 
@@ -164,7 +164,7 @@ def test_full_disk_while_saving_keeps_the_last_good_one(settings, monkeypatch):
         save(value, path)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(SaveError, match="checkpoint-4 cannot be written .* the last good one is checkpoint-2"):
+    with pytest.raises(SaveError, match=r"checkpoint-4 cannot be written .* the last good one is checkpoint-2"):
         finetune(config)
     assert Checkpoints(config.output, 2).steps() == [2]
     assert not list(config.output.glob(".checkpoint*"))

@@ -75,7 +75,10 @@ def test_resumed_loader_goes_on_where_the_other_one_was(stream):
 def test_processes_share_each_step(stream):
     pairs, config = stream(max_train_steps=3)
     shares = [
-        [batch["position"].tolist() for batch in batches(pairs, config, 1, rank=rank, processes=2, workers=0, pin=False)]
+        [
+            batch["position"].tolist()
+            for batch in batches(pairs, config, 1, rank=rank, processes=2, workers=0, pin=False)
+        ]
         for rank in range(2)
     ]
     assert shares == [[[4, 5], [8, 9]], [[6, 7], [10, 11]]]

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from toolkit.backbones import load
 from toolkit.dataset.layout import dump_json
@@ -54,7 +53,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
 
     from toolkit.finetune.datasets import held_out
     from toolkit.finetune.release import release
-    from toolkit.finetune.setup import make_accelerator, make_cache, make_controlnet, placement_of
+    from toolkit.finetune.setup import forget, make_accelerator, make_cache, make_controlnet, placement_of
     from toolkit.finetune.trainer import Trainer
     from toolkit.finetune.trials import Trials
 
@@ -68,13 +67,13 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     main = accelerator.is_main_process
     observer = observer if main else FinetuneObserver()
     busy = f"another training is writing {config.output}; wait for it or stop it"
-    with locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
-        if main:
-            _write_settings(plan)
-            observer.started(plan.datasets, config.max_train_steps)
-            for sentence in plan.warnings:
-                observer.warning(sentence)
-        try:
+    try:
+        with locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
+            if main:
+                _write_settings(plan)
+                observer.started(plan.datasets, config.max_train_steps)
+                for sentence in plan.warnings:
+                    observer.warning(sentence)
             backbone = load(plan.spec, plan.parts, placement_of(accelerator))
             scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
             chosen = held_out(plan.datasets, config.validation.validation_samples)
@@ -85,14 +84,14 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
             trainer = Trainer(plan, accelerator, backbone, controlnet, cache, states, trials, scheduler, observer)
             with _interruption() as interrupted:
                 reason = trainer.run(interrupted)
-        except torch.OutOfMemoryError as error:
-            raise ToolkitError(
-                f"the memory of {accelerator.device} is too small for this training; use a lower --train-batch-size "
-                "with a higher --gradient-accumulation-steps, --gradient-checkpointing, or --mixed-precision bf16"
-            ) from error
-        finally:
-            _forget_accelerator(accelerator)
-        return release(plan, trainer, reason) if main else None
+            return release(plan, trainer, reason) if main else None
+    except torch.OutOfMemoryError as error:
+        raise ToolkitError(
+            f"the memory of {accelerator.device} is too small for this training; use a lower --train-batch-size with a "
+            "higher --gradient-accumulation-steps, --gradient-checkpointing, or --mixed-precision bf16"
+        ) from error
+    finally:
+        forget(accelerator)
 
 
 def _write_settings(plan: Plan) -> None:
@@ -100,15 +99,6 @@ def _write_settings(plan: Plan) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_text(dump_json(plan.document), encoding="utf-8")
     os.replace(temporary, path)
-
-
-def _forget_accelerator(accelerator: Any) -> None:
-    """accelerate keeps precision and device for the whole process; another training in it may want others."""
-    from accelerate.state import AcceleratorState
-
-    if accelerator.num_processes == 1:
-        accelerator.free_memory()
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class _Interruption:

@@ -30,7 +30,7 @@ def make_accelerator(config: FinetuneConfig) -> Any:
 
     settings = config.optimisation
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=config.cpu,
             mixed_precision=settings.mixed_precision,
             gradient_accumulation_steps=settings.gradient_accumulation_steps,
@@ -39,6 +39,19 @@ def make_accelerator(config: FinetuneConfig) -> Any:
         )
     except (ValueError, RuntimeError) as error:  # such as fp16 on a CPU
         raise UsageError(f"accelerate cannot be set up with these settings: {error}") from error
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type != "cuda":
+        forget(accelerator)
+        raise UsageError("--mixed-precision fp16 needs a CUDA device; use bf16 or no")
+    return accelerator
+
+
+def forget(accelerator: Any) -> None:
+    """accelerate keeps precision and device for the whole process; another training in it may want others."""
+    from accelerate.state import AcceleratorState
+
+    if accelerator.num_processes == 1:
+        accelerator.free_memory()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def placement_of(accelerator: Any) -> Placement:

@@ -11,7 +11,6 @@ import torch
 
 from toolkit.backbones import Backbone
 from toolkit.dataset.reader import Sample
-from toolkit.device import Placement
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet
 from toolkit.finetune.encode import code, cover, encode_pictures, hints, pixels
@@ -83,7 +82,8 @@ class Trials:
         """Edit the pairs and measure what came out; `controlnet` is in float32 and stays as it is."""
         was_training = controlnet.training
         controlnet.eval()
-        outputs = self._edit(controlnet)
+        tried = self._cast(controlnet)
+        outputs = self._edit(tried)
         measured = [
             measure(
                 output,
@@ -96,7 +96,7 @@ class Trials:
             )
             for output, pair in zip(outputs, self._pairs)
         ]
-        loss = self._loss(controlnet)
+        loss = self._loss(tried)
         controlnet.train(was_training)
         return Trial(average(measured), loss, outputs)
 
@@ -104,6 +104,15 @@ class Trials:
         """A sheet of input, output and target, uint8 ``[H, W, 3]``."""
         rows = [(pair.source, output, pair.target) for pair, output in zip(self._pairs, trial.outputs)]
         return render_grid(rows, [pair.label for pair in self._pairs], heading)
+
+    def _cast(self, controlnet: Any) -> Any:
+        """The ControlNet in the number format of the frozen models, in which it will be used too."""
+        placement = self._backbone.placement
+        if placement.dtype == "float32":
+            return controlnet
+        copy = type(controlnet).from_config(controlnet.config)
+        copy.load_state_dict(controlnet.state_dict())
+        return placement.place(copy.eval())
 
     def _edit(self, controlnet: Any) -> np.ndarray:
         from diffusers import DDIMScheduler, StableDiffusionControlNetImg2ImgPipeline
@@ -123,23 +132,22 @@ class Trials:
         pipeline.set_progress_bar_config(disable=True)
         made = []
         size = self._config.optimisation.train_batch_size
-        with self._autocast():
-            for start in range(0, len(self._pairs), size):
-                part = self._pairs[start : start + size]
-                frames = hints([pair.source for pair in part])
-                made.append(
-                    pipeline(
-                        prompt_embeds=torch.stack([self._states[pair.text] for pair in part]),
-                        image=frames,
-                        control_image=frames,
-                        strength=settings.strength,
-                        num_inference_steps=settings.num_inference_steps,
-                        guidance_scale=1.0,
-                        # One for each pair, so that what comes out does not depend on the batch size.
-                        generator=[self._noise("trial", start + k) for k in range(len(part))],
-                        output_type="np",
-                    ).images
-                )
+        for start in range(0, len(self._pairs), size):
+            part = self._pairs[start : start + size]
+            frames = hints([pair.source for pair in part])
+            made.append(
+                pipeline(
+                    prompt_embeds=torch.stack([self._states[pair.text] for pair in part]),
+                    image=frames,
+                    control_image=frames,
+                    strength=settings.strength,
+                    num_inference_steps=settings.num_inference_steps,
+                    guidance_scale=1.0,
+                    # One for each pair, so that what comes out does not depend on the batch size.
+                    generator=[self._noise("trial", start + k) for k in range(len(part))],
+                    output_type="np",
+                ).images
+            )
         return (np.concatenate(made) * 255).round().astype(np.uint8)
 
     def _loss(self, controlnet: Any) -> float:
@@ -159,8 +167,7 @@ class Trials:
                 cells=cover(pair.mask, cell)[None].to(mean.device),
                 states=self._states[pair.text].expand(_TIMES, -1, -1),
             )
-            with self._autocast():
-                predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.placement.torch_dtype)
+            predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.placement.torch_dtype)
             wanted = target(self._scheduler, batch)
             found.append(losses(predicted, wanted, batch, self._scheduler, self._config.loss).mean())
         return float(torch.stack(found).mean())
@@ -168,8 +175,3 @@ class Trials:
     def _noise(self, what: str, number: int) -> torch.Generator:
         seed = int(generator(self._config.seed, what, number).integers(2**63))
         return torch.Generator().manual_seed(seed)
-
-    def _autocast(self) -> torch.autocast:
-        placement: Placement = self._backbone.placement
-        kind = torch.device(placement.device).type
-        return torch.autocast(kind, placement.torch_dtype, enabled=placement.dtype != "float32")
