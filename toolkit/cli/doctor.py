@@ -18,13 +18,25 @@ from toolkit.cli.console import err, out, print_table
 
 MODULES = {
     None: (
-        *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal", "mediapipe"),
-        *("numpy", "PIL", "pydantic", "rich", "safetensors", "scipy", "skimage", "torch", "torchvision"),
+        *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal"),
+        *(
+            "matplotlib",
+            "mediapipe",
+            "numpy",
+            "PIL",
+            "pydantic",
+            "rich",
+            "safetensors",
+            "scipy",
+            "skimage",
+            "torch",
+            "torchvision",
+        ),
         *("transformers", "trimesh"),
     ),
     "facer": ("facer",),
     "bfm": ("h5py",),
-    "train": ("datasets",),
+    "train": ("datasets", "tensorboard"),
 }
 """What each extra brings, by import name; None is the distribution without extras."""
 

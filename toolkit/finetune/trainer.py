@@ -114,8 +114,9 @@ class Trainer:
                     raise Interrupted(f"stopped at step {self.step}; go on with --resume-from-checkpoint latest")
         if self.step not in self._checkpoints.steps():
             self._save()
+        at_the_knee = self._told_to_stop()
         self._journal.close()
-        if self._told_to_stop():
+        if at_the_knee:
             return self.stopping.reason
         return f"max_train_steps, {last}, was reached; {self.stopping.reason}"
 
