@@ -46,6 +46,7 @@ def quarter_backbone(folder: Path) -> Path:
         sample_size=32,
         block_out_channels=(80, 160, 320, 320),
         cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=2,  # diffusers' name for the number of heads; each is as wide as one of SD 1.5's eight
         norm_num_groups=16,
     )
     vae = AutoencoderKL(

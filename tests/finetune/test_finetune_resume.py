@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 
-from toolkit.errors import InputError, UsageError
+from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.finetune import finetune
 from toolkit.finetune.checkpoints import Checkpoints, SaveError
 from toolkit.remover import read_remover
@@ -171,6 +171,29 @@ def test_full_disk_while_saving_keeps_the_last_good_one(settings, monkeypatch):
     monkeypatch.undo()
     finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
     assert set(curve(config.output)[0]) == {1, 2, 3, 4}
+
+
+def test_disk_that_is_really_full(settings):
+    """A limit on the size of files, which every writer meets in its own library."""
+    import resource
+
+    from toolkit.finetune import FinetuneObserver
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Fills(FinetuneObserver):
+        def saved(self, checkpoint):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+
+    config = settings(max_train_steps=6, validation={"validation_steps": 100})
+    try:
+        with pytest.raises(ToolkitError, match=r"cannot be written .* the last good one is checkpoint-2"):
+            finetune(config, Fills())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Checkpoints(config.output, 2).steps() == [2]
+    finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
+    assert set(curve(config.output)[0]) == set(range(1, 7))
 
 
 SCRIPT = """

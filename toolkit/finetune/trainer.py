@@ -207,8 +207,8 @@ class Trainer:
         if self._trials is not None:
             with self._averaged() as controlnet:
                 trial = self._trials.run(controlnet)
-                figures = {**trial.measures.figures(), "loss": trial.loss}
-                best = self.stopping.update(self.step, figures["removal"], figures["artefact"])
+                figures = trial.measures.figures() | ({"loss": trial.loss} if math.isfinite(trial.loss) else {})
+                best = self.stopping.update(self.step, trial.measures.removal, trial.measures.artefact)
                 self.figures[self.step] = figures
                 if best:
                     self._checkpoints.save_best(self.step, controlnet)

@@ -74,7 +74,7 @@ class Trials:
     def _hold(self, dataset: TrainingSet, sample: Sample) -> _HeldOut:
         source, wanted, mask = (sample.picture(name) for name in ("conditioning_image", "image", "mask"))
         coded = code(self._backbone, [source, wanted])
-        label = f"{sample.row['source']} {sample.row['frame_index']}"
+        label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
         return _HeldOut(source, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)
 
     @torch.no_grad()
