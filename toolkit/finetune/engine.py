@@ -84,7 +84,14 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
             trainer = Trainer(plan, accelerator, backbone, controlnet, cache, states, trials, scheduler, observer)
             with _interruption() as interrupted:
                 reason = trainer.run(interrupted)
-            return release(plan, trainer, reason) if main else None
+            if not main:
+                return None
+            if trainer.stopping.best_step == 0:
+                observer.warning(
+                    "no step was better than the ControlNet before training, so that one is kept; train longer, with "
+                    "another --learning-rate, or on more pairs"
+                )
+            return release(plan, trainer, reason)
     except torch.OutOfMemoryError as error:
         raise ToolkitError(
             f"the memory of {accelerator.device} is too small for this training; use a lower --train-batch-size with a "
