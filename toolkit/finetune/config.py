@@ -72,9 +72,7 @@ class ValidationConfig(BaseModel):
     validation_steps: int = Field(250, ge=1, description="steps between two validations")
     validation_samples: int = Field(16, ge=1, le=1024, description="held-out pairs, spread over the sources")
     num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of a trial")
-    strength: float = Field(
-        1.0, gt=0, le=1, description="share of the schedule that a trial runs, from the noised input on"
-    )
+    strength: float = Field(1.0, gt=0, le=1, description="share of the schedule in a trial, from the noised input")
     early_stopping: bool = Field(True, description="stop when the removal gains no more than artefacts do")
     patience: int = Field(5, ge=1, description="validations without a better one before training stops")
     min_delta: float = Field(0.005, ge=0, lt=1, description="by how much a validation must be better to count")
