@@ -67,6 +67,11 @@ def test_remover_is_what_a_user_needs(settings, datasets, backbone):
     assert sorted(path.name for path in (report.output / "images").iterdir()) == ["curve.png", "grid.jpg"]
 
 
+def test_process_is_left_as_it_was(settings):
+    finetune(settings(max_train_steps=1))
+    assert torch.tensor(1e-310, dtype=torch.float64) * 1 > 0
+
+
 def test_training_learns_and_moves_the_controlnet_only(settings, backbone):
     notes = Notes()
     config = settings(max_train_steps=40, validation={"validation_steps": 40}, optimisation={"train_batch_size": 4})

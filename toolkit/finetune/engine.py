@@ -47,7 +47,6 @@ def finetune(config: FinetuneConfig, observer: FinetuneObserver | None = None) -
 
 
 def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
-    import numpy as np
     import torch
     from diffusers import DDPMScheduler
 
@@ -58,17 +57,13 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     from toolkit.finetune.trials import Trials
 
     config = plan.config
-    if config.cpu or not torch.cuda.is_available():
-        for kind in (np.float32, np.float64):
-            np.finfo(kind)  # numpy looks at the smallest numbers once, and warns if there are none
-        torch.set_flush_denormal(True)  # numbers next to zero make the CPU slow
     plan.config.output.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(config)
     main = accelerator.is_main_process
     observer = observer if main else FinetuneObserver()
     busy = f"another training is writing {config.output}; wait for it or stop it"
     try:
-        with locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
+        with _flushed_denormals(), locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
             if main:
                 _write_settings(plan)
                 observer.started(plan.datasets, config.max_train_steps)
@@ -106,6 +101,22 @@ def _write_settings(plan: Plan) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_text(dump_json(plan.document), encoding="utf-8")
     os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Take numbers next to zero for zero, which the CPU is slow with; as it was before, afterwards."""
+    import numpy as np
+    import torch
+
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # numpy looks at the smallest numbers once, and warns if there are none
+    flushed_before = not torch.tensor(1e-310, dtype=torch.float64) * 1
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_before)
 
 
 class _Interruption:
