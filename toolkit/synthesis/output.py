@@ -25,6 +25,7 @@ from toolkit.dataset.layout import (
     shard_path,
 )
 from toolkit.errors import InputError, UsageError
+from toolkit.folders import differences, locked
 from toolkit.synthesis.shards import OutputError
 
 _OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}
@@ -41,7 +42,7 @@ class OutputFolder:
         """`document` is what `config.json` will hold; only a build with the same document may continue."""
         self.root, self._document = root, document
         self.records: dict[str, ShardRecord] = {}
-        self._lock: int | None = None
+        self._lock = contextlib.ExitStack()
         self._created = not root.exists()
 
     def __enter__(self) -> OutputFolder:
@@ -53,7 +54,8 @@ class OutputFolder:
         self._refuse_strangers()
         with self._writing():
             (self.root / WORK / "shards").mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            busy = f"another build is writing {self.root}; wait for it or stop it"
+            self._lock.enter_context(locked(self.root / WORK / "lock", busy))
             shutil.rmtree(self.root / WORK / "tmp", ignore_errors=True)
             (self.root / WORK / "tmp").mkdir()
             if not (self.root / CONFIG).exists():
@@ -62,9 +64,7 @@ class OutputFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the dataset under a temporary name and rename it.
@@ -130,19 +130,6 @@ class OutputFolder:
                 "use the same ones to continue it, or name another --output"
             )
 
-    def _take_lock(self) -> None:
-        if os.name != "posix":
-            return
-        import fcntl
-
-        self._lock = os.open(self.root / WORK / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            self._lock = None
-            raise UsageError(f"another build is writing {self.root}; wait for it or stop it") from None
-
     def _load_records(self) -> None:
         """Records of finished shards whose files are there."""
         manifest = self.root / MANIFEST
@@ -176,14 +163,10 @@ class OutputFolder:
             raise OutputError.of(error, self.root) from error
 
 
-def _differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """What differs between two JSON values, as `key: found instead of wanted`."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in found.keys() | wanted.keys():
-            label = key if not path or path == "config" else f"{path}.{key}"
-            yield from _differences(found.get(key), wanted.get(key), label)
-    elif path == "inputs" and found != wanted:
-        before, now = ({(item["name"], item["sha256"]) for item in side or []} for side in (found, wanted))
+def _differences(found: Any, wanted: Any) -> Iterator[str]:
+    """What differs between two documents of `config.json`; of the videos only how many."""
+    before, now = ({(item["name"], item["sha256"]) for item in side.get("inputs") or []} for side in (found, wanted))
+    if before != now:
         yield f"the videos ({len(now - before)} new or changed, {len(before - now)} missing)"
-    elif found != wanted:
-        yield f"{path} was {json.dumps(found)}, now {json.dumps(wanted)}"
+    rest = ({key: value for key, value in side.items() if key != "inputs"} for side in (found, wanted))
+    yield from (sentence.removeprefix("config.") for sentence in differences(*rest))
