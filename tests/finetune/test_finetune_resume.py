@@ -1,7 +1,6 @@
 """Stopping and going on: the interrupted training is the uninterrupted one."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -122,6 +121,13 @@ def test_other_data_or_backbone_is_another_config(settings, datasets, tmp_path):
         finetune(settings(backbone=str(another), resume_from_checkpoint="latest"))
 
 
+def test_number_of_processes_and_precision_belong_to_the_config(settings, monkeypatch):
+    finetune(settings(max_train_steps=2))
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(UsageError, match='mixed_precision was "no", now "bf16"'):
+        finetune(settings(resume_from_checkpoint="latest"))
+
+
 def test_damaged_newest_checkpoint_falls_back(settings):
     config = settings(max_train_steps=4)
     finetune(config)
@@ -196,20 +202,11 @@ def test_disk_that_is_really_full(settings):
     assert set(curve(config.output)[0]) == set(range(1, 7))
 
 
-SCRIPT = """
-import sys
-from toolkit.finetune import FinetuneConfig, finetune
-finetune(FinetuneConfig.model_validate_json(sys.stdin.read()))
-"""
-
-
-def start(config):
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
-    process.stdin.write(config.model_dump_json())
-    process.stdin.close()
-    return process
+def start(config, path):
+    """The command line with all settings from a file."""
+    path.write_text(config.model_dump_json())
+    words = [sys.executable, "-m", "toolkit", "finetune", "--config", str(path)]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
 def wait_for(found, process, seconds=120):
@@ -223,13 +220,15 @@ def wait_for(found, process, seconds=120):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_process(settings, tmp_path, number):
     config = settings(max_train_steps=400, validation={"validation_steps": 1000}, checkpointing_steps=5)
-    process = start(config)
+    process = start(config, tmp_path / "settings.json")
     wait_for(lambda: Checkpoints(config.output, 2).steps(), process)
     process.send_signal(number)
     process.wait(60)
     steps = Checkpoints(config.output, 2).steps()
     if number == signal.SIGTERM:
-        assert "go on with --resume-from-checkpoint latest" in process.stderr.read()
+        assert process.returncode == 130
+        said = process.stderr.read()
+        assert f"interrupted: stopped at step {steps[-1]}; go on with --resume-from-checkpoint latest" in said
         assert steps[-1] == max(curve(config.output)[0])  # the step that ran was ended and saved
     again = config.model_copy(update={"max_train_steps": steps[-1] + 2, "resume_from_checkpoint": "latest"})
     finetune(again)

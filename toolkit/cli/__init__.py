@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ToolkitError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print("interrupted" + (f": {interruption}" if str(interruption) else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader left, as in `toolkit tasks list | head -1`; the interpreter flushes once more at its end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,14 @@ def make_plan(config: FinetuneConfig) -> Plan:
     if config.init != "tile":
         parts = [part for part in parts if part != "controlnet_tile"]
     check_compatible(spec, parts)
+    content = config.content() | {"resolution": resolution, "init": origin}
+    # `accelerate launch` decides these two, and the course of the training depends on them.
+    content["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
+    content["optimisation"]["mixed_precision"] = config.optimisation.mixed_precision or os.environ.get(
+        "ACCELERATE_MIXED_PRECISION", "no"
+    )
     document = {
-        "config": config.content() | {"resolution": resolution, "init": origin},
+        "config": content,
         "datasets": [{"sha256": dataset.digest, "perfect": dataset.perfect} for dataset in datasets],
         "backbone": identity(spec, parts),
     }

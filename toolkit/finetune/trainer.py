@@ -74,6 +74,7 @@ class Trainer:
         self._lr_scheduler.load_state_dict(saved["lr_scheduler"])
         if self._ema is not None:
             self._ema.load_state_dict(saved["ema"])
+            self._ema.to(self._accelerator.device)
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(saved["scaler"])
         self.step = checkpoint.step
@@ -99,22 +100,23 @@ class Trainer:
         if self.step == 0:
             self._validate()
         with self._loader() as loader:
-            while self.step < last and not self._told_to_stop():
+            while self.step < last and not self._at_the_knee():
+                rate = self._lr_scheduler.get_last_lr()[0]
                 loss = self._train_step(loader)
                 self.step += 1
-                rate = self._lr_scheduler.get_last_lr()[0]
                 self._observer.step(self.step, loss, rate)
                 self._journal.step(self.step, loss, rate)
                 validated = self.step % config.validation.validation_steps == 0 or self.step == last
                 if validated:
                     self._validate()
-                if interrupted or self.step % config.checkpointing_steps == 0 or self.step == last:
+                asked = self._of_the_first(bool(interrupted))
+                if asked or self.step % config.checkpointing_steps == 0 or self.step == last:
                     self._save()
-                if interrupted:
+                if asked:
                     raise Interrupted(f"stopped at step {self.step}; go on with --resume-from-checkpoint latest")
         if self.step not in self._checkpoints.steps():
             self._save()
-        at_the_knee = self._told_to_stop()
+        at_the_knee = self._at_the_knee()
         self._journal.close()
         if at_the_knee:
             return self.stopping.reason
@@ -124,14 +126,17 @@ class Trainer:
         """The sheet of held-out pairs at a validated step, JPEG."""
         return self._journal.sheet(step)
 
-    def _told_to_stop(self) -> bool:
-        """Whether the first process has seen the knee; it alone validates."""
+    def _at_the_knee(self) -> bool:
+        """Whether it is time to stop; the first process alone validates."""
+        return self._of_the_first(self._config.validation.early_stopping and self.stopping.stop)
+
+    def _of_the_first(self, answer: bool) -> bool:
+        """The first process' answer in all of them, so that they end after the same step."""
         if self._accelerator.num_processes == 1:
-            return self._config.validation.early_stopping and self.stopping.stop
+            return answer
         from accelerate.utils import broadcast_object_list
 
-        answer = [self._config.validation.early_stopping and self.stopping.stop]
-        return broadcast_object_list(answer)[0]
+        return broadcast_object_list([answer])[0]
 
     @contextlib.contextmanager
     def _loader(self) -> Iterator[Iterator[dict[str, Any]]]:
