@@ -1,0 +1,82 @@
+"""Crops of a frame along a square, and the edited crop back into the frame with a soft edge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MARGIN = 0.04
+"""Width of the soft rim of a crop, as a share of its side: whatever the mask says, the crop's own edge never shows."""
+
+
+def cut(frame: np.ndarray, to_crop: np.ndarray, resolution: int) -> np.ndarray:
+    """The crop of a frame.
+
+    Args:
+        frame: uint8 ``[H, W, 3]``, or float ``[H, W]``, such as a mask.
+        to_crop: ``[2, 3]``, see `Squares.to_crop`.
+        resolution: side of the crop in pixels.
+
+    Returns:
+        Of the frame's type, ``[resolution, resolution, ...]``; beyond the frame's border its edge is repeated.
+    """
+    import cv2
+
+    scale = to_crop[0, 0]
+    if scale < 1:  # only the pixels that are needed are smoothed, so that the cost follows the face
+        x0, y0, x1, y1 = _reach(to_crop, resolution, frame.shape, pad=3 / scale)
+        part = cv2.GaussianBlur(frame[y0:y1, x0:x1], (0, 0), 0.5 * np.sqrt(1 / scale**2 - 1) + 1e-3)
+        to_crop = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
+    else:
+        part = frame
+    flags = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
+    return cv2.warpAffine(part, to_crop, (resolution, resolution), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def paste(frame: np.ndarray, edited: np.ndarray, alpha: np.ndarray, to_crop: np.ndarray) -> np.ndarray:
+    """The frame with an edited crop in it.
+
+    Args:
+        frame: uint8 ``[H, W, 3]``; not changed.
+        edited: uint8 ``[R, R, 3]``.
+        alpha: float ``[R, R]`` in 0..1; 1 where the edit replaces the frame.
+        to_crop: what the crop was cut by.
+
+    Returns:
+        uint8 ``[H, W, 3]``; where alpha is 0, and outside the crop, equal to `frame` to the last bit.
+    """
+    import cv2
+
+    resolution = len(edited)
+    x0, y0, x1, y1 = _reach(to_crop, resolution, frame.shape, pad=0)
+    if x0 >= x1 or y0 >= y1:
+        return frame.copy()
+    from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    size = (x1 - x0, y1 - y0)
+    picture = cv2.warpAffine(edited, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    weights = (alpha * _rim(resolution)).astype(np.float32)
+    weights = cv2.warpAffine(weights, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[..., None]
+    result = frame.copy()
+    below = frame[y0:y1, x0:x1]
+    mixed = below + weights * (picture.astype(np.float32) - below)
+    result[y0:y1, x0:x1] = np.where(weights > 0, np.rint(mixed), below).astype(np.uint8)
+    return result
+
+
+def _reach(to_crop: np.ndarray, resolution: int, shape: tuple[int, ...], pad: float) -> tuple[int, int, int, int]:
+    """Pixels x0 y0 x1 y1 of the frame that the crop touches, grown by `pad` pixels, within the frame."""
+    scale, offset = to_crop[0, 0], to_crop[:, 2]
+    low = np.floor((-0.5 - offset) / scale - pad).astype(int)
+    high = np.ceil((resolution - 0.5 - offset) / scale + pad).astype(int) + 1
+    limit = np.array([shape[1], shape[0]])
+    # A crop beyond the border still needs the pixel at the edge that is repeated there.
+    low, high = np.clip(low, 0, limit - (1 if pad else 0)), np.clip(high, 1 if pad else 0, limit)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _rim(resolution: int) -> np.ndarray:
+    """float64 ``[R, R]``: 1 inside, falling to 0 at the edges along half a cosine."""
+    width = max(1.0, MARGIN * resolution)
+    distance = np.minimum(np.arange(resolution), np.arange(resolution)[::-1])
+    ramp = 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / width, 0, 1))
+    return np.minimum.outer(ramp, ramp)
