@@ -1,4 +1,4 @@
-"""The pieces of step 1 of V-LASIK (arXiv 2406.14510, section 4.1), one file each, and the pipeline that joins them.
+"""The pieces of V-LASIK (arXiv 2406.14510, section 4), one file each, and the pipelines that join them.
 
 Nothing heavy is imported until a name is used.
 """
@@ -9,6 +9,12 @@ _HOMES = {
     "mask_to_latent": "latent_mask",
     "blend": "blended_latents",
     "invert": "shared_noise",
+    "WindowBlender": "context_windows",
+    "adain_normalise": "normalisation",
+    "inside_out_normalise": "normalisation",
+    "remove_motion_layers": "motion_layers",
+    "VideoEditOutput": "edit_pipeline",
+    "VideoEditPipeline": "edit_pipeline",
     "reference_indices": "references",
     "CrossFrameAttention": "cross_frame_attention",
     "VideoInpaintPipeline": "inpaint_pipeline",

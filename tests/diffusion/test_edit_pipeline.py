@@ -1,0 +1,185 @@
+"""Editing a clip: diffusers' result on one window, and the same for any length with bounded memory."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AnimateDiffVideoToVideoControlNetPipeline,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    UNetMotionModel,
+)
+from PIL import Image
+
+from toolkit.backbones import load
+from toolkit.device import Placement
+from toolkit.diffusion.edit_pipeline import VideoEditPipeline
+from toolkit.errors import InputError, UsageError
+
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile", "motion_adapter")
+LINEAR = {"beta_schedule": "linear", "steps_offset": 1, "clip_sample": False, "timestep_spacing": "linspace"}
+
+
+@pytest.fixture(scope="module")
+def models(backbone_folder):
+    backbone = load(backbone_folder, PARTS, Placement("cpu", "float32", channels_last=False))
+    unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
+    return {
+        "vae": backbone.vae,
+        "text_encoder": backbone.text_encoder,
+        "tokenizer": backbone.tokenizer,
+        "unet": unet.eval().requires_grad_(False),
+        "controlnet": backbone.controlnet_tile,
+        "scheduler": DDIMScheduler.from_config(backbone.scheduler.config, **LINEAR),
+    }
+
+
+@pytest.fixture
+def edit(models):
+    pipeline = VideoEditPipeline(**models)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def moving(count, side=32):
+    y, x = np.mgrid[:side, :side]
+    frames = [np.stack([x * 7, y * 7, (x + y + 9 * t) % 256], axis=2) for t in range(count)]
+    return np.stack(frames).astype(np.uint8)
+
+
+def of_diffusers(models, frames, **settings):
+    pipeline = AnimateDiffVideoToVideoControlNetPipeline(motion_adapter=None, **models)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    return (
+        pipeline(
+            video=pictures,
+            conditioning_frames=pictures,
+            height=frames.shape[1],
+            width=frames.shape[2],
+            output_type="latent",
+            controlnet_conditioning_scale=0.8,
+            **settings,
+        )
+        .frames[0]
+        .transpose(0, 1)
+    )
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+@pytest.mark.parametrize(("count", "strength", "guidance_scale"), [(16, 0.7, 1.0), (5, 1.0, 7.5), (1, 0.5, 1.0)])
+def test_one_window_is_diffusers(models, scheduler, count, strength, guidance_scale):
+    if scheduler is not DDIMScheduler and count == 5:
+        pytest.skip("diffusers' noise of strength 1 is that of its own first timestep")
+    models = {**models, "scheduler": scheduler.from_config(models["scheduler"].config)}
+    settings = {
+        "prompt": "a face",
+        "negative_prompt": "glasses",
+        "num_inference_steps": 5,
+        "strength": strength,
+        "guidance_scale": guidance_scale,
+    }
+    frames = moving(count)
+    expected = of_diffusers(models, frames, generator=torch.Generator().manual_seed(3), **settings)
+    pipeline = VideoEditPipeline(**models)
+    pipeline.set_progress_bar_config(disable=True)
+    found = pipeline(
+        frames,
+        controlnet_conditioning_scale=0.8,
+        generator=torch.Generator().manual_seed(3),
+        output_type="latent",
+        **settings,
+    ).frames
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 1e-4
+
+
+def run(edit, frames, masks=None, **settings):
+    values = {"num_inference_steps": 4, "strength": 0.8, "output_type": "latent", **settings}
+    return edit(frames, masks, generator=torch.Generator().manual_seed(0), **values).frames
+
+
+def test_windows_see_each_other_and_cuts_part_them(edit):
+    frames, other = moving(40), moving(40)
+    other[30:] = 255 - other[30:]
+    apart = [run(edit, clip, cuts=[20]) for clip in (frames, other)]
+    assert torch.equal(apart[0][:20], apart[1][:20])
+    joined = [run(edit, clip) for clip in (frames, other)]
+    assert not torch.equal(joined[0][:24], joined[1][:24])
+    assert joined[0].isfinite().all()
+
+
+@pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_schedulers_with_a_memory_keep_one_for_each_group(models, scheduler):
+    models = {**models, "scheduler": scheduler.from_config(models["scheduler"].config)}
+    pipeline = VideoEditPipeline(**models)
+    pipeline.set_progress_bar_config(disable=True)
+    frames = moving(20)
+    # Windows of one frame that do not overlap are the frames one by one.
+    together = run(pipeline, frames, context_length=1, context_overlap=0)
+    cut = run(pipeline, frames, context_length=16, cuts=list(range(20)))
+    assert torch.allclose(together, cut, atol=1e-5)
+
+
+def test_outside_the_mask_the_latents_are_the_originals(edit, models):
+    frames = moving(18, 64)
+    masks = np.zeros(frames.shape[:3], bool)
+    masks[:, 40:56, 40:56] = True
+    whole, masked = run(edit, frames), run(edit, frames, masks)
+    source = models["vae"].encode(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mean
+    source = source * models["vae"].config.scaling_factor
+    spread = (masked[:, :, :3, :3] - source[:, :, :3, :3]).abs().max()
+    assert spread < 0.1 * (whole[:, :, :3, :3] - source[:, :, :3, :3]).abs().max()
+    assert (masked[:, :, 6, 6] - source[:, :, 6, 6]).abs().mean() > spread
+
+
+@pytest.mark.parametrize("kind", ["ion", "adain"])
+def test_normalisation_is_that_of_the_whole_clip(edit, models, kind):
+    from toolkit.diffusion.latent_mask import mask_to_latent
+    from toolkit.diffusion.normalisation import adain_normalise, inside_out_normalise
+
+    frames = moving(21, 64)
+    masks = np.zeros(frames.shape[:3], bool)
+    masks[:, 24:40, 24:40] = True
+    plain = run(edit, frames, masks, blend_masks=False)
+    assert torch.equal(plain, run(edit, frames))
+    found = run(edit, frames, masks, blend_masks=False, normalisation=kind)
+    mask = mask_to_latent(masks, 8)
+    if kind == "ion":
+        assert torch.allclose(found, inside_out_normalise(plain, mask), atol=1e-5)
+        return
+    # The original's latents are drawn, chunk by chunk, from the generator that the run had.
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    drawn = [models["vae"].encode(part).latent_dist.sample(generator) for part in pixels.split(16)]
+    original = torch.cat(drawn) * models["vae"].config.scaling_factor
+    assert torch.allclose(found, adain_normalise(plain, original, mask), atol=1e-5)
+
+
+def test_stream_gives_the_chunks_of_the_whole(edit):
+    frames = moving(37)
+    whole = edit(frames, num_inference_steps=2, generator=torch.Generator().manual_seed(1)).frames
+    chunks = [(frames[k : k + 16], None) for k in range(0, 37, 16)]
+    streamed = list(edit.stream(iter(chunks), num_inference_steps=2, generator=torch.Generator().manual_seed(1)))
+    assert [len(chunk) for chunk in streamed] == [16, 16, 5]
+    assert np.array_equal(np.concatenate(streamed), whole)
+    assert whole.dtype == np.uint8
+    assert whole.shape == frames.shape
+
+
+def test_bad_input(edit):
+    with pytest.raises(InputError, match="no frames"):
+        list(edit.stream(iter(())))
+    with pytest.raises(UsageError, match="multiples of 8"):
+        edit(np.zeros((2, 30, 32, 3), np.uint8))
+    with pytest.raises(UsageError, match="expected frames uint8"):
+        edit(np.zeros((2, 32, 32, 3), np.float32))
+    with pytest.raises(UsageError, match="expected masks"):
+        edit(moving(2), np.zeros((3, 32, 32), bool))
+    with pytest.raises(UsageError, match="strength"):
+        edit(moving(2), strength=0.0)
+    with pytest.raises(UsageError, match="needs masks"):
+        edit(moving(2), normalisation="ion")
+    with pytest.raises(UsageError, match="runs none of"):
+        edit(moving(2), strength=0.1, num_inference_steps=3)
