@@ -111,13 +111,15 @@ class Clock:
 
     def __init__(self, stream: VideoStream):
         self._step = 1 / frame_rate(stream)
+        self._base = stream.time_base
         self._last: float | None = None
 
     def time(self, frame: VideoFrame) -> float:
         """Presentation time of the next frame in seconds."""
         ticks = frame.pts if frame.pts is not None else frame.dts
         expected = 0.0 if self._last is None else self._last + self._step
-        time = expected if ticks is None or not frame.time_base else float(ticks * frame.time_base)
+        base = frame.time_base or self._base  # the last frames, which the decoder held back, come without
+        time = expected if ticks is None or not base else float(ticks * base)
         if self._last is not None and time <= self._last:
             time = expected
         self._last = time
