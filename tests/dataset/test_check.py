@@ -194,7 +194,7 @@ def test_a_source_in_both_splits_is_a_leak(copy, format):
     (root / "manifest.json").write_text(json.dumps(manifest))
     problems = check_dataset(root).problems
     assert any("is in both splits: train and validation" in problem for problem in problems)
-    assert any("two pairs for frame 0" in problem for problem in problems)
+    assert any("another shard has the clip" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -56,6 +56,15 @@ def test_settings_from_a_file_and_flags_over_them(datasets, backbone, tmp_path, 
     assert "did you mean 'learning_rate'" in capsys.readouterr().err
 
 
+def test_group_that_is_no_object_is_refused(datasets, backbone, tmp_path, capsys):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"loss": "use_ema"}))
+    assert main(["finetune", "--config", str(path), *words(datasets, backbone, tmp_path / "x")[1:]]) == 2
+    assert not (tmp_path / "x").exists()
+    assert main(words(datasets, backbone, tmp_path / "x", "--strength", "0.05")) == 2
+    assert "runs none of 2" in capsys.readouterr().err
+
+
 def test_bad_values_are_one_sentence(datasets, backbone, tmp_path, capsys):
     assert main(words(datasets, backbone, tmp_path, "--learning-rate", "-1")) == 2
     assert "--learning-rate must be greater than 0, found" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Stopping and going on: the interrupted training is the uninterrupted one."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -207,6 +208,82 @@ def start(config, path):
     path.write_text(config.model_dump_json())
     words = [sys.executable, "-m", "toolkit", "finetune", "--config", str(path)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def test_interruption_of_the_whole_group_with_readers(settings, tmp_path):
+    """Ctrl-C in a terminal reaches the processes that read pictures too."""
+    config = settings(max_train_steps=400, validation={"validation_steps": 1000}, dataloader_num_workers=1)
+    path = tmp_path / "settings.json"
+    path.write_text(config.model_dump_json())
+    words = [sys.executable, "-m", "toolkit", "finetune", "--config", str(path)]
+    quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    process = subprocess.Popen(words, start_new_session=True, **quiet)
+    wait_for(lambda: len(curve_steps(config.output)) > 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert Checkpoints(config.output, 2).steps()[-1] == max(curve(config.output)[0])
+
+
+def curve_steps(output):
+    path = output / "metrics.jsonl"
+    return [line for line in path.read_text().splitlines() if '"loss"' in line] if path.exists() else []
+
+
+def test_half_a_line_of_metrics_is_forgotten(settings):
+    config = settings(max_train_steps=4)
+    finetune(config)
+    before = curve(config.output)
+    with (config.output / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')
+    finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-2"}))
+    assert curve(config.output) == before
+
+
+def test_restart_before_the_first_checkpoint_begins_the_metrics_anew(settings):
+    from toolkit.finetune import FinetuneObserver
+
+    class Breaks(FinetuneObserver):
+        def step(self, step, loss, learning_rate):
+            raise RuntimeError
+
+    config = settings(max_train_steps=2)
+    with pytest.raises(RuntimeError):
+        finetune(config, Breaks())
+    other = settings(resume_from_checkpoint="latest", optimisation={"learning_rate": 0.5})
+    with pytest.raises(UsageError, match="learning_rate was"):
+        finetune(other)
+    finetune(config)
+    steps = [json.loads(line)["step"] for line in (config.output / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [0, 1, 2, 2]
+
+
+def test_damaged_best_weights_are_found_out_before_training(settings):
+    config = settings(max_train_steps=4)
+    finetune(config)
+    for best in config.output.glob("best-*"):
+        weights_file = best / "controlnet" / "diffusion_pytorch_model.safetensors"
+        weights_file.write_bytes(weights_file.read_bytes()[:-400] + b"\xff" * 400)
+    with pytest.raises(InputError, match="is whole"):
+        finetune(config.model_copy(update={"resume_from_checkpoint": "latest", "max_train_steps": 6}))
+    assert max(curve(config.output)[0]) == 4
+
+
+def test_checkpoint_of_another_folder_is_refused(settings, tmp_path):
+    config = settings(max_train_steps=2)
+    finetune(config)
+    with pytest.raises(UsageError, match="there is no checkpoint"):
+        finetune(config.model_copy(update={"resume_from_checkpoint": str(tmp_path / "other" / "checkpoint-2")}))
+    inside = str(config.output / "checkpoint-2")
+    finetune(config.model_copy(update={"resume_from_checkpoint": inside, "max_train_steps": 3}))
+
+
+def test_start_that_failed_can_be_repeated(settings):
+    config = settings(max_train_steps=1)
+    config.output.mkdir()
+    (config.output / ".lock").touch()
+    (config.output / "finetune.part").write_text("{")
+    assert finetune(config).output == config.output
 
 
 def wait_for(found, process, seconds=120):

@@ -226,6 +226,52 @@ def test_not_finite_gradient_stops_before_it_is_applied(settings, monkeypatch):
         finetune(settings())
 
 
+def test_weights_that_are_not_finite_never_become_a_checkpoint(settings):
+    config = settings(optimisation={"learning_rate": 1e38}, checkpointing_steps=1, max_train_steps=3)
+    with pytest.raises(ToolkitError, match=r"not finite|is nan|is inf"):
+        finetune(config)
+    assert not list(config.output.glob("checkpoint-*"))
+    with pytest.raises(UsageError, match="learning_rate"):
+        from toolkit.finetune.config import FinetuneConfig
+        from toolkit.validation import validated
+
+        validated(FinetuneConfig, {"data": ["d"], "output": "o", "optimisation": {"learning_rate": math.inf}})
+
+
+def test_environment_does_not_change_the_accumulation(settings, tmp_path, monkeypatch):
+    notes = Notes(), Notes()
+    finetune(settings(output=tmp_path / "one", max_train_steps=3), notes[0])
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "8")
+    finetune(settings(output=tmp_path / "other", max_train_steps=3), notes[1])
+    assert notes[0].steps == notes[1].steps
+
+
+def test_other_files_in_the_output_are_safe(settings):
+    config = settings(max_train_steps=1)
+    (config.output / "cache" / "precious").mkdir(parents=True)
+    with pytest.raises(UsageError, match="found 'cache' in it"):
+        finetune(config)
+    shutil.rmtree(config.output)
+    finetune(config)
+    (config.output / "cache" / "precious").mkdir(parents=True)
+    finetune(config.model_copy(update={"max_train_steps": 2, "resume_from_checkpoint": "latest"}))
+    assert [path.name for path in (config.output / "cache").iterdir()] == ["precious"]
+
+
+def test_one_stopped_at_the_knee_goes_on_with_more_patience(settings):
+    config = settings(max_train_steps=12, validation={"patience": 1, "min_delta": 0.9})
+    assert "1 validations after step 0" in finetune(config).reason
+    more = settings(max_train_steps=6, validation={"patience": 9, "min_delta": 0.9}, resume_from_checkpoint="latest")
+    report = finetune(more)
+    assert [row["step"] for row in report.history] == [0, 2, 4, 6]
+
+
+def test_last_validation_off_the_schedule_is_no_sign_of_the_knee(settings):
+    report = finetune(settings(max_train_steps=3, validation={"patience": 2, "min_delta": 0.9}))
+    assert [row["step"] for row in report.history] == [0, 2, 3]
+    assert "was reached" in report.reason
+
+
 class TestBadData:
     def test_no_dataset(self, settings, tmp_path):
         with pytest.raises(InputError, match="expected a dataset"):
@@ -270,6 +316,39 @@ class TestBadData:
         (data / "manifest.json").write_text("{")
         with pytest.raises(InputError, match="damaged"):
             finetune(settings(data=[data]))
+
+    def test_source_trained_on_here_and_held_out_there(self, settings, datasets, tmp_path):
+        swapped = {"alice.mp4": "validation", "bob.mp4": "train", "carol.mp4": "train"}
+        other = drawn_dataset(tmp_path / "swapped", sources=swapped, frames=3)
+        with pytest.raises(UsageError, match="its validation would mean nothing"):
+            finetune(settings(data=[datasets["folder"], other]))
+
+    def test_picture_of_another_size_is_named(self, settings, datasets, tmp_path):
+        from toolkit.dataset.png import encode_png
+
+        data = shutil.copytree(datasets["folder"], tmp_path / "data")
+        victim = sorted(data.glob("data/train/*/*conditioning_image.png"))[3]
+        victim.write_bytes(encode_png(np.zeros((32, 32, 3), np.uint8)))
+        with pytest.raises(InputError, match=f"{victim.name} must be 64x64, found 32x32"):
+            finetune(settings(data=[data], check=False, max_train_steps=20))
+
+    def test_readers_report_a_damaged_picture_in_a_sentence(self, settings, datasets, tmp_path):
+        data = shutil.copytree(datasets["folder"], tmp_path / "data")
+        for victim in data.glob("data/train/*/*conditioning_image.png"):
+            victim.write_bytes(victim.read_bytes()[:100])
+        with pytest.raises(InputError) as caught:
+            finetune(settings(data=[data], check=False, dataloader_num_workers=1))
+        assert "Traceback" not in str(caught.value)
+        assert "conditioning_image" in str(caught.value)
+
+    def test_data_that_changed_since_they_were_checked(self, settings, datasets, tmp_path):
+        data = shutil.copytree(datasets["folder"], tmp_path / "data")
+        config = settings(data=[data], cache_dir=tmp_path / "cache", max_train_steps=1)
+        finetune(config)
+        victim = next(data.glob("data/train/*/*conditioning_image.png"))
+        victim.write_bytes(victim.read_bytes() + b"x")
+        with pytest.raises(InputError, match="not sound"):
+            finetune(config.model_copy(update={"output": tmp_path / "again"}))
 
     def test_the_same_dataset_twice(self, settings, datasets):
         with pytest.raises(UsageError, match="the same dataset"):

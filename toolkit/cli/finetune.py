@@ -67,7 +67,7 @@ def read_config(args: argparse.Namespace) -> FinetuneConfig:
         if not isinstance(base, dict):
             raise InputError(f"expected an object with settings in {args.config}")
     for name, (model, _) in GROUPS.items():
-        start = validated(model, base[name]) if isinstance(base.get(name), dict) else None
+        start = validated(model, base[name]) if name in base else None
         setattr(args, name, from_arguments(model, args, start))
     given = {name: value for name, value in vars(args).items() if name in FinetuneConfig.model_fields}
     return from_arguments(FinetuneConfig, argparse.Namespace(**{**base, **given}))
@@ -128,13 +128,13 @@ class ConsoleObserver(FinetuneObserver):
         self._first = 0
 
     def __enter__(self) -> ConsoleObserver:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def started(self, datasets: Sequence[TrainingSet], steps: int) -> None:
+        self._progress.start()  # not before: of several processes only the first hears this
         self._steps = steps
         for dataset in datasets:
             kind = "true" if dataset.perfect else "inpainted"
@@ -153,16 +153,20 @@ class ConsoleObserver(FinetuneObserver):
         self._say(f"encoded {done} of {total} pictures")
 
     def resumed(self, step: int) -> None:
-        self._first = step
         err.print(f"going on from step {step}")
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
-        self._enter("training", self._steps, self._first)
-        speed = (step - self._first) / max(time.monotonic() - self._begun, 1e-9)
-        left = (self._steps - step) / speed
-        state = f"loss {loss:.4f}  rate {learning_rate:.1e}  {speed:.2f} steps/s"
+        if self._phase != "training":
+            self._enter("training", self._steps, step)
+            self._first = step  # how long this one took is not known
+        state = f"loss {loss:.4f}  rate {learning_rate:.1e}"
+        left = ""
+        if step > self._first:
+            speed = (step - self._first) / max(time.monotonic() - self._begun, 1e-9)
+            state += f"  {speed:.2f} steps/s"
+            left = f"  {(self._steps - step) / speed / 60:.0f} min left"
         self._progress.update(self._bar, completed=step, state=state)
-        self._say(f"step {step} of {self._steps}  {state}  {left / 60:.0f} min left")
+        self._say(f"step {step} of {self._steps}  {state}{left}")
 
     def validated(self, step: int, figures: dict[str, float], grid: Path, best: bool) -> None:
         mark = ", the best so far" if best else ""

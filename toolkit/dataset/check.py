@@ -61,16 +61,18 @@ def check_dataset(root: str | Path) -> CheckReport:
     report.problems += _sources(manifest)
     clips: set[str] = set()
     splits: dict[str, set[str]] = defaultdict(set)
-    seen: set[tuple[str, str]] = set()
     for shard in manifest.shards:
         if shard.path is None or not (root / shard.path).exists():
             continue
         report.shards += 1
         report.problems += _checksums(root, manifest, shard)
-        found: list[Sample] = []
+        names: set[str] = set()
+        seen: set[tuple[str, str]] = set()
+        count = 0
         try:
             for sample in read_shard(root, manifest, shard):
-                found.append(sample)
+                count += 1
+                names.add(str(sample.row.get("clip_id")))
                 report.problems += [f"{shard.path}: {problem}" for problem in _sample(sample, manifest)]
                 identity = (str(sample.row.get("clip_id")), str(sample.row.get("frame_index")))
                 if identity in seen:
@@ -79,12 +81,12 @@ def check_dataset(root: str | Path) -> CheckReport:
                 splits[str(sample.row.get("source_digest"))].add(shard.split)
         except InputError as error:
             report.problems.append(str(error))
-        names = {str(sample.row.get("clip_id")) for sample in found}
-        for what, stated, counted in (("pairs", shard.pairs, len(found)), ("clips", shard.clips, len(names))):
+        for what, stated, counted in (("pairs", shard.pairs, count), ("clips", shard.clips, len(names))):
             if stated != counted:
                 report.problems.append(f"{shard.path}: {MANIFEST} states {stated} {what}, found {counted}")
+        report.problems += [f"{shard.path}: another shard has the clip {clip} too" for clip in sorted(clips & names)]
         clips |= names
-        report.samples[shard.split] += len(found)
+        report.samples[shard.split] += count
     report.clips = len(clips)
     for digest, names in splits.items():
         if len(names) > 1:

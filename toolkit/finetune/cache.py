@@ -11,22 +11,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from toolkit.backbones import Backbone, BackboneSpec, identity
 from toolkit.backbones.compatible import cell_size
 from toolkit.dataset.layout import dump_json
 from toolkit.finetune.augment import augmented
 from toolkit.finetune.config import FinetuneConfig
-from toolkit.finetune.datasets import TrainingSet, require_sound
+from toolkit.finetune.datasets import TrainingSet, fingerprint, picture_of, require_sound
 from toolkit.finetune.encode import cover, encode_pictures, encode_prompts, pixels
 from toolkit.finetune.index import PairIndex, write_index
+from toolkit.folders import locked
 
 CHUNK = 256
 """Entries per file."""
@@ -124,6 +127,26 @@ class CacheFolder:
         self.path = (config.cache_dir or config.output / "cache") / digest[:16]
         self._config, self._datasets, self._spec, self._dtype = config, datasets, spec, dtype
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder, so that one training at a time fills it, and clear away what killed ones left.
+
+        Raises:
+            UsageError: another one is filling it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        busy = f"another training is filling the cache {self.path}; wait for it, or name another --cache-dir"
+        with locked(self.path / ".lock", busy):
+            for part in self.path.glob("*.part*"):
+                part.unlink()
+            yield
+
+    def discard(self) -> None:
+        """Remove the cache, and the folder of caches if it was the only one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
     def prepare(self, told: Callable[[Path], None] = lambda _: None) -> None:
         """Check the datasets where that was not done before, and index the pairs; by one process.
 
@@ -134,11 +157,13 @@ class CacheFolder:
             InputError: a dataset is not sound.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if self._config.check and not (self.path / _SOUND).exists():
+        # Seen sound before, and no file has changed since.
+        seen, now = self.path / _SOUND, "\n".join(fingerprint(dataset) for dataset in self._datasets)
+        if self._config.check and not (seen.exists() and seen.read_text() == now):
             for dataset in self._datasets:
                 told(dataset.root)
                 require_sound(dataset)
-            (self.path / _SOUND).touch()
+            seen.write_text(now)
         if not PairIndex.exists(self.path):
             (self.path / _ABOUT).write_text(dump_json(self._document))
             write_index(self.path, self._datasets)
@@ -182,7 +207,8 @@ class CacheFolder:
             for number in range(start, min(start + config.cache_batch_size, entries.stop)):
                 variant, pair = divmod(number, len(cache.index))
                 entry = cache.index[pair]
-                pictures = {name: entry.sample.picture(name) for name in ("image", "mask")}
+                side = cache.index.resolution
+                pictures = {name: picture_of(entry.sample, name, side) for name in ("image", "mask")}
                 pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
                 images.append(pictures["image"])
                 masks.append(cover(pictures["mask"], cell))
@@ -203,7 +229,7 @@ class CacheFolder:
         if absent:
             known |= {_key(text): states for text, states in encode_prompts(backbone, absent).items()}
             temporary = path.with_suffix(f".part{os.getpid()}")
-            save_file(known, temporary)
+            temporary.write_bytes(save(known))  # whose errors are those of the file system
             temporary.replace(path)
         return {key.removeprefix(_key("")): states for key, states in known.items()}
 

@@ -19,7 +19,7 @@ from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.folders import differences
 
-CONTROLNET, TRAINING, STATE = "controlnet", "training.pt", "state.json"
+CONTROLNET, TRAINING, STATE, SHEET = "controlnet", "training.pt", "state.json", "sheet.jpg"
 
 _NAME = re.compile(r"(checkpoint|best)-(\d+)")
 
@@ -77,21 +77,34 @@ class Checkpoints:
         def write(folder: Path) -> None:
             model.save_pretrained(folder / CONTROLNET)
             torch.save(training, folder / TRAINING)
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
-            sums = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
-            (folder / STATE).write_text(dump_json({"step": step, "state": state, "files": sums}))
+            (folder / STATE).write_text(dump_json({"step": step, "state": state, "files": _sums(folder)}))
 
         path = self._put("checkpoint", step, write)
         self._prune(state.get("best_step"))
         return path
 
-    def save_best(self, step: int, model: Any) -> Path:
-        """Keep the weights of a step as the best so far.
+    def save_best(self, step: int, model: Any, sheet: bytes) -> Path:
+        """Keep the weights of a step as the best so far, with the sheet of its trial, a JPEG.
 
         Raises:
             SaveError: as `save`.
         """
-        return self._put("best", step, lambda folder: model.save_pretrained(folder / CONTROLNET))
+
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder / CONTROLNET)
+            (folder / SHEET).write_bytes(sheet)
+            (folder / STATE).write_text(dump_json({"step": step, "state": {}, "files": _sums(folder)}))
+
+        return self._put("best", step, write)
+
+    def best(self, step: int) -> Path:
+        """The folder of the best weights, found whole.
+
+        Raises:
+            InputError: they are damaged or gone.
+        """
+        self._read("best", step)
+        return self.path("best", step)
 
     def load(self, name: str, document: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
         """The checkpoint to go on from, and warnings.
@@ -106,15 +119,17 @@ class Checkpoints:
             InputError: the named one is damaged, or all are.
         """
         if name != "latest":
-            match = _NAME.fullmatch(Path(name).name)
+            named = Path(name)
+            here = named.parent == Path() or named.parent.resolve() == self._folder.resolve()
+            match = _NAME.fullmatch(named.name) if here else None
             if not match or match[1] != "checkpoint" or not self.path("checkpoint", int(match[2])).is_dir():
                 have = ", ".join(f"checkpoint-{step}" for step in self.steps()) or "none"
                 raise UsageError(f"there is no checkpoint {name!r} in {self._folder}; there are {have}")
-            return self._same(self._read(int(match[2])), document), []
+            return self._same(self._whole(int(match[2])), document), []
         warnings = []
         for step in reversed(self.steps()):
             try:
-                return self._same(self._read(step), document), warnings
+                return self._same(self._whole(step), document), warnings
             except InputError as error:
                 warnings.append(f"{error}; going on from an earlier one")
         if warnings:
@@ -128,8 +143,15 @@ class Checkpoints:
                 if later > step:
                     shutil.rmtree(self.path(kind, later))
 
-    def _read(self, step: int) -> Checkpoint:
-        folder = self.path("checkpoint", step)
+    def _whole(self, step: int) -> Checkpoint:
+        """A checkpoint and the best weights that it needs."""
+        checkpoint = self._read("checkpoint", step)
+        if checkpoint.state.get("best_step") is not None:
+            self._read("best", checkpoint.state["best_step"])
+        return checkpoint
+
+    def _read(self, kind: str, step: int) -> Checkpoint:
+        folder = self.path(kind, step)
         try:
             document = json.loads((folder / STATE).read_text())
             state, files = document["state"], document["files"]
@@ -183,6 +205,11 @@ class Checkpoints:
         for step in self.steps("best"):
             if step not in needed:
                 shutil.rmtree(self.path("best", step))
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
 
 def _sha256(path: Path) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class OptimisationConfig(BaseModel):
     """How the weights are moved; names and defaults are those of diffusers' `train_controlnet.py`, or the paper's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     train_batch_size: int = Field(8, ge=1, description="pairs per step and device")
     gradient_accumulation_steps: int = Field(1, ge=1, description="batches whose gradients make one step")
@@ -36,7 +36,7 @@ class OptimisationConfig(BaseModel):
 class LossConfig(BaseModel):
     """The denoising loss; with the defaults that of `train_controlnet.py`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     mask_weight: float = Field(
         1.0, ge=0, le=100, description="weight of the mask's inside relative to its outside; 1 weighs all alike"
@@ -54,7 +54,7 @@ class LossConfig(BaseModel):
 class AugmentationConfig(BaseModel):
     """Variants of the pairs, drawn once per clip so that its frames stay consistent, and encoded once."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     variants: int = Field(
         1, ge=1, le=64, description="versions of each clip in the cache: the first is as it is, the others augmented"
@@ -67,7 +67,7 @@ class AugmentationConfig(BaseModel):
 class ValidationConfig(BaseModel):
     """How the remover is tried on held-out sources, and when training stops."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     validation_steps: int = Field(250, ge=1, description="steps between two validations")
     validation_samples: int = Field(16, ge=1, le=1024, description="held-out pairs, spread over the sources")
@@ -76,13 +76,21 @@ class ValidationConfig(BaseModel):
     early_stopping: bool = Field(True, description="stop when the removal gains no more than artefacts do")
     patience: int = Field(5, ge=1, description="validations without a better one before training stops")
     min_delta: float = Field(0.005, ge=0, lt=1, description="by how much a validation must be better to count")
-    artefact_weight: float = Field(1.0, ge=0, description="artefact that one unit of removal is worth, inverted")
+    artefact_weight: float = Field(1.0, ge=0, description="removal that one unit of artefact costs")
+
+    @model_validator(mode="after")
+    def _some_steps_are_run(self):
+        if int(self.strength * self.num_inference_steps) < 1:
+            raise ValueError(
+                f"a strength of {self.strength} runs none of {self.num_inference_steps} num_inference_steps; raise one"
+            )
+        return self
 
 
 class FinetuneConfig(BaseModel):
     """Settings of `toolkit finetune`. The defaults are the paper's where it names a value (V-LASIK, section 4.2)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     data: list[Path] = Field(min_length=1, description="dataset folders; several teach one remover several attributes")
     output: Path = Field(description="folder of the remover; checkpoints and logs of the training lie in it too")
@@ -120,7 +128,7 @@ class FinetuneConfig(BaseModel):
         None, ge=0, le=64, description="processes that read pictures; without it 4 beside a GPU, none on a CPU"
     )
     cpu: bool = Field(False, description="train on the CPU; GPUs are chosen by CUDA_VISIBLE_DEVICES")
-    seed: int = Field(0, ge=0, description="the same seed, data and settings give the same training")
+    seed: int = Field(0, ge=0, lt=2**63, description="the same seed, data and settings give the same training")
 
     def content(self) -> dict[str, Any]:
         """The settings that decide the course of the training, as JSON values.
@@ -133,6 +141,8 @@ class FinetuneConfig(BaseModel):
         content = self.model_dump(mode="json", exclude=running)
         if self.optimisation.lr_scheduler.startswith("constant"):
             del content["max_train_steps"]  # it moves nothing then, so a finished run can be prolonged
+        for name in ("early_stopping", "patience"):
+            del content["validation"][name]  # nor do these: they only say when to end
         return content
 
 

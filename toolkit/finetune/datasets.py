@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from toolkit.dataset.check import check_dataset
 from toolkit.dataset.layout import CONFIG, MANIFEST, Manifest, Split
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
@@ -65,12 +67,55 @@ def open_datasets(roots: Sequence[Path], resolution: int, pairs: str = "auto") -
             )
         if not dataset.count("train"):
             raise UsageError(f"the dataset {dataset.root} has no pairs to train on; build it from more videos")
+    _require_parted(opened)
     if not any(dataset.count("validation") for dataset in opened):
         raise UsageError(
             f"nothing is held out in {', '.join(str(dataset.root) for dataset in opened)}, so nobody could tell when "
             "to stop; build a dataset from videos of more people, with --validation-fraction over 0"
         )
     return opened
+
+
+def _require_parted(datasets: Sequence[TrainingSet]) -> None:
+    """
+    Raises:
+        UsageError: a source is trained on in one dataset and held out in another.
+    """
+    homes: dict[str, dict[str, TrainingSet]] = {"train": {}, "validation": {}}
+    for dataset in datasets:
+        for shard in dataset.manifest.shards:
+            if shard.pairs:
+                homes[shard.split].setdefault(shard.source_digest, dataset)
+    for digest in homes["train"].keys() & homes["validation"].keys():
+        name = next(source.name for source in homes["train"][digest].manifest.sources if source.sha256 == digest)
+        raise UsageError(
+            f"the source {name} is trained on in {homes['train'][digest].root} and held out in "
+            f"{homes['validation'][digest].root}, so its validation would mean nothing; build both with the same --seed"
+        )
+
+
+def fingerprint(dataset: TrainingSet) -> str:
+    """A digest of names, sizes and times of a dataset's files, which changes when one of them does."""
+    total = hashlib.sha256(dataset.digest.encode())
+    for path in sorted(dataset.root.rglob("*")):
+        status = path.lstat()
+        total.update(f"{path.relative_to(dataset.root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def picture_of(sample: Sample, name: str, side: int) -> np.ndarray:
+    """A picture of a pair, see `Sample.picture`, of the size that training relies on.
+
+    Raises:
+        InputError: it cannot be read, or has another size.
+    """
+    picture = sample.picture(name)
+    if picture.shape[:2] != (side, side):
+        raise InputError(
+            f"the {name} {sample.blobs[name].path} must be {side}x{side}, found {picture.shape[1]}x{picture.shape[0]}; "
+            "run `toolkit dataset check`"
+        )
+    return picture
 
 
 def require_sound(dataset: TrainingSet) -> None:
@@ -90,6 +135,9 @@ def held_out(datasets: Sequence[TrainingSet], count: int) -> list[tuple[Training
     """Pairs of the validation splits at even steps, each with a mask; fewer where there are fewer.
 
     Every dataset that holds something out gives an equal share.
+
+    Raises:
+        UsageError: no held-out pair has a mask.
     """
     have = [dataset for dataset in datasets if dataset.count("validation")]
     chosen = []
@@ -103,6 +151,10 @@ def held_out(datasets: Sequence[TrainingSet], count: int) -> list[tuple[Training
             if owed and sample.row.get("mask_area"):
                 chosen.append((dataset, sample))
                 owed -= 1
+    if not chosen:
+        raise UsageError(
+            "no held-out pair has a mask, so nothing could be measured; build the dataset from more videos"
+        )
     return chosen
 
 

@@ -27,13 +27,17 @@ class EarlyStopping:
         self.best_step: int | None = None
         self._best_score = -math.inf
         self._waited = 0
+        self._uncounted: list[int] = []
 
     def score(self, removal: float, artefact: float) -> float:
         """What is made as large as possible."""
         return removal - self.artefact_weight * artefact
 
-    def update(self, step: int, removal: float, artefact: float) -> bool:
+    def update(self, step: int, removal: float, artefact: float, counted: bool = True) -> bool:
         """Take in a validation; whether it is the best so far.
+
+        Args:
+            counted: whether it counts as waiting where it is no better.
 
         Raises:
             ToolkitError: a value is not finite, so that nothing could be decided by it.
@@ -48,8 +52,10 @@ class EarlyStopping:
         better = score > self._best_score + self.min_delta
         if better:
             self.best_step, self._best_score, self._waited = step, score, 0
-        else:
+        elif counted:
             self._waited += 1
+        if not counted:
+            self._uncounted.append(step)
         return better
 
     @property
@@ -79,12 +85,13 @@ class EarlyStopping:
             "min_delta": self.min_delta,
             "artefact_weight": self.artefact_weight,
             "history": [list(entry) for entry in self.history],
+            "uncounted": list(self._uncounted),
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> EarlyStopping:
-        """The same again, from what `state` gave."""
-        stopping = cls(state["patience"], state["min_delta"], state["artefact_weight"])
+    def from_state(cls, state: dict[str, Any], patience: int | None = None) -> EarlyStopping:
+        """The same again, from what `state` gave, with another patience if one is given."""
+        stopping = cls(patience or state["patience"], state["min_delta"], state["artefact_weight"])
         for step, removal, artefact in state["history"]:
-            stopping.update(step, removal, artefact)
+            stopping.update(step, removal, artefact, counted=step not in state["uncounted"])
         return stopping

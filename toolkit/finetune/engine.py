@@ -43,13 +43,15 @@ def finetune(config: FinetuneConfig, observer: FinetuneObserver | None = None) -
     try:
         return _run(plan, observer or FinetuneObserver())
     except OSError as error:
-        raise SaveError(f"{config.output} cannot be written: {error.strerror or error}") from error
+        place = error.filename or config.output
+        raise SaveError(f"{place} cannot be read or written: {error.strerror or error}") from error
 
 
 def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     import torch
     from diffusers import DDPMScheduler
 
+    from toolkit.finetune.cache import CacheFolder
     from toolkit.finetune.datasets import held_out
     from toolkit.finetune.release import release
     from toolkit.finetune.setup import forget, make_accelerator, make_cache, make_controlnet, placement_of
@@ -86,7 +88,10 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
                     "no step was better than the ControlNet before training, so that one is kept; train longer, with "
                     "another --learning-rate, or on more pairs"
                 )
-            return release(plan, trainer, reason)
+            report = release(plan, trainer, reason)
+            if config.cache_dir is None:
+                CacheFolder(config, plan.datasets, plan.spec, backbone.placement.torch_dtype).discard()
+            return report
     except torch.OutOfMemoryError as error:
         raise ToolkitError(
             f"the memory of {accelerator.device} is too small for this training; use a lower --train-batch-size with a "

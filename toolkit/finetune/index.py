@@ -17,6 +17,7 @@ from toolkit.errors import InputError
 from toolkit.finetune.datasets import TrainingSet
 
 _RECORDS, _OFFSETS = "index.jsonl", "index.bin"
+_COLUMNS = ("text", "clip_id", "frame_index", "source")
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,18 @@ def write_index(folder: Path, datasets: Sequence[TrainingSet]) -> None:
             shards = {shard.name: k for k, shard in enumerate(dataset.manifest.shards)}
             found = 0
             for sample in dataset.samples("train"):
+                if lacking := [name for name in _COLUMNS if name not in sample.row]:
+                    raise InputError(
+                        f"a row of the shard {sample.shard.path} in {dataset.root} lacks {lacking[0]}; run "
+                        "`toolkit dataset check`"
+                    )
                 if sample.row["clip_id"] != clip_id:
                     clip, clip_id = clip + 1, sample.row["clip_id"]
                 blobs = [
                     (os.path.relpath(blob.path, dataset.root), blob.offset, blob.size)
                     for blob in (sample.blobs[name] for name in PICTURES)
                 ]
-                row = {name: sample.row[name] for name in ("text", "clip_id", "frame_index", "source")}
+                row = {name: sample.row[name] for name in _COLUMNS}
                 record = {"dataset": number, "shard": shards[sample.shard.name], "clip": clip, "blobs": blobs}
                 places.write(np.int64(records.tell()).tobytes())
                 records.write(json.dumps({**record, "row": row}).encode() + b"\n")
@@ -85,6 +91,7 @@ class PairIndex:
     def __init__(self, folder: Path, datasets: Sequence[TrainingSet]):
         self._folder, self._datasets = folder, datasets
         self._length = (folder / _OFFSETS).stat().st_size // 8 - 1
+        self.resolution = datasets[0].manifest.resolution
         self.counts = [dataset.count("train") for dataset in datasets]
         self._files: dict[str, int] = {}
 

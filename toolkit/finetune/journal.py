@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Journal:
         if self._file is None:
             return
         path = self._output / METRICS
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
         self._file.close()
         temporary = path.with_suffix(".part")
         temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -45,7 +46,8 @@ class Journal:
 
     def validation(self, step: int, figures: dict[str, float], sheet: np.ndarray) -> Path:
         """The measures on held-out pairs, and their sheet, which is written and shown; its path."""
-        path = self._sheet(step)
+        path = self._output / SHEETS / f"step-{step:06d}.png"
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode_png(sheet))
         self._write({"step": step, "validation": figures})
         self._accelerator.log({f"validation/{name}": value for name, value in figures.items()}, step=step)
@@ -53,19 +55,6 @@ class Journal:
             form = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images({"validation": sheet[None]}, step=step, **form)
         return path
-
-    def sheet(self, step: int) -> bytes:
-        """The sheet of a step that was validated, as JPEG, for the remover's card."""
-        from io import BytesIO
-
-        from PIL import Image
-
-        packed = BytesIO()
-        Image.open(self._sheet(step)).save(packed, "JPEG", quality=90)
-        return packed.getvalue()
-
-    def _sheet(self, step: int) -> Path:
-        return self._output / SHEETS / f"step-{step:06d}.png"
 
     def close(self) -> None:
         """The end of the training."""
@@ -77,6 +66,25 @@ class Journal:
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
+
+
+def as_jpeg(sheet: np.ndarray) -> bytes:
+    """A picture for the remover's card."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    packed = BytesIO()
+    Image.fromarray(sheet).save(packed, "JPEG", quality=90)
+    return packed.getvalue()
+
+
+def _step(line: str) -> float:
+    """The step of a line; of one that was cut off, as by a full disk, none that could be kept."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -110,25 +110,29 @@ def _claim(config: FinetuneConfig, document: dict[str, Any]) -> tuple[Checkpoint
     output, settings = config.output, config.output / SETTINGS
     if output.exists() and not output.is_dir():
         raise UsageError(f"the output {output} must be a folder, found a file; name another --output")
-    inside = sorted(path.name for path in output.iterdir() if path.name != "cache") if output.is_dir() else []
+    # What a start that failed, as on a full disk, may have left.
+    left = {".lock", f"{Path(SETTINGS).stem}.part"}
+    inside = sorted({path.name for path in output.iterdir()} - left) if output.is_dir() else []
     if inside and not settings.is_file():
         raise UsageError(
             f"the output {output} must be an empty folder or a training's, found {inside[0]!r} in it; "
             "name another --output"
         )
     checkpoints = Checkpoints(output, config.checkpoints_total_limit)
-    if config.resume_from_checkpoint is None:
-        if steps := checkpoints.steps():
-            raise UsageError(
-                f"the output {output} has checkpoints up to step {steps[-1]}; go on with --resume-from-checkpoint "
-                "latest, or name another --output"
-            )
-        if settings.is_file() and (changed := list(differences(_read(settings), json.loads(dump_json(document))))):
-            raise UsageError(
-                f"the output {output} belongs to another training: {'; '.join(changed)}; name another --output"
-            )
-        return None, []
-    return checkpoints.load(config.resume_from_checkpoint, document)
+    if config.resume_from_checkpoint is not None:
+        checkpoint, warnings = checkpoints.load(config.resume_from_checkpoint, document)
+        if checkpoint is not None:
+            return checkpoint, warnings
+    elif steps := checkpoints.steps():
+        raise UsageError(
+            f"the output {output} has checkpoints up to step {steps[-1]}; go on with --resume-from-checkpoint "
+            "latest, or name another --output"
+        )
+    if settings.is_file() and (changed := list(differences(_read(settings), json.loads(dump_json(document))))):
+        raise UsageError(
+            f"the output {output} belongs to another training: {'; '.join(changed)}; name another --output"
+        )
+    return None, []
 
 
 def _read(path: Path) -> Any:

@@ -8,12 +8,14 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from toolkit.errors import ToolkitError
-from toolkit.finetune.checkpoints import CONTROLNET, Checkpoints
+from toolkit.finetune.checkpoints import CONTROLNET, SHEET, Checkpoints
 from toolkit.finetune.curve import render_curve
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneReport
 from toolkit.remover import DatasetUse, RemoverRecord, write_remover
+
+_PLACES = {"data", "output", "backbone", "init", "cache_dir", "resume_from_checkpoint"}
+"""Settings that name places on this machine; what lay there is in the record by its checksums."""
 
 _LIBRARIES = ("vlasik-toolkit", "torch", "diffusers", "transformers", "accelerate")
 
@@ -22,19 +24,16 @@ def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
     """Write the remover of the best step; what the training needs to go on stays beside it.
 
     Raises:
-        ToolkitError: the best weights are gone, or the remover cannot be written.
+        InputError: the best weights are damaged or gone.
+        ToolkitError: the remover cannot be written.
     """
     config, stopping = plan.config, trainer.stopping
     step = stopping.best_step
-    weights = Checkpoints(config.output, config.checkpoints_total_limit).path("best", step) / CONTROLNET
-    if not weights.is_dir():
-        raise ToolkitError(f"the best weights, of step {step}, are not in {weights} any more; train again")
+    best = Checkpoints(config.output, config.checkpoints_total_limit).best(step)
     curve = render_curve(stopping.history, step, reason, config.validation.artefact_weight)
-    pictures = {"grid.jpg": trainer.sheet(step), "curve.png": curve}
+    pictures = {"grid.jpg": (best / SHEET).read_bytes(), "curve.png": curve}
     record = _record(plan, trainer, reason)
-    write_remover(config.output, lambda folder: shutil.copytree(weights, folder, dirs_exist_ok=True), record, pictures)
-    if config.cache_dir is None:
-        shutil.rmtree(config.output / "cache", ignore_errors=True)
+    write_remover(config.output, lambda folder: shutil.copytree(best / CONTROLNET, folder), record, pictures)
     history = [{"step": at, **figures} for at, figures in sorted(trainer.figures.items())]
     return FinetuneReport(config.output, step, reason, trainer.figures[step], history)
 
@@ -62,7 +61,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
             )
             for dataset in plan.datasets
         ],
-        config=plan.document["config"],
+        config=plan.config.model_dump(mode="json", exclude=_PLACES) | plan.document["config"],
         versions=_versions(),
         licence=plan.spec.licence,
         files={},

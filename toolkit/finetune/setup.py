@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,19 @@ def make_accelerator(config: FinetuneConfig) -> Any:
         UsageError: the mixed precision cannot be had on this device.
     """
     from accelerate import Accelerator
-    from accelerate.utils import ProjectConfiguration
+    from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, ProjectConfiguration
 
     settings = config.optimisation
     try:
         accelerator = Accelerator(
             cpu=config.cpu,
             mixed_precision=settings.mixed_precision,
-            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            # As a plugin, for the environment would win over a number.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=settings.gradient_accumulation_steps, sync_with_dataloader=False
+            ),
+            # The others wait while the first process checks a large dataset or validates.
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(config.output), logging_dir=str(config.output / "logs")),
         )
@@ -74,9 +81,21 @@ def make_cache(
         InputError: a dataset is not sound.
     """
     folder = CacheFolder(plan.config, plan.datasets, plan.spec, backbone.placement.torch_dtype)
-    if accelerator.is_main_process:
-        folder.prepare(observer.checking)
-    accelerator.wait_for_everyone()
+    with contextlib.ExitStack() as held:
+        if accelerator.is_main_process:
+            held.enter_context(folder.claimed())
+            folder.prepare(observer.checking)
+        accelerator.wait_for_everyone()
+        return _filled(folder, accelerator, backbone, held_out_texts, observer)
+
+
+def _filled(
+    folder: CacheFolder,
+    accelerator: Any,
+    backbone: Backbone,
+    held_out_texts: Collection[str],
+    observer: FinetuneObserver,
+) -> tuple[LatentCache, dict[str, torch.Tensor]]:
     cache = folder.open()
     missing = folder.missing(cache)
     accelerator.wait_for_everyone()  # nobody may begin before all have counted what is missing
@@ -90,6 +109,7 @@ def make_cache(
     folder.fill(cache, backbone, missing[accelerator.process_index :: accelerator.num_processes], told)
     with accelerator.main_process_first():
         states = folder.prompts(cache, backbone, held_out_texts)
+    accelerator.wait_for_everyone()
     placement = backbone.placement
     return cache, {text: value.to(placement.device, placement.torch_dtype) for text, value in states.items()}
 

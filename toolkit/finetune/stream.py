@@ -6,6 +6,7 @@ the pairs of a step are shared between devices.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,9 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from toolkit.errors import InputError, ToolkitError
 from toolkit.finetune.augment import augmented, variant_of
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.config import FinetuneConfig
+from toolkit.finetune.datasets import picture_of
 from toolkit.finetune.encode import hints
 from toolkit.finetune.loss import Batch
 from toolkit.seeds import fraction, generator
@@ -65,7 +68,8 @@ class PairStream(Dataset):
         """
         config, (number, variant) = self._config, self.pair(position)
         entry, encoded = self._cache.index[number], self._cache.read(number, variant)
-        picture = {"conditioning_image": entry.sample.picture("conditioning_image")}
+        side = self._cache.index.resolution
+        picture = {"conditioning_image": picture_of(entry.sample, "conditioning_image", side)}
         picture = augmented(picture, config.augmentation, config.seed, entry.clip_id, variant)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
@@ -113,8 +117,33 @@ def batches(
     )
     context = "spawn" if workers else None  # forked processes would inherit locks of torch's threads
     return DataLoader(
-        stream, batch_sampler=positions, num_workers=workers, pin_memory=pin, multiprocessing_context=context
+        stream,
+        batch_sampler=positions,
+        num_workers=workers,
+        pin_memory=pin,
+        multiprocessing_context=context,
+        worker_init_fn=_leave_signals_to_the_trainer,
     )
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Ctrl-C reaches the whole process group; the trainer still needs its readers for the step that runs."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def following(loader: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The next batch.
+
+    Raises:
+        InputError: a picture cannot be read; the sentence is that of the process that found out.
+    """
+    try:
+        return next(loader)
+    except ToolkitError as error:
+        # From a worker torch gives the whole traceback as the message; its last line is ours.
+        last = str(error).strip().splitlines()[-1]
+        raise InputError(last.partition("InputError: ")[2] or last) from error
 
 
 def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], scaling: float, device: Any) -> Batch:

@@ -15,12 +15,12 @@ from toolkit.errors import ToolkitError
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.checkpoints import Checkpoints
 from toolkit.finetune.early_stopping import EarlyStopping
-from toolkit.finetune.journal import Journal
+from toolkit.finetune.journal import Journal, as_jpeg
 from toolkit.finetune.loss import losses, predict, target
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneObserver
 from toolkit.finetune.setup import make_lr_scheduler, make_optimizer
-from toolkit.finetune.stream import PairStream, batches, to_batch
+from toolkit.finetune.stream import PairStream, batches, following, to_batch
 from toolkit.finetune.trials import Trials
 
 
@@ -67,6 +67,8 @@ class Trainer:
         self.step = 0
         if plan.checkpoint is not None:
             self._restore(plan.checkpoint)
+        else:
+            self._journal.rewind(-1)  # of a start that ended before its first checkpoint
 
     def _restore(self, checkpoint: Any) -> None:
         saved, state = checkpoint.training(), checkpoint.state
@@ -78,7 +80,7 @@ class Trainer:
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(saved["scaler"])
         self.step = checkpoint.step
-        self.stopping = EarlyStopping.from_state(state["stopping"])
+        self.stopping = EarlyStopping.from_state(state["stopping"], self.stopping.patience)
         self.figures = {int(step): figures for step, figures in state["figures"].items()}
         if self._accelerator.is_main_process:
             self._checkpoints.forget_after(self.step)
@@ -97,6 +99,7 @@ class Trainer:
             SaveError: a checkpoint cannot be written.
         """
         config, last = self._config, self._config.max_train_steps
+        saved = self.step
         if self.step == 0:
             self._validate()
         with self._loader() as loader:
@@ -112,19 +115,16 @@ class Trainer:
                 asked = self._of_the_first(bool(interrupted))
                 if asked or self.step % config.checkpointing_steps == 0 or self.step == last:
                     self._save()
+                    saved = self.step
                 if asked:
                     raise Interrupted(f"stopped at step {self.step}; go on with --resume-from-checkpoint latest")
-        if self.step not in self._checkpoints.steps():
+        if saved != self.step:
             self._save()
         at_the_knee = self._at_the_knee()
         self._journal.close()
         if at_the_knee:
             return self.stopping.reason
         return f"max_train_steps, {last}, was reached; {self.stopping.reason}"
-
-    def sheet(self, step: int) -> bytes:
-        """The sheet of held-out pairs at a validated step, JPEG."""
-        return self._journal.sheet(step)
 
     def _at_the_knee(self) -> bool:
         """Whether it is time to stop; the first process alone validates."""
@@ -158,7 +158,9 @@ class Trainer:
         accelerator, config = self._accelerator, self._config
         total = 0.0
         for micro in range(config.optimisation.gradient_accumulation_steps):
-            batch = to_batch(next(loader), self._states, self._backbone.vae.config.scaling_factor, accelerator.device)
+            batch = to_batch(
+                following(loader), self._states, self._backbone.vae.config.scaling_factor, accelerator.device
+            )
             with accelerator.accumulate(self._model):
                 predicted = predict(
                     self._model, self._backbone.unet, self._scheduler, batch, self._backbone.placement.torch_dtype
@@ -209,21 +211,34 @@ class Trainer:
             self._ema.restore(self.controlnet.parameters())
 
     def _validate(self) -> None:
+        """Try the remover. Off the schedule, as at the last step, a trial without progress is no sign of the knee."""
         if self._trials is not None:
+            self._require_finite()
             with self._averaged() as controlnet:
                 trial = self._trials.run(controlnet)
                 figures = trial.measures.figures() | ({"loss": trial.loss} if math.isfinite(trial.loss) else {})
-                best = self.stopping.update(self.step, trial.measures.removal, trial.measures.artefact)
+                scheduled = self.step % self._config.validation.validation_steps == 0
+                removal, artefact = trial.measures.removal, trial.measures.artefact
+                best = self.stopping.update(self.step, removal, artefact, counted=scheduled)
                 self.figures[self.step] = figures
+                sheet = self._trials.grid(trial, f"step {self.step}")
                 if best:
-                    self._checkpoints.save_best(self.step, controlnet)
-            grid = self._trials.grid(trial, f"step {self.step}")
-            path = self._journal.validation(self.step, figures, grid)
+                    self._checkpoints.save_best(self.step, controlnet, as_jpeg(sheet))
+            path = self._journal.validation(self.step, figures, sheet)
             self._observer.validated(self.step, figures, path, best)
         self._accelerator.wait_for_everyone()
 
+    def _require_finite(self) -> None:
+        """
+        Raises:
+            ToolkitError: a weight is not finite; it must not become the last good checkpoint.
+        """
+        if not all(torch.isfinite(parameter).all() for parameter in self.controlnet.parameters()):
+            raise ToolkitError(f"weights are not finite after step {self.step}; {self._advice()}")
+
     def _save(self) -> None:
         if self._accelerator.is_main_process:
+            self._require_finite()
             training = {
                 "optimizer": self._optimizer.state_dict(),
                 "lr_scheduler": self._lr_scheduler.state_dict(),

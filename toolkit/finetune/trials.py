@@ -12,7 +12,7 @@ import torch
 from toolkit.backbones import Backbone
 from toolkit.dataset.reader import Sample
 from toolkit.finetune.config import FinetuneConfig
-from toolkit.finetune.datasets import TrainingSet
+from toolkit.finetune.datasets import TrainingSet, picture_of
 from toolkit.finetune.encode import code, cover, encode_pictures, hints, pixels
 from toolkit.finetune.grid import render_grid
 from toolkit.finetune.loss import Batch, losses, predict, target
@@ -72,7 +72,8 @@ class Trials:
         return {pair.text for pair in self._pairs}
 
     def _hold(self, dataset: TrainingSet, sample: Sample) -> _HeldOut:
-        source, wanted, mask = (sample.picture(name) for name in ("conditioning_image", "image", "mask"))
+        names, side = ("conditioning_image", "image", "mask"), dataset.manifest.resolution
+        source, wanted, mask = (picture_of(sample, name, side) for name in names)
         coded = code(self._backbone, [source, wanted])
         label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
         return _HeldOut(source, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)

@@ -73,7 +73,7 @@ class RemoverRecord(BaseModel):
 
 
 def is_remover(folder: Path) -> bool:
-    """Whether the folder has a remover in it; a training's folder has one from the first good validation on."""
+    """Whether the folder has a remover in it; a training's folder has one once it has ended."""
     return (folder / RECORD).is_file()
 
 
