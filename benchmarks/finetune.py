@@ -191,7 +191,14 @@ class TakingTurns(FinetuneObserver):
 
 
 def training(
-    data: Path, backbone: Path, output: Path, resolution: int, steps: int, batch: int, torch_compile: bool = False
+    data: Path,
+    backbone: Path,
+    output: Path,
+    resolution: int,
+    steps: int,
+    batch: int,
+    torch_compile: bool = False,
+    check: bool = False,
 ) -> FinetuneConfig:
     """A training without validation on the way, and without any extra."""
     return FinetuneConfig(
@@ -202,7 +209,7 @@ def training(
         max_train_steps=steps,
         checkpointing_steps=10**6,
         report_to="none",
-        check=False,
+        check=check,
         optimisation={"train_batch_size": batch, "torch_compile": torch_compile},
         validation={"validation_steps": 10**6, "validation_samples": 1, "num_inference_steps": 1},
     )
@@ -223,7 +230,7 @@ def speed(resolution: int, batch: int, steps: int, torch_compile: bool) -> tuple
 def peak(frames: str, work: str) -> int:
     """Bytes that a short training takes at most, on a dataset of 6 clips of so many frames."""
     data = drawn_dataset(Path(work) / f"data-{frames}", frames=int(frames))
-    finetune(training(data, Path(work) / "backbone", Path(work) / f"remover-{frames}", 64, 20, 4))
+    finetune(training(data, Path(work) / "backbone", Path(work) / f"remover-{frames}", 64, 20, 4, check=True))
     status = Path("/proc/self/status")
     if status.exists():  # getrusage also counts what the parent held when it made this process
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) * 1024

@@ -16,11 +16,7 @@ after "V-LASIK: Consistent Glasses-Removal from Videos Using Synthetic Data" (ar
 {pictures}
 ## How to use it
 
-```
-toolkit edit in.mp4 out.mp4 --remover path/to/this/folder
-```
-
-The ControlNet alone, with diffusers:
+With diffusers:
 
 ```python
 from diffusers import ControlNetModel
