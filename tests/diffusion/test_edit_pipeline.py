@@ -70,8 +70,6 @@ def of_diffusers(models, frames, **settings):
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
 @pytest.mark.parametrize(("count", "strength", "guidance_scale"), [(16, 0.7, 1.0), (5, 1.0, 7.5), (1, 0.5, 1.0)])
 def test_one_window_is_diffusers(models, scheduler, count, strength, guidance_scale):
-    if scheduler is not DDIMScheduler and count == 5:
-        pytest.skip("diffusers' noise of strength 1 is that of its own first timestep")
     models = {**models, "scheduler": scheduler.from_config(models["scheduler"].config)}
     settings = {
         "prompt": "a face",
@@ -92,7 +90,7 @@ def test_one_window_is_diffusers(models, scheduler, count, strength, guidance_sc
         **settings,
     ).frames
     assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 1e-4
+    assert (found - expected).abs().max() < 1e-4 * max(1, expected.abs().max())
 
 
 def run(edit, frames, masks=None, **settings):
