@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,11 @@ from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_finite
 from toolkit.diffusion.context_windows import WindowBlender, context_windows
 from toolkit.diffusion.frame_store import FrameStore
+from toolkit.diffusion.edit_progress import EditProgress
 from toolkit.diffusion.latent_mask import mask_to_latent
+from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH, original_weights
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
+from toolkit.diffusion.scheduler_states import SchedulerStates
 from toolkit.errors import InputError, UsageError
 
 CHUNK = 16
@@ -104,6 +107,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
         blend_masks: bool = True,
+        blend_range: tuple[float, float] = PAPER_RANGE,
+        blend_width: float = WIDTH,
         normalisation: Literal["ion", "adain", "none"] = "none",
         generator: torch.Generator | None = None,
         output_type: str = "uint8",
@@ -122,8 +127,9 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             context_length: frames that see each other in the motion module.
             context_overlap: frames that a window shares with the one before.
             cuts: first frames of new shots; no window crosses one.
-            blend_masks: whether the latents outside the masks stay those of the original, noised to the level of
-                each step.
+            blend_masks: whether after each step the original, noised to its level, is blended in around the masks.
+            blend_range: weight of the original in that inside the masks, and far from them.
+            blend_width: distance over which the weight rises, as a share of the picture's side.
             normalisation: of the latents inside the masks before they are decoded: ``ion`` gives them the statistics
                 of those outside (eq. 2), ``adain`` those of the original's inside; ``none`` leaves them.
             generator: of the random numbers, on the CPU.
@@ -157,6 +163,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 context_overlap=context_overlap,
                 cuts=cuts,
                 blend_masks=blend_masks,
+                blend_range=blend_range,
+                blend_width=blend_width,
                 normalisation=normalisation,
                 generator=generator,
                 output_type=output_type,
@@ -179,74 +187,132 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
         blend_masks: bool = True,
+        blend_range: tuple[float, float] = PAPER_RANGE,
+        blend_width: float = WIDTH,
         normalisation: Literal["ion", "adain", "none"] = "none",
         generator: torch.Generator | None = None,
         output_type: str = "uint8",
         folder: Path | None = None,
+        resume: bool = False,
     ) -> Iterator[np.ndarray | torch.Tensor]:
         """Edit a clip of any length chunk by chunk.
 
         Args:
             chunks: frames and masks of `CHUNK` frames each, the last one of fewer; the other arguments are those of
                 the pipeline.
-            folder: where frames and latents lie meanwhile, about 64 KB a frame and picture of 512 pixels besides the
-                picture itself; the system's temporary folder if None.
+            folder: where frames and latents lie meanwhile: of 512 pixels about 1.1 MB a frame; the system's temporary
+                folder if None.
+            resume: keep everything in `folder`, and go on after the last timestep that was finished in it. The caller
+                sees to it that the arguments are the same, and removes the folder.
 
         Yields:
             The edited frames in the same chunks.
         """
         if not 0 < strength <= 1:
             raise UsageError(f"strength must be over 0 and at most 1, found {strength}")
-        device = self._execution_device
-        embeds = self._embed(prompt, negative_prompt, guidance_scale, device)
-        clip = self._encode(chunks, generator, folder, device)
-        if not clip.count:
-            raise InputError("there is nothing to edit: the clip has no frames")
+        low, high = blend_range
+        if not 0 <= low <= high <= 1 or not 0 <= blend_width <= 1:
+            raise UsageError(
+                "expected a blend_range of two numbers in order and a blend_width, all in 0..1, found "
+                f"{tuple(blend_range)} and {blend_width}"
+            )
         if normalisation not in ("ion", "adain", "none"):
             raise UsageError(f"normalisation must be ion, adain or none, found {normalisation!r}")
-        if normalisation != "none" and clip.mask is None:
-            raise UsageError(f"normalisation by {normalisation} needs masks; give some, or use none")
+        if resume and folder is None:
+            raise UsageError("going on later needs a folder that stays; name one")
+        with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
+            progress = EditProgress(folder if resume else Path(temporary), resume)
+            clip = self._clip(chunks, progress, generator)
+            if not clip.count:
+                raise InputError("there is nothing to edit: the clip has no frames")
+            if normalisation != "none" and clip.mask is None:
+                raise UsageError(f"normalisation by {normalisation} needs masks; give some, or use none")
+            latents = self._denoised(
+                clip,
+                progress,
+                embeds=self._embed(prompt, negative_prompt, guidance_scale, self._execution_device),
+                guidance_scale=guidance_scale,
+                conditioning_scale=controlnet_conditioning_scale,
+                windows=context_windows(clip.count, context_length, context_overlap, cuts),
+                blend=(tuple(blend_range), blend_width) if blend_masks and clip.mask is not None else None,
+                num_inference_steps=num_inference_steps,
+                strength=strength,
+                generator=generator,
+            )
+            if normalisation != "none":
+                latents = self._normalised(latents, clip, normalisation, progress)
+            yield from self._decoded(latents, output_type)
+            latents.close()
+            clip.close()
+            self.maybe_free_model_hooks()
+
+    def _clip(self, chunks, progress: EditProgress, generator) -> _Clip:
+        """The original, encoded; from the folder where it was whole already."""
+        if progress.clip is not None:
+            return _Clip(progress, **progress.clip)
+        clip = self._encode(chunks, progress, generator)
+        if clip.count:
+            self._draw_noise(clip, generator)
+            clip.flush()
+            progress.encoded(clip.description, generator)
+        return clip
+
+    def _denoised(
+        self,
+        clip: _Clip,
+        progress: EditProgress,
+        *,
+        embeds: torch.Tensor,
+        guidance_scale: float,
+        conditioning_scale: float,
+        windows: Sequence[tuple[int, int]],
+        blend: tuple[tuple[float, float], float] | None,
+        num_inference_steps: int,
+        strength: float,
+        generator,
+    ) -> FrameStore:
+        """All timesteps over all windows."""
+        device = self._execution_device
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps, _ = self.get_timesteps(num_inference_steps, self.scheduler.timesteps, strength, device)
         if not len(timesteps):
             raise UsageError(f"a strength of {strength} runs none of {num_inference_steps} steps; raise one of the two")
-        windows = context_windows(clip.count, context_length, context_overlap, cuts)
-        latents = self._noised(clip, timesteps[:1], generator, folder, device)
-        groups: dict[int, Any] = {}
         step_kwargs = self.prepare_extra_step_kwargs(generator, 0.0)
+        # Some schedulers say at their first step that nothing was scaled for them; it was, by another one.
+        self.scheduler.scale_model_input(torch.zeros(1, device=device), timesteps[0])
+        states = SchedulerStates(self.scheduler, progress.folder)
+        progress.restore(states, generator)
+        latents = progress.store(f"latents-{progress.step % 2}", clip.source.shape, clip.source.dtype)
+        if not progress.step:
+            self._add_noise(latents, clip, timesteps[:1])
         with self.progress_bar(total=len(timesteps) * len(windows)) as progress_bar:
-            for i, t in enumerate(timesteps):
+            progress_bar.update(progress.step * len(windows))
+            for i in range(progress.step, len(timesteps)):
+                t = timesteps[i]
                 following = timesteps[i + 1] if i + 1 < len(timesteps) else None
-                made = FrameStore(latents.shape, latents.dtype, folder)
+                made = progress.store(f"latents-{(i + 1) % 2}", latents.shape, latents.dtype)
                 blender = WindowBlender(windows)
-                # The scheduler that steps last is at this timestep until all windows are done.
-                scaling = groups[max(groups)] if groups else self.scheduler
-                for window in windows:
-                    start, stop = window
-                    sample = latents.read(start, stop).to(device)
+                scaling = states.of(states.last)
+                for start, stop in windows:
+                    sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
                     hint = clip.hint(start, stop, device)
-                    sample = scaling.scale_model_input(sample, t)
-                    predicted = self._predict(sample, t, hint, embeds, guidance_scale, controlnet_conditioning_scale)
-                    for first, values in blender.add(window, predicted):
+                    predicted = self._predict(sample, t, hint, embeds, guidance_scale, conditioning_scale)
+                    for first, values in blender.add((start, stop), predicted):
                         # A scheduler for each group of frames: multistep ones keep what they saw last.
-                        if first not in groups:
-                            groups[first] = copy.deepcopy(self.scheduler)
-                        scheduler = groups[first]
+                        scheduler = states.of(first)
                         end = first + len(values)
                         part = latents.read(first, end).to(device)
                         part = scheduler.step(values, t, part, **step_kwargs, return_dict=False)[0]
-                        if blend_masks and clip.mask is not None:
-                            part = self._kept(part, clip, first, end, scheduler, following, device)
+                        if blend is not None:
+                            part = self._blended(part, clip, first, end, scheduler, following, *blend)
                         made.write(first, part)
+                        states.keep(first, scheduler)
                     progress_bar.update()
                 latents.close()
                 latents = made
-        if normalisation != "none":
-            self._normalise(latents, clip, normalisation)
-        yield from self._decoded(latents, output_type, device)
-        latents.close()
-        clip.close()
-        self.maybe_free_model_hooks()
+                latents.flush()
+                progress.stepped(i + 1, states, generator)
+        return latents
 
     def _embed(self, prompt: str, negative_prompt: str, guidance_scale: float, device) -> torch.Tensor:
         """``[1, N, D]``, or with guidance ``[2, N, D]``, the negative one first."""
@@ -257,8 +323,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         positive, negative = self.encode_prompt(prompt, device, 1, guidance_scale > 1, negative_prompt)
         return torch.cat([negative, positive] if guidance_scale > 1 else [positive]).to(self.unet.dtype)
 
-    def _encode(self, chunks, generator, folder: Path | None, device) -> _Clip:
-        clip = None
+    def _encode(self, chunks, progress: EditProgress, generator) -> _Clip:
+        clip, device = None, self._execution_device
         for frames, masks in chunks:
             if frames.shape[1] % self.vae_scale_factor or frames.shape[2] % self.vae_scale_factor:
                 raise UsageError(
@@ -271,19 +337,23 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latents
             latents = (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
             if clip is None:
-                clip = _Clip(pictures.shape[1:], latents.shape[1:], latents.dtype, masks is not None, folder)
+                clip = _Clip(progress, pictures.shape[1:], latents.shape[1:], latents.dtype, masks is not None)
             clip.add(pictures, latents, None if masks is None else mask_to_latent(masks, self.vae_scale_factor))
-        return clip or _Clip((0, 0, 3), (1, 0, 0), torch.float32, False, folder)
+        return clip or _Clip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
 
-    def _noised(self, clip: _Clip, timestep: torch.Tensor, generator, folder, device) -> FrameStore:
-        """The latents to start from. Chunks draw from the generator one after the other what one draw would give."""
-        latents = FrameStore(clip.source.shape, clip.source.dtype, folder)
+    def _draw_noise(self, clip: _Clip, generator) -> None:
+        """Chunks draw from the generator one after the other what one draw would give."""
         for start in range(0, clip.count, CHUNK):
-            source = clip.source.read(start, min(start + CHUNK, clip.count)).to(device)
-            noise = randn_tensor(source.shape, generator=generator, device=device, dtype=source.dtype)
+            shape = (min(CHUNK, clip.count - start), *clip.source.shape)
+            noise = randn_tensor(shape, generator=generator, device=self._execution_device, dtype=clip.source.dtype)
             clip.noise.write(start, noise)
+
+    def _add_noise(self, latents: FrameStore, clip: _Clip, timestep: torch.Tensor) -> None:
+        """The latents to start from."""
+        for start in range(0, clip.count, CHUNK):
+            part = start, min(start + CHUNK, clip.count)
+            source, noise = (store.read(*part).to(self._execution_device) for store in (clip.source, clip.noise))
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
-        return latents
 
     def _predict(
         self, sample: torch.Tensor, t, hint: torch.Tensor, embeds: torch.Tensor, guidance_scale: float, scale: float
@@ -313,14 +383,16 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         negative, positive = predicted
         return negative + guidance_scale * (positive - negative)
 
-    def _kept(self, latents, clip: _Clip, start: int, stop: int, scheduler, following, device) -> torch.Tensor:
-        """The latents with the original's outside the mask, noised to the level of the next step."""
+    def _blended(self, latents, clip, start, stop, scheduler, following, blend_range, width) -> torch.Tensor:
+        """The latents with the original, noised to the level of the next step, blended in around the mask."""
+        device = latents.device
         source, noise, mask = (store.read(start, stop).to(device) for store in (clip.source, clip.noise, clip.mask))
-        return blend(latents, source, noise, mask, scheduler, following, ratio=1.0)
+        changed = 1 - original_weights(mask, blend_range, width).to(device)
+        return blend(latents, source, noise, changed, scheduler, following, ratio=1.0)
 
     @staticmethod
-    def _normalise(latents: FrameStore, clip: _Clip, kind: str) -> None:
-        """Two passes over the store: statistics of the whole clip, then the change."""
+    def _normalised(latents: FrameStore, clip: _Clip, kind: str, progress: EditProgress) -> FrameStore:
+        """Two passes: statistics of the whole clip, then the change, in a store of its own."""
         chunks = [(start, min(start + CHUNK, clip.count)) for start in range(0, clip.count, CHUNK)]
         edited, original = RegionStatistics(), RegionStatistics()
         for chunk in chunks:
@@ -328,18 +400,21 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             edited.update(latents.read(*chunk), mask)
             original.update(clip.source.read(*chunk), mask)
         wanted = edited.outside() if kind == "ion" else original.inside()
+        normalised = progress.store("normalised", latents.shape, latents.dtype)
         for chunk in chunks:
             moved = renormalise(latents.read(*chunk), clip.mask.read(*chunk), edited.inside(), wanted)
-            latents.write(chunk[0], moved)
+            normalised.write(chunk[0], moved)
+        latents.close()
+        return normalised
 
-    def _decoded(self, latents: FrameStore, output_type: str, device) -> Iterator[np.ndarray | torch.Tensor]:
+    def _decoded(self, latents: FrameStore, output_type: str) -> Iterator[np.ndarray | torch.Tensor]:
         for start in range(0, len(latents), CHUNK):
             part = latents.read(start, min(start + CHUNK, len(latents)))
             check_finite(part, "denoising UNet")
             if output_type == "latent":
                 yield part
                 continue
-            scaled = (part.to(device) / self.vae.config.scaling_factor).to(self.vae.dtype)
+            scaled = (part.to(self._execution_device) / self.vae.config.scaling_factor).to(self.vae.dtype)
             pictures = self.vae.decode(scaled, return_dict=False)[0].float()
             check_finite(pictures, "VAE")
             pictures = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
@@ -349,11 +424,18 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
 class _Clip:
     """The original on disk: frames, latents, noise and mask."""
 
-    def __init__(self, picture, latent, dtype: torch.dtype, masked: bool, folder: Path | None):
-        self.count = 0
-        self.pictures = FrameStore(tuple(picture), torch.uint8, folder)
-        self.source, self.noise = (FrameStore(tuple(latent), dtype, folder) for _ in range(2))
-        self.mask = FrameStore((1, *latent[1:]), torch.float32, folder) if masked else None
+    def __init__(self, progress: EditProgress, picture, latent, dtype: torch.dtype, masked: bool, count: int = 0):
+        self.count = count
+        self._latent, self._masked = tuple(latent), masked
+        self.pictures = progress.store("pictures", tuple(picture), torch.uint8)
+        self.source, self.noise = (progress.store(name, tuple(latent), dtype) for name in ("source", "noise"))
+        self.mask = progress.store("mask", (1, *latent[1:]), torch.float32) if masked else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The arguments that open it again."""
+        shapes = {"picture": self.pictures.shape, "latent": self._latent}
+        return {**shapes, "dtype": self.source.dtype, "masked": self._masked, "count": self.count}
 
     def add(self, pictures: torch.Tensor, latents: torch.Tensor, mask: torch.Tensor | None) -> None:
         self.pictures.write(self.count, pictures)
@@ -366,7 +448,14 @@ class _Clip:
         """float32 ``[F, 3, H, W]`` in 0..1."""
         return self.pictures.read(start, stop).to(device).permute(0, 3, 1, 2).float() / 255
 
+    def flush(self) -> None:
+        for store in self._stores:
+            store.flush()
+
     def close(self) -> None:
-        for store in (self.pictures, self.source, self.noise, self.mask):
-            if store is not None:
-                store.close()
+        for store in self._stores:
+            store.close()
+
+    @property
+    def _stores(self) -> list[FrameStore]:
+        return [store for store in (self.pictures, self.source, self.noise, self.mask) if store is not None]

@@ -10,19 +10,26 @@ import torch
 
 
 class FrameStore:
-    """One tensor of the same shape and dtype for each frame, in a file without a name that vanishes with the object.
+    """One tensor of the same shape and dtype for each frame, in a file.
 
     Args:
         shape: of one frame's tensor.
         dtype: of all.
         folder: where the file lies; the system's temporary folder if None.
+        name: of the file, which is then kept, and gone on with where it is there already; without it the file has
+            no name and vanishes with the object.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None):
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the store
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None, name: str | None = None):
         self.shape, self.dtype = tuple(shape), dtype
         self._bytes = torch.Size(shape).numel() * dtype.itemsize
-        self._length = 0
+        if name is None:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the store
+            self._length = 0
+        else:
+            handle = os.open(Path(folder or ".", name), os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.fdopen(handle, "r+b")
+            self._length = os.fstat(handle).st_size // self._bytes
 
     def __len__(self) -> int:
         """Frames up to the last one that was written."""
@@ -56,6 +63,14 @@ class FrameStore:
             return torch.empty((0, *self.shape), dtype=self.dtype)
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape)
 
+    def flush(self) -> None:
+        """Hand everything to the system, so that it is there when this process is killed.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.flush()
+
     def close(self) -> None:
-        """Give the space on the disk back."""
+        """Close the file; one without a name gives its space on the disk back."""
         self._file.close()
