@@ -78,6 +78,11 @@ class BackboneSpec(BaseModel):
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
         "epsilon", description="What the UNet predicts, in diffusers' terms; must equal the scheduler's."
     )
+    motion_beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] | None = Field(
+        "linear",
+        description="Noise schedule that the motion adapter was trained with, AnimateDiff's where nothing is said; "
+        "none: the scheduler's own.",
+    )
     licence: str = Field("", description="Licence of the weights.")
     download_size: str = Field("", description="Size of all files that `toolkit fetch` brings, for people.")
     vae: Part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,8 +26,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_finite
 from toolkit.diffusion.context_windows import WindowBlender, context_windows
-from toolkit.diffusion.frame_store import FrameStore
 from toolkit.diffusion.edit_progress import EditProgress
+from toolkit.diffusion.frame_store import FrameStore
 from toolkit.diffusion.latent_mask import mask_to_latent
 from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH, original_weights
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
@@ -194,6 +194,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         output_type: str = "uint8",
         folder: Path | None = None,
         resume: bool = False,
+        on_windows: Callable[[int], None] | None = None,
     ) -> Iterator[np.ndarray | torch.Tensor]:
         """Edit a clip of any length chunk by chunk.
 
@@ -204,6 +205,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 folder if None.
             resume: keep everything in `folder`, and go on after the last timestep that was finished in it. The caller
                 sees to it that the arguments are the same, and removes the folder.
+            on_windows: is told how many windows were done since it was told last, over all timesteps; at first those
+                that an earlier run had done.
 
         Yields:
             The edited frames in the same chunks.
@@ -238,6 +241,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 num_inference_steps=num_inference_steps,
                 strength=strength,
                 generator=generator,
+                on_windows=on_windows or (lambda count: None),
             )
             if normalisation != "none":
                 latents = self._normalised(latents, clip, normalisation, progress)
@@ -270,6 +274,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         num_inference_steps: int,
         strength: float,
         generator,
+        on_windows: Callable[[int], None],
     ) -> FrameStore:
         """All timesteps over all windows."""
         device = self._execution_device
@@ -287,6 +292,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             self._add_noise(latents, clip, timesteps[:1])
         with self.progress_bar(total=len(timesteps) * len(windows)) as progress_bar:
             progress_bar.update(progress.step * len(windows))
+            on_windows(progress.step * len(windows))
             for i in range(progress.step, len(timesteps)):
                 t = timesteps[i]
                 following = timesteps[i + 1] if i + 1 < len(timesteps) else None
@@ -308,6 +314,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                         made.write(first, part)
                         states.keep(first, scheduler)
                     progress_bar.update()
+                    on_windows(1)
                 latents.close()
                 latents = made
                 latents.flush()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 MARGIN = 0.04
@@ -61,6 +63,31 @@ def paste(frame: np.ndarray, edited: np.ndarray, alpha: np.ndarray, to_crop: np.
     mixed = below + weights * (picture.astype(np.float32) - below)
     result[y0:y1, x0:x1] = np.where(weights > 0, np.rint(mixed), below).astype(np.uint8)
     return result
+
+
+def write_patch(path: Path, colours: np.ndarray, weights: np.ndarray) -> None:
+    """Keep an edited crop as a PNG with transparency.
+
+    Args:
+        colours: ``[R, R, 3]`` in 0..255, RGB.
+        weights: ``[R, R]`` in 0..1, stored in 255 steps.
+    """
+    import cv2
+
+    alpha = np.rint(255 * weights).astype(np.uint8)
+    rgb = np.where(alpha[..., None] > 0, np.rint(colours), 0).astype(np.uint8)
+    _, data = cv2.imencode(".png", np.dstack([rgb[..., ::-1], alpha]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    path.write_bytes(data.tobytes())
+
+
+def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Colours uint8 ``[R, R, 3]``, RGB, and weights float32 ``[R, R]`` in 0..1; None where nothing was edited."""
+    import cv2
+
+    if not path.is_file():
+        return None
+    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    return np.ascontiguousarray(picture[..., 2::-1]), picture[..., 3].astype(np.float32) / 255
 
 
 def _reach(to_crop: np.ndarray, resolution: int, shape: tuple[int, ...], pad: float) -> tuple[int, int, int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -13,6 +12,7 @@ from toolkit.finetune.curve import render_curve
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneReport
 from toolkit.remover import DatasetUse, RemoverRecord, write_remover
+from toolkit.versions import installed
 
 _PLACES = {"data", "output", "backbone", "init", "cache_dir", "resume_from_checkpoint"}
 """Settings that name places on this machine; what lay there is in the record by its checksums."""
@@ -62,17 +62,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
             for dataset in plan.datasets
         ],
         config=plan.config.model_dump(mode="json", exclude=_PLACES) | plan.document["config"],
-        versions=_versions(),
+        versions={"python": python_version(), **installed(_LIBRARIES)},
         licence=plan.spec.licence,
         files={},
     )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:  # run from sources that are not installed
-            continue
-    return versions

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from platform import python_version_tuple
 from typing import Any
@@ -17,6 +14,7 @@ from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Mani
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
+from toolkit.interruption import termination_interrupts
 from toolkit.registry import GROUP, load_task
 from toolkit.synthesis.config import BuildConfig, cores
 from toolkit.synthesis.executor import Executor, ProcessExecutor
@@ -25,6 +23,7 @@ from toolkit.synthesis.plan import Plan, content_digest, make_plan
 from toolkit.synthesis.report import BuildObserver, BuildReport, source_record
 from toolkit.synthesis.shards import OutputError, SetupError, ShardJob, build_shard
 from toolkit.task import AttributeTask
+from toolkit.versions import installed
 
 _LIBRARIES = (
     *("vlasik-toolkit", "albumentations", "av", "diffusers", "embreex", "isal", "mediapipe", "numpy"),
@@ -62,7 +61,7 @@ def build_dataset(
     executor = executor or ProcessExecutor(config.workers, threads=alone if inpaints else 1)
     plan = make_plan(config)
     folder = OutputFolder(config.output, _document(config, task, plan))
-    with _termination_interrupts(), folder:
+    with termination_interrupts(), folder:
         try:
             failures = _build_shards(config, plan, folder, observer, executor)
         except SetupError:
@@ -131,9 +130,7 @@ def _document(config: BuildConfig, task: AttributeTask, plan: Plan) -> dict[str,
         files = {name: value for name, value in model if isinstance(value, Path) and name in settings}
         settings |= {name: content_digest(path) for name, path in files.items()}
     versions = {"schema": str(SCHEMA_VERSION), "python": ".".join(python_version_tuple()[:2])}
-    for library in _LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):  # OpenCV and mediapipe come under several names
-            versions[library] = version(library)
+    versions |= installed(_LIBRARIES)
     for point in entry_points(group=GROUP, name=task.name):
         if point.dist is not None:
             versions[point.dist.name] = point.dist.version
@@ -177,20 +174,3 @@ def _warnings(config: BuildConfig, manifest: Manifest) -> list[str]:
     if config.validation_fraction and not any(s.split == "validation" and s.pairs for s in manifest.shards):
         return ["no source with pairs is held out for validation; give more videos, of different people"]
     return []
-
-
-@contextlib.contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM stop the build as Ctrl-C does, so that no worker outlives it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

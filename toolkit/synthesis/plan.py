@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +13,7 @@ from toolkit import seeds
 from toolkit.dataset.layout import SourceRecord, Split
 from toolkit.errors import InputError
 from toolkit.synthesis.config import BuildConfig
-
-_EXTENSIONS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts webm wmv y4m"
-VIDEO_EXTENSIONS = frozenset(f".{name}" for name in _EXTENSIONS.split())
+from toolkit.video.finding import find_videos
 
 
 @dataclass(frozen=True)
@@ -62,43 +58,6 @@ class Plan:
     split: dict[str, Split]
 
 
-def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Files and, for folders, the video files in them and below, sorted; each with its name for people.
-
-    Names that begin with a dot are left out. A file that is named itself is taken whatever its extension.
-
-    Raises:
-        InputError: a path is absent, a folder cannot be read or holds no video.
-    """
-    found: dict[Path, str] = {}
-    for path in paths:
-        try:
-            kind = path.stat().st_mode
-        except FileNotFoundError:
-            raise InputError(f"no such video or folder: {path}; check the path") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); allow reading it or leave it out") from error
-        if stat.S_ISDIR(kind):
-            files = sorted(_walk(path))
-            if not files:
-                raise InputError(
-                    f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
-                )
-            for file in files:
-                found.setdefault(_resolved(file), _readable(file.relative_to(path).as_posix()))
-        else:
-            found.setdefault(path.resolve(), _readable(path.name))
-    return sorted(found.items(), key=lambda item: (item[1], item[0]))
-
-
-def _resolved(file: Path) -> Path:
-    """The file behind links; a loop of links stays, and fails as a source when it is opened."""
-    try:
-        return file.resolve()
-    except (RuntimeError, OSError):
-        return file.absolute()
-
-
 def content_digest(path: Path) -> str:
     """sha256 of a file's bytes, or of the names and digests of a folder's files; the path where it cannot be read.
 
@@ -112,24 +71,6 @@ def content_digest(path: Path) -> str:
             return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return str(path)
-
-
-def _readable(name: str) -> str:
-    """The name as text that can be stored: a byte that is not UTF-8 becomes ``\\xNN``."""
-    return os.fsencode(name).decode(errors="backslashreplace")
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    def refuse(error: OSError):
-        raise InputError(
-            f"the folder {error.filename} cannot be read ({error.strerror}); allow reading it or leave it out"
-        ) from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_EXTENSIONS:
-                yield Path(parent, name)
 
 
 def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[str, Split]:

@@ -54,10 +54,9 @@ class RGBConverter:
     def _pixels(self, frame: VideoFrame, pix_fmt: str, width: int, height: int) -> np.ndarray:
         source = {}
         if not frame.format.is_rgb and frame.format.name != "pal8":
-            full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
             source = {
-                "src_colorspace": _matrix(frame),
-                "src_color_range": ColorRange.JPEG if full else ColorRange.MPEG,
+                "src_colorspace": matrix_of(frame),
+                "src_color_range": range_of(frame),
                 "dst_colorspace": Colorspace.ITU709,
                 "dst_color_range": ColorRange.JPEG,
             }
@@ -74,7 +73,7 @@ class RGBConverter:
         return scaled.to_ndarray()
 
 
-def _matrix(frame: VideoFrame) -> Colorspace:
+def matrix_of(frame: VideoFrame) -> Colorspace:
     """The frame's matrix; where it is not stated, what players assume: BT.709 for high definition, else BT.601."""
     if hdr_transfer(frame):
         return Colorspace.BT2020
@@ -82,3 +81,9 @@ def _matrix(frame: VideoFrame) -> Colorspace:
     if known is not None:
         return known
     return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+
+
+def range_of(frame: VideoFrame) -> ColorRange:
+    """The frame's range of values; limited where it is not stated."""
+    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    return ColorRange.JPEG if full else ColorRange.MPEG

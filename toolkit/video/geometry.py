@@ -35,6 +35,11 @@ class Display:
             image = image[:, ::-1]
         return np.ascontiguousarray(np.rot90(image, -self.turns))
 
+    def unturn(self, image: np.ndarray) -> np.ndarray:
+        """Undo `turn`; a view."""
+        image = np.rot90(image, self.turns)
+        return image[:, ::-1] if self.mirrored else image
+
 
 def display_of(frame: VideoFrame, aspect: float | None, max_side: int | None) -> Display:
     """The display of a decoded frame.

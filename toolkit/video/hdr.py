@@ -1,4 +1,4 @@
-"""High dynamic range to standard range (ITU-R BT.2100 to BT.709), by tables."""
+"""High dynamic range to standard range (ITU-R BT.2100 to BT.709) and back, by tables."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ PEAK = 1000.0
 SDR_WHITE = 203.0
 """Luminance of diffuse white in HDR (ITU-R BT.2408); the tone curve's target peak."""
 LEVELS = 4096
+HLG = 0.17883277, 0.28466892, 0.55991073
+"""The constants a, b and c of BT.2100, table 5."""
 BT2020_TO_BT709 = np.array(
     [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349], [-0.018151, -0.100579, 1.118730]], np.float32
 )
+BT709_TO_BT2020 = np.linalg.inv(BT2020_TO_BT709.astype(np.float64)).astype(np.float32)
 BT2020_LUMA = np.array([[0.2627, 0.6780, 0.0593]], np.float32)
 
 
@@ -45,6 +48,30 @@ def to_sdr(rgb: np.ndarray, transfer: str) -> np.ndarray:
     return _display_table()[(np.sqrt(linear) * (LEVELS - 1) + 0.5).astype(np.int32)]
 
 
+def from_sdr(rgb: np.ndarray, transfer: str) -> np.ndarray:
+    """BT.709 SDR pixels as BT.2020 HDR pixels: the inverse of `to_sdr` for what it does not clip.
+
+    `to_sdr` gives back each value to a step or two of its 8 bits, but for the dark channels of saturated colours, where
+    a step is less light than the tables resolve.
+
+    Args:
+        rgb: uint8 ``[H, W, 3]``.
+        transfer: ``pq`` or ``hlg``.
+
+    Returns:
+        uint16 ``[H, W, 3]``, full range of 16 bits.
+    """
+    light = cv2.transform(_linear_table()[rgb], BT709_TO_BT2020)
+    largest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
+    light *= _expansion_table()[(np.sqrt(np.minimum(largest, 1)) * (LEVELS - 1) + 0.5).astype(np.int32)][..., None]
+    if transfer == "hlg":
+        # Luminance of the scene to the power of 1.2 is that of the display.
+        luma = np.maximum(cv2.transform(light, BT2020_LUMA), 1e-6)
+        light *= (luma ** (1 / 1.2 - 1))[..., None]
+    # The fourth root spends the table's levels as the eye and PQ do.
+    return _code_table(transfer)[(np.sqrt(np.sqrt(np.minimum(light, 1))) * 65535 + 0.5).astype(np.int32)]
+
+
 def pq_to_light(code: np.ndarray) -> np.ndarray:
     """Luminance in cd/m2 of PQ values in 0..1 (SMPTE ST 2084)."""
     power = np.power(code, 1 / 78.84375)
@@ -73,7 +100,7 @@ def _light_table(transfer: str) -> np.ndarray:
     code = np.linspace(0, 1, LEVELS)
     if transfer == "pq":
         return pq_to_light(code).astype(np.float32)
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    a, b, c = HLG
     return (PEAK * np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)).astype(np.float32)
 
 
@@ -87,3 +114,29 @@ def _gain_table() -> np.ndarray:
 @cache
 def _display_table() -> np.ndarray:
     return np.round(255 * np.linspace(0, 1, LEVELS) ** (2 / 2.4)).astype(np.uint8)
+
+
+@cache
+def _linear_table() -> np.ndarray:
+    return (np.linspace(0, 1, 256) ** 2.4).astype(np.float32)
+
+
+@cache
+def _expansion_table() -> np.ndarray:
+    """Factors from light below `SDR_WHITE` = 1 to light below `PEAK` = 1, by the square root of the former."""
+    source = PEAK * np.linspace(0, 1, 16 * LEVELS) ** 2
+    target = np.linspace(0, 1, LEVELS) ** 2
+    target[0] = target[1]
+    return (np.interp(target, tone_map(source) / SDR_WHITE, source) / PEAK / target).astype(np.float32)
+
+
+@cache
+def _code_table(transfer: str) -> np.ndarray:
+    """Signal of 16 bits by the fourth root of light below `PEAK` = 1."""
+    light = np.linspace(0, 1, 1 << 16) ** 4
+    if transfer == "pq":
+        code = light_to_pq(PEAK * light)
+    else:
+        a, b, c = HLG
+        code = np.where(light <= 1 / 12, np.sqrt(3 * light), a * np.log(np.maximum(12 * light - b, b)) + c)
+    return np.round(np.clip(code, 0, 1) * 65535).astype(np.uint16)

@@ -1,0 +1,99 @@
+"""How much of the edit is pasted, pixel by pixel: masks with soft edges, where the remover did change something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from toolkit.edit.config import MaskConfig
+
+BLUR = 0.006
+"""Standard deviation, as a share of the side, of the blur before a change is told from noise."""
+GROW = 0.03
+"""By how much the changed part is widened, as a share of the side: its own faint surroundings belong to it."""
+REACH = 2
+"""Frames before and after in which a change counts too, so that the paste does not flicker."""
+
+
+def alphas(
+    count: int,
+    originals: Callable[[int, int], np.ndarray],
+    made: Callable[[int, int], np.ndarray],
+    masks: Callable[[int, int], np.ndarray] | None,
+    side: int,
+    config: MaskConfig,
+) -> Iterator[np.ndarray]:
+    """Weights of the edit for each frame of a run, float32 ``[R, R]`` in 0..1.
+
+    Args:
+        count: frames of the run.
+        originals, made: functions of a first frame and the one after the last, which give uint8 ``[K, R, R, 3]``.
+        masks: such a function for bool ``[K, R, R]``; None where masks are not known.
+        side: R.
+        config: of the masks.
+    """
+    changed: dict[int, np.ndarray] = {}
+    for k in range(count):
+        mask = None if masks is None else masks(k, k + 1)[0]
+        if config.min_change > 0:
+            for near in range(max(0, k - REACH), min(count, k + REACH + 1)):
+                if near not in changed:
+                    changed[near] = changes(originals(near, near + 1)[0], made(near, near + 1)[0], config.min_change)
+            changed.pop(k - REACH - 1, None)
+            where = np.logical_or.reduce([changed[near] for near in changed if abs(near - k) <= REACH])
+        else:
+            where = None
+        yield alpha(mask, where, side, config)
+
+
+def changes(original: np.ndarray, made: np.ndarray, threshold: float) -> np.ndarray:
+    """bool ``[R, R]``: where two pictures differ by more than noise.
+
+    Args:
+        original, made: uint8 ``[R, R, 3]``.
+        threshold: in 0..1 of the full range.
+    """
+    import cv2
+
+    difference = cv2.absdiff(original, made).max(axis=2)
+    return cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original))) > 255 * threshold
+
+
+def alpha(mask: np.ndarray | None, changed: np.ndarray | None, side: int, config: MaskConfig) -> np.ndarray:
+    """The weights of one frame, float32 ``[R, R]``; see `alphas`."""
+    result = np.ones((side, side), np.float32)
+    if mask is not None and (config.pastes == "mask" or not mask.any()):
+        result = soft(mask, config.dilation * side, config.feather * side)
+    if changed is not None:
+        result = result * soft(changed, GROW * side, GROW * side)
+    return result
+
+
+def soft(mask: np.ndarray, grow: float, feather: float) -> np.ndarray:
+    """float32 ``[R, R]``: 1 within `grow` pixels of the mask, falling to 0 over `feather` more along half a cosine."""
+    import cv2
+
+    if not mask.any() or mask.all():
+        return mask.astype(np.float32)
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    share = np.clip((distance - grow) / max(feather, 1e-6), 0, 1)
+    return (0.5 + 0.5 * np.cos(np.pi * share)).astype(np.float32)
+
+
+def over(
+    below: np.ndarray, below_alpha: np.ndarray, above: np.ndarray, above_alpha: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One edit over another (Porter and Duff, 1984), for several removers.
+
+    Args:
+        below, above: float32 ``[..., 3]``.
+        below_alpha, above_alpha: float32 ``[...]`` in 0..1.
+
+    Returns:
+        Colours float32 ``[..., 3]``, and their weights ``[...]``.
+    """
+    kept = (below_alpha * (1 - above_alpha))[..., None]
+    weight = kept[..., 0] + above_alpha
+    colour = (below * kept + above * above_alpha[..., None]) / np.maximum(weight, 1e-6)[..., None]
+    return np.where(weight[..., None] > 0, colour, above), weight

@@ -1,0 +1,36 @@
+"""Whether the output can be written, asked before hours of work and not after them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from toolkit.edit.config import OutputConfig
+from toolkit.errors import ToolkitError, UsageError
+
+
+class _Trial(Exception):
+    pass
+
+
+def check_target(source: Path, target: Path, config: OutputConfig) -> None:
+    """Begin to write and give up again.
+
+    Raises:
+        UsageError: source and target are one file, the name's ending or the container does not fit, a folder is in
+            the way, or there is no such folder.
+        ToolkitError: it may not be written there.
+    """
+    from toolkit.video.retouch import VideoRetoucher
+
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name the file of the edited video")
+    try:
+        with VideoRetoucher(source, target, config.crf, config.lossless):
+            raise _Trial
+    except _Trial:
+        pass
+    if target.exists() and not os.access(target, os.W_OK):
+        raise ToolkitError(
+            f"{target} is there already and may not be replaced; allow writing it or name another output"
+        )

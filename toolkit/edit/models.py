@@ -1,0 +1,194 @@
+"""From removers and a backbone to a pipeline that is ready to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.backbones import BackboneSpec, describe, load
+from toolkit.device import Placement, choose_placement
+from toolkit.edit.config import DenoisingConfig, EditConfig, MotionConfig
+from toolkit.errors import InputError, UsageError
+from toolkit.remover import Remover, check_backbone, read_remover
+
+if TYPE_CHECKING:
+    from diffusers import UNetMotionModel
+
+    from toolkit.backbones import Backbone
+    from toolkit.diffusion import VideoEditPipeline
+
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+
+ANIMATEDIFF = {"beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1, "timestep_spacing": "linspace"}
+"""What the scheduler of an AnimateDiff adapter has besides its beta schedule."""
+
+FEW_STEPS = ("LCMScheduler", "TCDScheduler")
+"""A backbone that has one of these was distilled for it."""
+
+
+def load_pipeline(
+    remover: str | Path,
+    backbone: str | Path = "sd15",
+    *,
+    denoising: DenoisingConfig | None = None,
+    motion: MotionConfig | None = None,
+    device: str | None = None,
+) -> VideoEditPipeline:
+    """The pipeline of a remover, for frames in memory; nothing is downloaded.
+
+    Args:
+        remover: folder of the remover.
+        backbone: the models that it was trained on: a name, or a folder.
+        denoising: for its `scheduler` and `dtype`.
+        motion: which motion layers are used.
+        device: torch device; the best one if None.
+
+    Raises:
+        InputError: the remover or the backbone is incomplete, damaged or tampered with, or the remover was made for
+            another backbone.
+        UsageError, MissingExtra: an unknown name or device, or weights that are not here.
+        ToolkitError: the device has no memory left.
+    """
+    config = EditConfig(
+        remover=[remover],
+        backbone=str(backbone),
+        denoising=denoising or DenoisingConfig(),
+        motion=motion or MotionConfig(),
+        device=device,
+    )
+    return EditModels(config).pipeline(0)
+
+
+class EditModels:
+    """The removers of an edit and their one backbone; models are loaded when they are used, and stay.
+
+    Raises:
+        InputError: a remover or the backbone is incomplete, damaged or tampered with, or does not fit the other.
+        UsageError, MissingExtra: an unknown backbone or device, or a part that is not here.
+    """
+
+    def __init__(self, config: EditConfig):
+        self._config = config
+        self.spec: BackboneSpec = describe(config.backbone)
+        self.removers = [read_remover(folder) for folder in config.remover]
+        for remover in self.removers:
+            check_backbone(remover, self.spec)
+        dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
+        self.placement = choose_placement(config.device, dtype)
+        self._pipeline: VideoEditPipeline | None = None
+        self._controlnets: dict[int, Any] = {}
+        self.left_out: list[str] = []
+        """Motion layers that are left out, once the models are loaded."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the crops in pixels: the largest that a remover was trained on."""
+        return max(remover.record.resolution for remover in self.removers)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The backbone's parts that are used."""
+        wanted = (*PARTS, "motion_adapter") if self._config.motion.motion else PARTS
+        return tuple(name for name in wanted if name in self.spec.parts)
+
+    def pipeline(self, index: int) -> VideoEditPipeline:
+        """The pipeline with the remover of that index.
+
+        Raises:
+            InputError: weights are damaged or do not fit.
+            ToolkitError: the device has no memory left.
+        """
+        if self._pipeline is None:
+            self._pipeline = self._load(index)
+        self._pipeline.register_modules(controlnet=self._controlnet(index))
+        return self._pipeline
+
+    def _load(self, index: int) -> VideoEditPipeline:
+        from toolkit.diffusion import VideoEditPipeline
+
+        backbone = load(self.spec, self.parts, self.placement)
+        unet, self.left_out = motion_unet(backbone, self._config.motion)
+        pipeline = VideoEditPipeline(
+            vae=backbone.vae,
+            text_encoder=backbone.text_encoder,
+            tokenizer=backbone.tokenizer,
+            unet=unet,
+            controlnet=self._controlnet(index),
+            scheduler=make_scheduler(backbone, self._config),
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _controlnet(self, index: int) -> Any:
+        if index not in self._controlnets:
+            self._controlnets[index] = load_controlnet(self.removers[index], self.spec, self.placement)
+        return self._controlnets[index]
+
+
+def load_controlnet(remover: Remover, spec: BackboneSpec, placement: Placement) -> Any:
+    """The remover's model, by the same way as a part of its backbone.
+
+    Raises:
+        InputError: its files are damaged or do not fit the backbone.
+    """
+    from toolkit.backbones.spec import Part
+
+    part = Part(class_name="ControlNetModel", folder=remover.controlnet.resolve())
+    named = spec.model_copy(update={"controlnet_tile": part, "name": f"{spec.name} with {remover.folder.name}"})
+    return load(named, ("controlnet_tile",), placement).controlnet_tile
+
+
+def motion_unet(backbone: Backbone, config: MotionConfig) -> tuple[UNetMotionModel, list[str]]:
+    """The UNet with the motion layers that are wanted, and the names of those that were left out.
+
+    Raises:
+        UsageError: a layer that the backbone does not have, or a context that the adapter cannot see at once.
+    """
+    from diffusers import UNetMotionModel
+
+    from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
+
+    adapter = backbone.motion_adapter
+    if adapter is not None and config.context_length > adapter.config.motion_max_seq_length:
+        raise UsageError(
+            f"the motion adapter of {backbone.spec.name} sees {adapter.config.motion_max_seq_length} frames at once, "
+            f"and the context length is {config.context_length}; lower it"
+        )
+    unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
+    known = motion_layer_names(unet)
+    if adapter is None:
+        names: Sequence[str] = known
+    else:
+        names = _named(config.removed_motion_layers, [name for name in PAPER if name in known])
+    remove_motion_layers(unet, names)
+    return backbone.placement.place(unet.eval().requires_grad_(False)), list(names)
+
+
+def _named(words: Collection[str], paper: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for word in words:
+        names += paper if word == "paper" else [word]
+    return list(dict.fromkeys(names))
+
+
+def make_scheduler(backbone: Backbone, config: EditConfig) -> Any:
+    """The scheduler of an edit: DDIM unless another one is named, with the noise schedule of the motion adapter.
+
+    Raises:
+        InputError: the class cannot be made with the backbone's values.
+    """
+    import diffusers
+
+    base = backbone.scheduler
+    name = config.denoising.scheduler or (type(base).__name__ if type(base).__name__ in FEW_STEPS else "DDIMScheduler")
+    betas = config.motion.beta_schedule
+    if betas == "auto":
+        betas = backbone.spec.motion_beta_schedule if backbone.motion_adapter is not None else None
+    changes: dict[str, Any] = {"clip_sample": False}
+    if betas is not None:
+        changes |= {**ANIMATEDIFF, "beta_schedule": betas}
+    try:
+        return getattr(diffusers, name).from_config(base.config, **changes)
+    except (ValueError, NotImplementedError, ImportError) as error:
+        raise InputError(f"a {name} cannot be made from the scheduler of {backbone.spec.name}: {error}") from error

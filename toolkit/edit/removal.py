@@ -1,0 +1,285 @@
+"""One face through the removers: crops on disk in, patches with soft edges out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.frame_store import FrameStore
+from toolkit.edit.alpha import alphas, over
+from toolkit.edit.config import EditConfig
+from toolkit.edit.masking import TaskMaskers, mask_blocks
+from toolkit.edit.models import EditModels
+from toolkit.errors import ToolkitError
+from toolkit.faces.topology import Topology
+from toolkit.seeds import generator
+
+
+@dataclass(frozen=True, eq=False)
+class RunInput:
+    """What is known of a run besides its crops.
+
+    Attributes:
+        folder: of the run; `crops` lies in it.
+        count: frames.
+        start: first frame in the video.
+        landmarks: function of a first frame of the run and the one after the last, which gives float32 ``[K, N, 3]``
+            in pixels of the crops.
+        topology: of the landmarks.
+        times: ``[count]`` seconds.
+        box: ``[4]`` of the first crop in pixels of the video.
+        source: name and digest of the video.
+        name: unique in the video; randomness depends on it.
+    """
+
+    folder: Path
+    count: int
+    start: int
+    landmarks: Callable[[int, int], np.ndarray]
+    topology: Topology
+    times: np.ndarray
+    box: np.ndarray
+    source: tuple[str, str]
+    name: str
+
+
+class RunStores:
+    """The pictures of a run, each kind in one file: what was cut out, and what the removers made of it so far."""
+
+    def __init__(self, folder: Path, side: int):
+        self.folder, self.side = folder, side
+        self._opened: dict[str, FrameStore] = {}
+
+    def store(self, name: str, channels: int = 3) -> FrameStore:
+        """uint8, of crops with three channels or of weights and masks with one."""
+        if name not in self._opened:
+            shape = (self.side, self.side, 3) if channels == 3 else (self.side, self.side)
+            self._opened[name] = FrameStore(shape, torch.uint8, self.folder, name)
+        return self._opened[name]
+
+    def read(self, name: str, start: int, stop: int, channels: int = 3) -> np.ndarray:
+        return self.store(name, channels).read(start, stop).numpy()
+
+    def write(self, name: str, start: int, values: np.ndarray, channels: int = 3) -> None:
+        self.store(name, channels).write(start, torch.from_numpy(np.ascontiguousarray(values)))
+
+    def close(self) -> None:
+        for store in self._opened.values():
+            store.close()
+        self._opened.clear()
+
+
+class Removal:
+    """Applies all removers to runs, one run after the other.
+
+    Args:
+        config: of the edit.
+        models: its removers and their backbone.
+        on_windows: is told how many windows of how many timesteps were done, over all removers of the run.
+    """
+
+    def __init__(self, config: EditConfig, models: EditModels, on_windows: Callable[[int], None]):
+        self._config, self._models, self._on_windows = config, models, on_windows
+        names = [remover.record.tasks for remover in models.removers]
+        self._maskers = [TaskMaskers(tasks, config.options) for tasks in names] if config.masking.needed else None
+
+    def run(self, given: RunInput) -> None:
+        """Edit a run whose crops lie in its folder: afterwards `edited` and `alpha` lie there too, and `mask-N`.
+
+        What an earlier process finished is not done again.
+
+        Raises:
+            ToolkitError: a model gave NaN, memory or the disk is full, or a masker breaks its contract.
+        """
+        stores = RunStores(given.folder, self._models.resolution)
+        try:
+            done = _count(given.folder)
+            for index in range(done, len(self._models.removers)):
+                self._remove(index, given, stores)
+                for name in ("edited", "alpha"):
+                    (given.folder / f"{name}-{index}.new").replace(given.folder / f"{name}-{index}")
+                _keep_count(given.folder, index + 1)
+        except torch.OutOfMemoryError as error:
+            raise ToolkitError(self._no_memory()) from error
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
+                raise
+            raise ToolkitError(self._no_memory()) from error
+        finally:
+            stores.close()
+
+    def _no_memory(self) -> str:
+        length = self._config.motion.context_length
+        return (
+            f"a window of {length} frames of {self._models.resolution} pixels does not fit into the memory of "
+            f"{self._models.placement.device} that is free: lower --context-length, or choose --dtype float16"
+        )
+
+    def _remove(self, index: int, given: RunInput, stores: RunStores) -> None:
+        if self._maskers is not None and not self._find_masks(index, given, stores):
+            self._pass(index, given, stores)
+            return
+        remover = self._models.removers[index].record
+        tasks = self._maskers[index].tasks if self._maskers is not None else []
+        denoising, motion, masking = self._config.denoising, self._config.motion, self._config.masking
+        folder = given.folder / f"denoising-{index}"
+        folder.mkdir(exist_ok=True)
+        seed = int(generator(self._config.seed, "edit", given.source[1], given.name, index).integers(2**63))
+        pipeline = self._models.pipeline(index)
+        made = pipeline.stream(
+            self._chunks(index, given, stores, remover.resolution),
+            prompt=", ".join(dict.fromkeys(remover.prompts[task] for task in remover.tasks)),
+            negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
+            num_inference_steps=denoising.num_inference_steps,
+            strength=denoising.strength,
+            guidance_scale=denoising.guidance_scale,
+            controlnet_conditioning_scale=denoising.controlnet_conditioning_scale,
+            context_length=motion.context_length,
+            context_overlap=motion.context_overlap,
+            blend_masks=masking.masks == "on",
+            blend_range=masking.blend_range,
+            blend_width=masking.blend_width,
+            normalisation=masking.normalisation,
+            generator=torch.Generator().manual_seed(seed),
+            folder=folder,
+            resume=True,
+            on_windows=self._on_windows,
+        )
+        start = 0
+        for pictures in made:
+            stores.write(f"made-{index}", start, _resized(pictures, stores.side))
+            start += len(pictures)
+        self._lay_over(index, given, stores)
+        shutil.rmtree(folder)
+
+    def _find_masks(self, index: int, given: RunInput, stores: RunStores) -> bool:
+        """Fill the store of masks; whether there is anything in it."""
+        anything = False
+        blocks = mask_blocks(
+            self._maskers[index],
+            given.count,
+            lambda start, stop: self._input(index, start, stop, stores),
+            given.landmarks,
+            given.topology,
+            given.times,
+            given.box,
+            given.source,
+            given.start,
+        )
+        for start, masks in blocks:
+            anything |= bool(masks.any())
+            stores.write(f"mask-{index}", start, masks.astype(np.uint8), 1)
+        return anything
+
+    def _input(self, index: int, start: int, stop: int, stores: RunStores) -> np.ndarray:
+        """What a remover sees: the crops, with what the ones before it made laid over; uint8 ``[K, R, R, 3]``."""
+        return result_of(stores, index - 1, start, stop)
+
+    def _chunks(
+        self, index: int, given: RunInput, stores: RunStores, side: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        for start in range(0, given.count, CHUNK):
+            stop = min(start + CHUNK, given.count)
+            frames = _resized(self._input(index, start, stop, stores), side)
+            masks = None
+            if self._maskers is not None:
+                masks = _shrunk(stores.read(f"mask-{index}", start, stop, 1), side)
+            yield frames, masks
+
+    def _lay_over(self, index: int, given: RunInput, stores: RunStores) -> None:
+        """Weigh what a remover made, and lay it over what there was."""
+        masks = None
+        if self._maskers is not None:
+            masks = lambda start, stop: stores.read(f"mask-{index}", start, stop, 1) > 0  # noqa: E731
+        weights = alphas(
+            given.count,
+            lambda start, stop: self._input(index, start, stop, stores),
+            lambda start, stop: stores.read(f"made-{index}", start, stop),
+            masks,
+            stores.side,
+            self._config.masking,
+        )
+        for k, weight in enumerate(weights):
+            made = stores.read(f"made-{index}", k, k + 1)[0].astype(np.float32)
+            if index:
+                below, below_weight = layer(stores, index - 1, k, k + 1)
+                made, weight = over(below[0], below_weight[0], made, weight)
+            stores.write(f"edited-{index}.new", k, np.rint(made).astype(np.uint8)[None])
+            stores.write(f"alpha-{index}.new", k, np.rint(255 * weight).astype(np.uint8)[None], 1)
+        stores.close()
+
+    def _pass(self, index: int, given: RunInput, stores: RunStores) -> None:
+        """The attribute is nowhere in the run: what there was stays."""
+        for start in range(0, given.count, CHUNK):
+            stop = min(start + CHUNK, given.count)
+            if index:
+                edited, weight = layer(stores, index - 1, start, stop)
+                weight = np.rint(255 * weight)
+            else:
+                edited = stores.read("crops", start, stop)
+                weight = np.zeros(edited.shape[:3])
+            stores.write(f"edited-{index}.new", start, edited.astype(np.uint8))
+            stores.write(f"alpha-{index}.new", start, weight.astype(np.uint8), 1)
+        stores.close()
+
+
+def layer(stores: RunStores, index: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Colours float32 ``[K, R, R, 3]`` in 0..255, and their weights ``[K, R, R]`` in 0..1, after a remover."""
+    colours = stores.read(f"edited-{index}", start, stop).astype(np.float32)
+    return colours, stores.read(f"alpha-{index}", start, stop, 1).astype(np.float32) / 255
+
+
+def result_of(stores: RunStores, index: int, start: int, stop: int) -> np.ndarray:
+    """Crops after the remover of that index, uint8 ``[K, R, R, 3]``; before the first with -1."""
+    crops = stores.read("crops", start, stop)
+    if index < 0:
+        return crops
+    colours, weights = layer(stores, index, start, stop)
+    return np.rint(crops + weights[..., None] * (colours - crops)).astype(np.uint8)
+
+
+def windows_of(count: int, config: EditConfig, removers: Sequence[Any]) -> int:
+    """How many windows of how many timesteps a run of `count` frames takes."""
+    from toolkit.diffusion.context_windows import context_windows
+
+    steps = int(config.denoising.num_inference_steps * config.denoising.strength)
+    windows = context_windows(count, config.motion.context_length, config.motion.context_overlap)
+    return len(windows) * steps * len(removers)
+
+
+def _count(folder: Path) -> int:
+    path = folder / "removed.json"
+    return json.loads(path.read_text()) if path.is_file() else 0
+
+
+def _keep_count(folder: Path, count: int) -> None:
+    temporary = folder / "removed.json.part"
+    temporary.write_text(json.dumps(count))
+    temporary.replace(folder / "removed.json")
+
+
+def _resized(frames: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    if frames.shape[1] == side:
+        return frames
+    method = cv2.INTER_AREA if side < frames.shape[1] else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, (side, side), interpolation=method) for frame in frames])
+
+
+def _shrunk(masks: np.ndarray, side: int) -> np.ndarray:
+    """bool ``[K, side, side]``: a pixel is masked where any of those that it stands for is."""
+    import cv2
+
+    if masks.shape[1] == side:
+        return masks > 0
+    sized = [cv2.resize(mask * 255, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
+    return np.stack(sized) > 0

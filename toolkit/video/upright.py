@@ -1,0 +1,55 @@
+"""Upright RGB pictures for an encoder: H.264 as every player shows it, or FFV1 without loss."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+
+
+def x264_options(crf: float, *parameters: str) -> dict[str, str]:
+    """Options of libx264 with a constant rate factor, and x264's own parameters such as ``tff=1``."""
+    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, so that the same frames
+    # gave other files from time to time.
+    return {"crf": str(crf), "preset": "medium", "x264-params": ":".join(["mbtree=0", *parameters])}
+
+
+class UprightPictures:
+    """H.264: ``yuv420p``, limited range, tagged BT.709, an odd side lengthened by one pixel; FFV1: RGB.
+
+    Args:
+        crf: x264's constant rate factor.
+        lossless: for FFV1 instead of libx264.
+    """
+
+    def __init__(self, crf: float, lossless: bool):
+        self._crf, self._lossless = crf, lossless
+        self._reformatter = VideoReformatter()
+
+    def configure(self, context: VideoCodecContext, width: int, height: int) -> None:
+        """Prepare the encoder for pictures of a size."""
+        if self._lossless:
+            context.width, context.height, context.pix_fmt = width, height, "bgr0"
+            return
+        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        context.options = x264_options(self._crf)
+        context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
+        context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
+
+    def frame(self, image: np.ndarray) -> VideoFrame:
+        """A uint8 ``[H, W, 3]`` RGB picture as the encoder takes it."""
+        if self._lossless:
+            return self._reformatter.reformat(av.VideoFrame.from_ndarray(image, "rgb24"), format="bgr0", threads=1)
+        height, width, _ = image.shape
+        if width % 2 or height % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        return self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(image, "rgb24"),
+            format="yuv420p",
+            src_color_range=ColorRange.JPEG,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
