@@ -177,6 +177,8 @@ class AttributeTask(ABC):
         description: one sentence for `toolkit tasks list`.
         api_version: the `API_VERSION` that the plugin was written for; state it as a number.
         prompt, negative_prompt: the text that the backbone is conditioned on, describing a face without the attribute.
+        exact_mask: whether `masker` finds the attribute itself; False where its masks are all of the skin on which one
+            may be. Only inside exact masks colours are fitted to those outside.
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
         Options: its options, a subclass of `TaskOptions` in which every field has a description.
     """
@@ -186,6 +188,7 @@ class AttributeTask(ABC):
     api_version: ClassVar[int]
     prompt: ClassVar[str]
     negative_prompt: ClassVar[str] = ""
+    exact_mask: ClassVar[bool] = True
     extra: ClassVar[str | None] = None
     Options: ClassVar[type[TaskOptions]] = TaskOptions
 
@@ -245,6 +248,8 @@ def _check_class(cls: type[AttributeTask]) -> None:
     version = getattr(cls, "api_version", None)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         refuse(f"`api_version` must be a whole number from 1, such as {API_VERSION}, found {version!r}")
+    if not isinstance(cls.exact_mask, bool):
+        refuse(f"`exact_mask` must be True or False, found {cls.exact_mask!r}")
     if cls.extra is not None and not isinstance(cls.extra, str):
         refuse(f"`extra` must be the name of an extra or None, found {cls.extra!r}")
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, TaskOptions)):

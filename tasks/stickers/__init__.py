@@ -59,6 +59,7 @@ class StickersTask(AttributeTask):
     api_version = 1
     prompt = "a close-up photo of a person's face, clean bare skin"
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
+    exact_mask = False
     Options = StickersOptions
 
     def masker(self) -> Masker:

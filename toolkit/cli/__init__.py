@@ -15,6 +15,7 @@ VERBS = {
     "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
     "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
     "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
+    "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
     "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
     "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.cli.console import err, out
-from toolkit.cli.options import add_arguments, from_arguments
-from toolkit.errors import InputError
+from toolkit.cli.options import add_arguments, read_grouped
 from toolkit.finetune.config import GROUPS, FinetuneConfig
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 
@@ -41,36 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.finetune.engine import finetune
 
     with ConsoleObserver() as observer:
-        report = finetune(read_config(args), observer)
+        report = finetune(read_grouped(FinetuneConfig, GROUPS, args), observer)
     if report is not None:
         summarise(report)
     return 0
-
-
-def read_config(args: argparse.Namespace) -> FinetuneConfig:
-    """The config that file and flags give together.
-
-    Raises:
-        InputError: the file cannot be read.
-        UsageError: a setting is unknown or has a bad value.
-    """
-    import json
-
-    from toolkit.validation import validated
-
-    base: dict = {}
-    if args.config is not None:
-        try:
-            base = json.loads(args.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"the settings {args.config} cannot be read: {error}") from error
-        if not isinstance(base, dict):
-            raise InputError(f"expected an object with settings in {args.config}")
-    for name, (model, _) in GROUPS.items():
-        start = validated(model, base[name]) if name in base else None
-        setattr(args, name, from_arguments(model, args, start))
-    given = {name: value for name, value in vars(args).items() if name in FinetuneConfig.model_fields}
-    return from_arguments(FinetuneConfig, argparse.Namespace(**{**base, **given}))
 
 
 def summarise(report: FinetuneReport) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from toolkit.errors import ContractError, UsageError
+from toolkit.errors import ContractError, InputError, UsageError
 from toolkit.validation import did_you_mean, validated
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,6 +135,34 @@ def from_arguments(model: type[Model], namespace: argparse.Namespace, base: Base
     given = {name: value for name, value in vars(namespace).items() if name in model.model_fields}
     values = {} if base is None else base.model_dump(exclude_unset=True)
     return validated(model, values | given, spell=flag)
+
+
+def read_grouped(
+    model: type[Model], groups: Mapping[str, tuple[type[BaseModel], str]], namespace: argparse.Namespace
+) -> Model:
+    """Build a model whose fields may be groups of options, from the flags and from the file of `--config`.
+
+    Args:
+        groups: fields that are groups, with their models and headings.
+        namespace: `config` is a JSON file, or None; flags win over it.
+
+    Raises:
+        InputError: the file cannot be read.
+        UsageError: a setting is unknown or has a bad value.
+    """
+    base: dict[str, Any] = {}
+    if namespace.config is not None:
+        try:
+            base = json.loads(namespace.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"the settings {namespace.config} cannot be read: {error}") from error
+        if not isinstance(base, dict):
+            raise InputError(f"expected an object with settings in {namespace.config}")
+    for name, (group, _) in groups.items():
+        start = validated(group, base[name]) if name in base else None
+        base[name] = from_arguments(group, namespace, start)
+    given = {name: value for name, value in vars(namespace).items() if name in model.model_fields}
+    return from_arguments(model, argparse.Namespace(**{**base, **given}))
 
 
 def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:

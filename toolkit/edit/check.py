@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from toolkit.edit.config import OutputConfig
+from toolkit.edit.config import WritingConfig
 from toolkit.errors import ToolkitError, UsageError
 
 
@@ -13,7 +13,7 @@ class _Trial(Exception):
     pass
 
 
-def check_target(source: Path, target: Path, config: OutputConfig) -> None:
+def check_target(source: Path, target: Path, config: WritingConfig) -> None:
     """Begin to write and give up again.
 
     Raises:
@@ -21,10 +21,13 @@ def check_target(source: Path, target: Path, config: OutputConfig) -> None:
             the way, or there is no such folder.
         ToolkitError: it may not be written there.
     """
+    from toolkit.edit.provenance import check_signable
     from toolkit.video.retouch import VideoRetoucher
 
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name the file of the edited video")
+    if config.c2pa_certificate is not None:
+        check_signable(target)
     try:
         with VideoRetoucher(source, target, config.crf, config.lossless):
             raise _Trial

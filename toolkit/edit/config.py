@@ -80,8 +80,10 @@ class MaskConfig(BaseModel):
     blend_width: float = Field(
         0.125, ge=0, le=1, description="distance over which that weight rises, as a share of the crop's side"
     )
-    normalisation: Literal["ion", "adain", "none"] = Field(
-        "ion", description="of the latents inside the mask: ion, by those outside; adain, by the original's inside"
+    normalisation: Literal["auto", "ion", "adain", "none"] = Field(
+        "auto",
+        description="of the latents inside the mask: ion, by those outside (eq. 2); adain, by the original's inside; "
+        "auto: none, but with masks off ion, if the tasks' masks show the attribute itself",
     )
     dilation: float = Field(
         0.015, ge=0, le=0.25, description="by how much masks are widened, as a share of the crop's side"
@@ -132,7 +134,7 @@ class RegionConfig(BaseModel):
     aligner_file: Path | None = Field(None, description="facer: TorchScript of the FaRL aligner")
 
 
-class OutputConfig(BaseModel):
+class WritingConfig(BaseModel):
     """What is written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -176,7 +178,7 @@ class EditConfig(BaseModel):
     motion: MotionConfig = Field(MotionConfig(), description="what keeps frames consistent")
     masking: MaskConfig = Field(MaskConfig(), description="what keeps the rest as it is")
     region: RegionConfig = Field(RegionConfig(), description="which faces are edited")
-    output: OutputConfig = Field(OutputConfig(), description="what is written")
+    writing: WritingConfig = Field(WritingConfig(), description="what is written")
     device: str | None = Field(None, description="torch device, such as cuda; the best one without it")
     work_dir: Path | None = Field(
         None, description="where intermediate files lie; without it in a hidden folder beside the output"
@@ -185,7 +187,7 @@ class EditConfig(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """The settings that decide what the edited faces look like, as JSON values; files are named elsewhere."""
-        return self.model_dump(mode="json", exclude={"remover", "backbone", "output", "work_dir", "device"})
+        return self.model_dump(mode="json", exclude={"remover", "backbone", "writing", "work_dir", "device"})
 
 
 GROUPS = {
@@ -193,6 +195,6 @@ GROUPS = {
     "motion": (MotionConfig, "consistency over time"),
     "masking": (MaskConfig, "masks, blending and colours"),
     "region": (RegionConfig, "faces"),
-    "output": (OutputConfig, "output"),
+    "writing": (WritingConfig, "output"),
 }
 """Fields of `EditConfig` that are groups of options: their models and headings."""

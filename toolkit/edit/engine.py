@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections import Counter
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Warned
@@ -65,7 +69,7 @@ class Editor:
         from toolkit.edit.provenance import check_signer
 
         self.config = config
-        check_signer(config.output)
+        check_signer(config.writing)
         self.models = EditModels(config)
         self.backbone = identity(self.models.spec, self.models.parts)
         self._analysers: dict[int, Any] = {}
@@ -76,9 +80,9 @@ class Editor:
         from toolkit.fetch.transfer import sha256_of
         from toolkit.video import probe
 
-        target = preview_name(target) if self.config.output.preview else target
+        target = preview_name(target) if self.config.writing.preview else target
         probe(source)
-        check_target(source, target, self.config.output)
+        check_target(source, target, self.config.writing)
         try:
             digest = sha256_of(source)
         except OSError as error:
@@ -90,8 +94,29 @@ class Editor:
             with job.disk_errors():
                 report = job.run()
             place.done()
-        observer.finished(report)
+        observer.finished(report, target)
         return report
+
+    def finished(self, source: Path, target: Path) -> EditReport | None:
+        """The report of an earlier run that made `target` from the same video with the same settings; None if none."""
+        from toolkit.fetch.transfer import sha256_of
+
+        target = preview_name(target) if self.config.writing.preview else target
+        path = report_path(target)
+        if not (target.is_file() and path.is_file()):
+            return None
+        try:
+            report = EditReport.model_validate_json(path.read_bytes())
+            same = report.fingerprint == self.fingerprint(sha256_of(source))
+        except (OSError, ValidationError):
+            return None
+        return report if same else None
+
+    def fingerprint(self, digest: str) -> str:
+        """sha256 of all that decides the output."""
+        output = self.config.writing.model_dump(mode="json")
+        text = json.dumps([self._document(digest), output], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def analyser(self, max_faces: int) -> Any:
         """The analyser that follows so many faces; built once."""
@@ -111,7 +136,7 @@ class Editor:
         return {
             "source": digest,
             "config": self.config.content(),
-            "preview": self.config.output.preview,
+            "preview": self.config.writing.preview,
             "removers": self.removers(),
             "backbone": self.backbone,
             "placement": vars(self.models.placement),
@@ -177,7 +202,7 @@ class _Job:
 
         config = self.editor.config
         info = probe(self.source)
-        stop = None if config.output.preview is None else max(1, round(config.output.preview * info.fps))
+        stop = None if config.writing.preview is None else max(1, round(config.writing.preview * info.fps))
         with self._timed("finding faces"):
             self.observer.phase("finding faces", min(info.frame_count, stop or info.frame_count), "frames")
             sightings = find_faces(
@@ -219,13 +244,14 @@ class _Job:
         config = self.editor.config
         outcome = "edited" if counts["edited"] else "no attribute" if counts["no attribute"] else "no face"
         return EditReport(
+            fingerprint=self.editor.fingerprint(self.digest),
             source=self.source.name,
             source_sha256=self.digest,
             target=self.target.name,
             outcome=outcome,
             removers=self.editor.removers(),
             backbone=self.editor.backbone,
-            config=config.model_dump(mode="json", exclude={"remover": True, "work_dir": True, "output": {"c2pa_key"}}),
+            config=config.model_dump(mode="json", exclude={"remover": True, "work_dir": True, "writing": {"c2pa_key"}}),
             motion_layers_left_out=self.editor.models.left_out,
             versions=installed(_LIBRARIES),
             seconds={part: round(value, 3) for part, value in self.seconds.items()},

@@ -31,6 +31,11 @@ class TaskMaskers:
         self.tasks: list[AttributeTask] = [_task(name, options.get(name)) for name in names]
         self._maskers: list[Masker] = []
 
+    @property
+    def exact(self) -> bool:
+        """Whether all of them find the attribute itself."""
+        return all(task.exact_mask for task in self.tasks)
+
     def __call__(self, clip: FaceClip) -> np.ndarray:
         """bool ``[T, H, W]``: where any of the tasks' attributes is or may be.
 

@@ -45,7 +45,7 @@ def paste_runs(
     Raises:
         ToolkitError: a file cannot be written.
     """
-    output = editor.config.output
+    output = editor.config.writing
     tasks = sorted({task for remover in editor.models.removers for task in remover.record.tasks})
     staged = target.with_name(f".{target.stem}.staged{target.suffix}")
     metadata = container_metadata(_metadata(source), tasks, __version__) if output.provenance else {}

@@ -147,7 +147,7 @@ class Removal:
             blend_masks=masking.masks == "on",
             blend_range=masking.blend_range,
             blend_width=masking.blend_width,
-            normalisation=masking.normalisation,
+            normalisation=self._normalisation(index),
             generator=torch.Generator().manual_seed(seed),
             folder=folder,
             resume=True,
@@ -159,6 +159,13 @@ class Removal:
             start += len(pictures)
         self._lay_over(index, given, stores)
         shutil.rmtree(folder)
+
+    def _normalisation(self, index: int) -> str:
+        """What `auto` means: with masks on colours are kept already, and eq. 2 would only spoil them."""
+        masking = self._config.masking
+        if masking.normalisation != "auto":
+            return masking.normalisation
+        return "ion" if masking.masks == "off" and self._maskers[index].exact else "none"
 
     def _find_masks(self, index: int, given: RunInput, stores: RunStores) -> bool:
         """Fill the store of masks; whether there is anything in it."""

@@ -25,8 +25,8 @@ class EditObserver:
     def warning(self, sentence: str) -> None:
         """Something that the user should know."""
 
-    def finished(self, report: EditReport) -> None:
-        """A video is done."""
+    def finished(self, report: EditReport, target: Path) -> None:
+        """A video is done and lies at `target`."""
 
     def failed(self, source: Path, error: Exception) -> None:
         """A video of several could not be edited."""
@@ -85,6 +85,7 @@ class EditReport(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: Literal[1] = SCHEMA_VERSION
+    fingerprint: str = Field(description="sha256 over all that decides the output: the same one means the same output")
     source: str
     source_sha256: str
     target: str

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from toolkit.errors import InputError
 from toolkit.video.color import RGBConverter
 from toolkit.video.container import ADVICE, DAMAGE, open_video, reason
-from toolkit.video.geometry import display_of
+from toolkit.video.geometry import Display, display_of
 from toolkit.video.truncation import missing_bytes
 from toolkit.video.types import Frame
 
@@ -42,22 +42,34 @@ def read_frames(
         raise ValueError(f"start={start}, stop={stop}, max_side={max_side}: expected 0 <= start <= stop, max_side >= 1")
     if stop == start:
         return
-    converter, display, clock = RGBConverter(), None, None
     with open_video(path) as (container, stream):
-        for index, decoded in enumerate(decode(path, container, stream, container.demux(stream))):
-            clock = clock or Clock(stream)
-            time = clock.time(decoded)
-            if index < start:
-                continue
-            display = display or display_of(decoded, pixel_aspect(stream), max_side)
-            try:
-                image = converter.convert(decoded, display.width, display.height)
-            except DAMAGE as error:
-                why = reason(error)
-                raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({why}); {ADVICE}") from None
-            yield Frame(index, time, display.turn(image))
-            if stop is not None and index + 1 >= stop:
-                return
+        for _, _, frame in shown_frames(path, container, stream, start, stop, max_side):
+            yield frame
+
+
+def shown_frames(
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    start: int = 0,
+    stop: int | None = None,
+    max_side: int | None = None,
+) -> Iterator[tuple[VideoFrame, Display, Frame]]:
+    """As `read_frames`, of an opened video; each frame with what the decoder gave and how that is displayed."""
+    converter, display, clock = RGBConverter(), None, Clock(stream)
+    for index, decoded in enumerate(decode(path, container, stream, container.demux(stream))):
+        time = clock.time(decoded)
+        if index < start:
+            continue
+        display = display or display_of(decoded, pixel_aspect(stream), max_side)
+        try:
+            image = converter.convert(decoded, display.width, display.height)
+        except DAMAGE as error:
+            why = reason(error)
+            raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({why}); {ADVICE}") from None
+        yield decoded, display, Frame(index, time, display.turn(image))
+        if stop is not None and index + 1 >= stop:
+            return
 
 
 def decode(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.video.upright import UprightPictures
 
 THREADS = 1
 """Fixed, because x264's output depends on it: the same frames give the same file on every machine."""
@@ -48,10 +48,10 @@ class VideoWriter:
             raise UsageError(f"Expected 0 < fps <= 1000 and 0 <= crf <= 51, found fps={fps}, crf={crf}")
         if not self.path.parent.is_dir():
             raise UsageError(f"Expected a folder {self.path.parent} to write {self.path.name} into; make it first")
-        self._rate, self._crf, self._lossless = Fraction(fps).limit_denominator(1001), crf, lossless
+        self._rate, self._lossless = Fraction(fps).limit_denominator(1001), lossless
+        self._pictures = UprightPictures(crf, lossless)
         self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
         self._container = self._stream = None
-        self._reformatter = VideoReformatter()
         self._shape: tuple[int, ...] | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -73,7 +73,7 @@ class VideoWriter:
         with self._reporting():
             if self._stream is None:
                 self._stream = self._add_stream()
-            self._container.mux(self._stream.encode(self._frame(image)))
+            self._container.mux(self._stream.encode(self._pictures.frame(image)))
 
     def __exit__(self, kind, value, traceback) -> None:
         try:
@@ -97,31 +97,8 @@ class VideoWriter:
         stream = self._container.add_stream("ffv1" if self._lossless else "libx264", rate=self._rate)
         context = stream.codec_context
         context.thread_count = THREADS
-        if self._lossless:
-            context.width, context.height, context.pix_fmt = width, height, "bgr0"
-            return stream
-        context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, so that the same frames
-        # gave other files from time to time.
-        context.options = {"crf": str(self._crf), "preset": "medium", "x264-params": "mbtree=0"}
-        context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
-        context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
+        self._pictures.configure(context, width, height)
         return stream
-
-    def _frame(self, image: np.ndarray) -> av.VideoFrame:
-        if self._lossless:
-            return self._reformatter.reformat(av.VideoFrame.from_ndarray(image, "rgb24"), format="bgr0", threads=1)
-        height, width, _ = image.shape
-        if width % 2 or height % 2:
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        return self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(image, "rgb24"),
-            format="yuv420p",
-            src_color_range=ColorRange.JPEG,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -9,18 +9,27 @@ from av.codec.codec import find_best_pix_fmt_of_list
 from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from toolkit.video.color import hdr_transfer, matrix_of, range_of
 from toolkit.video.geometry import Display
-from toolkit.video.upright import x264_options
+from toolkit.video.x264 import interlacing, mastering, x264_options
 
 MARGIN = 16
-"""Pixels around the touched box that are converted with it: a multiple of every chroma cell, more than a filter sees."""
+"""Pixels around the touched box that are converted with it: a multiple of any chroma cell, more than a filter sees."""
 FADE = 32.0
 """A change of this many levels of RGB replaces a sample wholly; a smaller one keeps a part of what conversion to RGB
 lost: finer steps, chroma detail, highlights and colours beyond standard range. So a soft edge stays soft."""
+UNSPECIFIED = 2
+USUAL_COLOURS = {
+    Colorspace.ITU709: (1, 1, 1),
+    Colorspace.FCC: (4, 4, 4),
+    Colorspace.ITU601: (6, 6, 6),
+    Colorspace.SMPTE240M: (7, 7, 7),
+    Colorspace.BT2020: (9, 9, 14),
+}
+"""Matrix, primaries and transfer (ITU-T H.273) that go with one of swscale's matrices."""
 
 
 def planar_format(name: str, encoder: str) -> str:
@@ -66,15 +75,21 @@ class NativePictures:
         context.pix_fmt = self._pix_fmt
         stated = first.color_range or first.format.name.startswith("yuvj")
         context.color_range = int(self._range) if stated else int(ColorRange.UNSPECIFIED)
-        context.colorspace = int(first.colorspace)
-        context.color_primaries, context.color_trc = int(first.color_primaries), int(first.color_trc)
+        names = "colorspace", "color_primaries", "color_trc"
+        colours = [int(getattr(first, name)) for name in names]
+        if self._lossless and "mp4" in stream.container.format.name and (stated or set(colours) != {UNSPECIFIED}):
+            # FFV1's tags lie in the container; FFmpeg writes MP4's box of them whole or not at all.
+            usual = USUAL_COLOURS[self._matrix]
+            colours = [own if own != UNSPECIFIED else other for own, other in zip(colours, usual, strict=True)]
+        for name, value in zip(names, colours, strict=True):
+            setattr(context, name, value)
         if source.sample_aspect_ratio:
             context.sample_aspect_ratio = source.sample_aspect_ratio
         matrix = first.side_data.get(Type.DISPLAYMATRIX)
         if matrix is not None:
             stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
         if not self._lossless:
-            context.options = x264_options(crf)
+            context.options = x264_options(crf, *interlacing(first, source), *mastering(first))
 
     def frame(self, decoded: VideoFrame, before: np.ndarray, after: np.ndarray) -> VideoFrame:
         """The frame to encode.
@@ -89,7 +104,7 @@ class NativePictures:
         if box is not None:
             native.make_writable()
             self._patch(native, *self._stored(before, after, box))
-        return native
+        return self._pad(native) if any(self._padding) else native
 
     def _adapt(self, decoded: VideoFrame) -> VideoFrame:
         here = (decoded.width, decoded.height, decoded.format.name, matrix_of(decoded), range_of(decoded))
@@ -106,7 +121,7 @@ class NativePictures:
                 interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
                 threads=1,
             )
-        return self._pad(decoded) if any(self._padding) else decoded
+        return decoded
 
     def _pad(self, frame: VideoFrame) -> VideoFrame:
         padded = VideoFrame(self._width + self._padding[1], self._height + self._padding[0], self._pix_fmt)
@@ -117,26 +132,26 @@ class NativePictures:
 
     def _stored(
         self, before: np.ndarray, after: np.ndarray, box: tuple[slice, slice]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Both pictures, and where they differ, as the pixels are stored: unturned and unscaled."""
-        touched = np.zeros(before.shape[:2], np.uint8)
-        touched[box] = (before[box] != after[box]).any(axis=2)
-        before, after, touched = (self._display.unturn(array) for array in (before, after, touched))
+    ) -> tuple[np.ndarray, np.ndarray, slice, slice]:
+        """Two pictures and a box as the pixels are stored: unturned and unscaled; the box as rows and columns."""
+        inside = np.zeros(before.shape[:2], np.uint8)
+        inside[box] = 1
+        before, after, inside = (self._display.unturn(array) for array in (before, after, inside))
         if before.shape[:2] != (self._height, self._width):
             size = (self._width, self._height)
             before, after = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (before, after))
             # The area's share, so that the smallest one counts.
-            touched = cv2.resize(touched.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        return before, after, touched
+            inside = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        return before, after, _extent(inside.any(axis=1)), _extent(inside.any(axis=0))
 
-    def _patch(self, native: VideoFrame, before: np.ndarray, after: np.ndarray, touched: np.ndarray) -> None:
-        """Replace the samples of `native` in whose cell a pixel is touched."""
-        rows, columns = _extent(touched.any(axis=1)), _extent(touched.any(axis=0))
+    def _patch(self, native: VideoFrame, before: np.ndarray, after: np.ndarray, rows: slice, columns: slice) -> None:
+        """Replace the samples of `native` in whose cell a pixel differs; outside rows and columns none does."""
         top, left = (max(0, extent.start // MARGIN * MARGIN - MARGIN) for extent in (rows, columns))
         crop = np.s_[top : rows.stop + MARGIN, left : columns.stop + MARGIN]
         before, after = (np.ascontiguousarray(image[crop]) for image in (before, after))
-        # As one of two channels, since OpenCV's functions are many times as fast as numpy's on an axis of three.
-        change = np.where(touched[crop], cv2.absdiff(before, after).max(axis=2), 0)
+        # Many times as fast as numpy's maximum over an axis of three.
+        red, green, blue = cv2.split(cv2.absdiff(before, after))
+        change = cv2.max(cv2.max(red, green), blue)
         samples = zip(_planes(native), self._samples(before), self._samples(after), self._cells, strict=True)
         for plane, old, new, (high, wide) in samples:
             part = plane[top // high :, left // wide :][: len(new), : new.shape[1]]

@@ -8,12 +8,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-
-def x264_options(crf: float, *parameters: str) -> dict[str, str]:
-    """Options of libx264 with a constant rate factor, and x264's own parameters such as ``tff=1``."""
-    # Without macroblock trees: x264's AVX-512 code for them reads memory that nobody wrote, so that the same frames
-    # gave other files from time to time.
-    return {"crf": str(crf), "preset": "medium", "x264-params": ":".join(["mbtree=0", *parameters])}
+from toolkit.video.x264 import x264_options
 
 
 class UprightPictures:

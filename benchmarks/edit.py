@@ -1,0 +1,411 @@
+"""What editing costs, beside diffusers' `AnimateDiffVideoToVideoControlNetPipeline` with FreeNoise.
+
+    python -m benchmarks.edit [--part memory time size] [--quick] [--motion-heads N]
+
+Prints ratios beside their limits and exits with 1 if one is missed; `--quick` only shows that everything runs. For time
+and size the models have Stable Diffusion 1.5's layout with AnimateDiff's adapter at a quarter of the width, with random
+weights; convolutions and spatial attention then have the shares at 256 pixels that they have in SD 1.5 at 512. Time is
+that of denoising and a narrow `AutoencoderTiny`: beside one step the VAE, which both spend alike, would be the larger
+part. A GPU is used if there is one. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from diffusers import (
+    AnimateDiffVideoToVideoControlNetPipeline,
+    AutoencoderTiny,
+    ControlNetModel,
+    DDIMScheduler,
+    DiffusionPipeline,
+    MotionAdapter,
+    UNetMotionModel,
+)
+from diffusers.utils import logging
+from PIL import Image
+
+from benchmarks.finetune import quarter_backbone
+from toolkit.backbones import ConstantTextEncoder, load
+from toolkit.device import Placement
+from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
+from toolkit.diffusion.context_windows import context_windows
+from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.testing import tiny_backbone
+
+LIMITS = {"memory": 1.15, "time": 1.0, "size": 1.3}
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile", "motion_adapter")
+SCHEDULE = {"beta_schedule": "linear", "steps_offset": 1, "clip_sample": False, "timestep_spacing": "linspace"}
+OURS, FREENOISE = "ours", "freenoise"
+CUDA = torch.cuda.is_available()
+MEMORY_LIMIT = 12 * 2**30
+"""Bytes beyond which FreeNoise's long run is not tried."""
+
+WINDOW, OVERLAP = 16, 4
+
+
+# Pipelines
+
+
+def editing_backbone(folder: Path, motion_heads: int) -> Path:
+    """`quarter_backbone` with a motion adapter of AnimateDiff's layout."""
+    quarter_backbone(folder)
+    adapter = MotionAdapter(
+        block_out_channels=(80, 160, 320, 320),
+        motion_num_attention_heads=motion_heads,
+        motion_norm_num_groups=16,
+        motion_max_seq_length=32,
+    )
+    adapter.save_pretrained(folder / "motion_adapter")
+    return folder
+
+
+def make_pipelines(folder: Path, placement: Placement | None = None) -> dict[str, DiffusionPipeline]:
+    """Both pipelines with models of their own. Ours lie in memory as the toolkit places them, diffusers' as torch does
+    by default, on the same device and in the same dtype."""
+    backbone = load(folder, PARTS, placement)
+    unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter).eval().requires_grad_(False)
+    models = {
+        "vae": backbone.vae,
+        "text_encoder": backbone.text_encoder,
+        "tokenizer": backbone.tokenizer,
+        "unet": backbone.placement.place(unet),
+        "controlnet": backbone.controlnet_tile,
+        "scheduler": DDIMScheduler.from_config(backbone.scheduler.config, **SCHEDULE),
+    }
+    plain = copy.deepcopy(models)
+    for name in ("vae", "text_encoder", "unet", "controlnet"):
+        plain[name].to(memory_format=torch.contiguous_format)
+    ours = VideoEditPipeline(**models)
+    freenoise = AnimateDiffVideoToVideoControlNetPipeline(motion_adapter=backbone.motion_adapter, **plain)
+    freenoise.enable_free_noise(context_length=WINDOW, context_stride=4)
+    for pipeline in (ours, freenoise):
+        pipeline.set_progress_bar_config(disable=True)
+    return {OURS: ours, FREENOISE: freenoise}
+
+
+def moving(count: int, side: int) -> Iterator[np.ndarray]:
+    """Frames uint8 ``[side, side, 3]``, made when they are asked for."""
+    y, x = np.mgrid[:side, :side]
+    for t in range(count):
+        yield np.stack([x * 255 // side, y * 255 // side, (x + y + 3 * t) % 256], axis=2).astype(np.uint8)
+
+
+def chunks(count: int, side: int, masked: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The same frames as `VideoEditPipeline.stream` takes them, with a square mask if wanted."""
+    frames = moving(count, side)
+    for start in range(0, count, CHUNK):
+        pictures = np.stack([next(frames) for _ in range(min(CHUNK, count - start))])
+        masks = np.zeros(pictures.shape[:3], bool)
+        masks[:, side // 4 : side // 2, side // 4 : -side // 4] = True
+        yield pictures, masks if masked else None
+
+
+def edit(pipelines: dict[str, DiffusionPipeline], kind: str, count: int, side: int, steps: int, masked: bool) -> None:
+    """One whole run of all steps at guidance 1, from pictures to pictures."""
+    generator = torch.Generator().manual_seed(0)
+    settings = {"num_inference_steps": steps, "strength": 1.0, "guidance_scale": 1.0, "generator": generator}
+    if kind == OURS:
+        windows = {"context_length": WINDOW, "context_overlap": OVERLAP}
+        normalisation = "ion" if masked else "none"
+        made = pipelines[kind].stream(chunks(count, side, masked), **settings, **windows, normalisation=normalisation)
+        done = sum(len(frames) for frames in made)
+    else:
+        pictures = [Image.fromarray(frame) for frame in moving(count, side)]
+        made = pipelines[kind](
+            video=pictures, conditioning_frames=pictures, prompt="", height=side, width=side, **settings
+        )
+        done = len(made.frames[0])
+    if done != count:
+        raise SystemExit(f"{kind} gave {done} frames of {count}")
+
+
+# Memory
+
+
+def resident() -> tuple[int, int]:
+    """Bytes of this process's resident set, and the most that it ever was."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage also counts what the parent held when it made this process
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmRSS"].split()[0]) * 1024, int(lines["VmHWM"].split()[0]) * 1024
+    return psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def peaks(kind: str, folder: str, frames: str, side: str, device: str) -> dict[str, int]:
+    """Bytes that a run takes at most: above what was there before it, and in all; on a GPU torch's own count."""
+    torch.set_num_threads(1)
+    pipelines = make_pipelines(Path(folder), Placement(device, "float32", channels_last=False))
+    pipelines = {kind: pipelines[kind]}  # the other one's models go
+    on_gpu = device != "cpu"
+    before = torch.cuda.memory_allocated() if on_gpu else resident()[0]
+    edit(pipelines, kind, int(frames), int(side), steps=2, masked=kind == OURS)
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resident()[1]
+    return {"above": peak - before, "peak": peak}
+
+
+def child_peaks(*arguments: object) -> dict[str, int]:
+    """`peaks` in a process of its own."""
+    names = [str(argument) for argument in arguments]
+    code = f"import json, benchmarks.edit as b; print(chr(10) + json.dumps(b.peaks(*{names!r})))"
+    # Freed tensors go back at once, so that the peak is what was in use.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory(quick: bool) -> bool:
+    """Print the peaks for a short and a long clip; whether the limit is missed."""
+    short, long, side = (32, 48, 32) if quick else (64, 512, 128)
+    missed = False
+    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor() as pool:
+        folder = tiny_backbone(Path(work) / "backbone")
+        for device in ("cpu", "cuda") if CUDA else ("cpu",):
+            runs = ((OURS, short), (OURS, long), (FREENOISE, short))
+            few, many, other = pool.map(
+                lambda run, device=device: child_peaks(run[0], folder, run[1], side, device), runs
+            )
+            note = f"peak memory on {device} of {long} frames / {short} of {side} pixels"
+            missed |= show("memory", max(many[name] / few[name] for name in few), f"{note}: {_grown(few, many)}")
+            needed = other["above"] * long / short
+            if needed > MEMORY_LIMIT:
+                print(f"{'':14}FreeNoise: not run, {long} frames need about {needed / 2**30:.0f} GiB", flush=True)
+                continue
+            more = child_peaks(FREENOISE, folder, long, side, device)
+            print(f"{'':14}FreeNoise: {_grown(other, more)}", flush=True)
+    return missed
+
+
+def _grown(few: dict[str, int], many: dict[str, int]) -> str:
+    words = []
+    for name, meaning in (("above", "above the models"), ("peak", "in all")):
+        words.append(f"{meaning} {many[name] / few[name]:.2f} ({many[name] / 2**20:.0f} / {few[name] / 2**20:.0f} MiB)")
+    return ", ".join(words)
+
+
+# Time
+
+
+def clock() -> float:
+    if CUDA:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def durations(
+    pipelines: dict[str, DiffusionPipeline], count: int, side: int, steps: int, rounds: int
+) -> dict[str, float]:
+    """Median seconds of whole runs; the two take turns."""
+    times: dict[str, list[float]] = {kind: [] for kind in pipelines}
+    for kind in pipelines:
+        edit(pipelines, kind, WINDOW, side, 1, masked=False)  # what libraries prepare once
+    for _ in range(rounds):
+        for kind in pipelines:
+            begun = clock()
+            edit(pipelines, kind, count, side, steps, masked=False)
+            times[kind].append(clock() - begun)
+    return {kind: statistics.median(seconds) for kind, seconds in times.items()}
+
+
+def multiplications(count: int, size: int, removed: bool) -> float:
+    """Those of a step of ours / of FreeNoise's for SD 1.5 and AnimateDiff; counted without computing."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        unet = UNetMotionModel(
+            cross_attention_dim=768, motion_num_attention_heads=8, num_attention_heads=8, motion_max_seq_length=32
+        )
+        controlnet = ControlNetModel(cross_attention_dim=768)
+        vae = AutoencoderTiny()
+        text_encoder = ConstantTextEncoder(num_tokens=77, hidden_size=768)
+    if removed:
+        remove_motion_layers(unet)
+
+    def flops(frames: int) -> int:
+        cells = size // 8
+        latents = torch.zeros(frames, 4, cells, cells, device="meta")
+        states = torch.zeros(frames, 77, 768, device="meta")
+        timestep = torch.zeros(1, device="meta")
+        hint = torch.zeros(frames, 3, size, size, device="meta")
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            down, mid = controlnet(latents, timestep, states, hint, return_dict=False)
+            unet(
+                latents.transpose(0, 1)[None],
+                timestep,
+                states,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=mid,
+            )
+        return counter.get_total_flops()
+
+    ours = len(context_windows(count, WINDOW, OVERLAP)) * flops(WINDOW)
+    pipeline = AnimateDiffVideoToVideoControlNetPipeline(
+        vae, text_encoder, None, unet, MotionAdapter(), controlnet, DDIMScheduler()
+    )
+    with torch.device("meta"):
+        pipeline.enable_free_noise()
+    return ours / flops(count)
+
+
+def duration(quick: bool, motion_heads: int) -> bool:
+    """Print time per frame of ours / of FreeNoise's; whether the limit is missed."""
+    count, side, steps, rounds = (20, 64, 1, 1) if quick else (128, 256, 1, 3)
+    missed = False
+    with tempfile.TemporaryDirectory() as work:
+        folder = editing_backbone(Path(work) / "backbone", motion_heads)
+        # Of so few steps the VAE, which both spend alike, would be the larger part.
+        narrow = (16,) * 4
+        AutoencoderTiny(encoder_block_out_channels=narrow, decoder_block_out_channels=narrow).save_pretrained(
+            folder / "vae"
+        )
+        pipelines = make_pipelines(folder)
+        for removed in (False, True):
+            if removed:
+                for pipeline in pipelines.values():
+                    remove_motion_layers(pipeline.unet)
+            seconds = durations(pipelines, count, side, steps, rounds)
+            layers = "five motion layers removed" if removed else "all motion layers"
+            per_frame = " / ".join(f"{1000 * seconds[kind] / count:.0f}" for kind in (OURS, FREENOISE))
+            missed |= show(
+                "time",
+                seconds[OURS] / seconds[FREENOISE],
+                f"time per frame / FreeNoise's ({per_frame} ms), {layers}, {count} frames of {side} pixels in "
+                f"{steps} step; multiplications of a step in SD 1.5 at 512: {multiplications(count, 512, removed):.2f}",
+            )
+    return missed
+
+
+# Size
+
+
+def sample_videos(folder: Path, frames: int) -> dict[str, Path]:
+    """The same face in as many pixels, in 512x512 and in 1920x1080 before a background that moves."""
+    import cv2
+
+    from toolkit.testing.sample import FPS, sample_frames, write_sample_video
+    from toolkit.video import VideoWriter
+
+    folder.mkdir()
+    noise = np.random.default_rng(0).uniform(60, 200, (34, 61, 3)).astype(np.float32)
+    background = cv2.resize(noise, (1920, 1080), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    paths = {"512": folder / "512.mp4", "1080p": folder / "1080p.mp4"}
+    write_sample_video(paths["512"], frames)
+    with VideoWriter(paths["1080p"], fps=FPS) as writer:
+        for index, frame in enumerate(sample_frames(frames)):
+            picture = np.roll(background, 2 * index, axis=1)
+            picture[284:796, 704:1216] = frame
+            writer.write(picture)
+    return paths
+
+
+def make_remover(folder: Path, backbone: Path, resolution: int) -> Path:
+    """A remover of the backbone's own ControlNet."""
+    from toolkit.backbones import describe, identity
+    from toolkit.remover import DatasetUse, RemoverRecord, write_remover
+
+    use = DatasetUse(name="none", task="stickers", sha256="0" * 64, pairs=0, clips=0, perfect=True)
+    record = RemoverRecord(
+        tasks=["stickers"],
+        prompts={"stickers": "a face"},
+        backbone=identity(describe(backbone)),
+        resolution=resolution,
+        prediction_type="epsilon",
+        step=0,
+        held_out={},
+        stopped="it was not trained",
+        datasets=[use],
+        config={},
+        versions={},
+        licence="",
+    )
+    controlnet = ControlNetModel.from_pretrained(backbone / "controlnet_tile")
+    write_remover(folder, controlnet.save_pretrained, record, {})
+    return folder
+
+
+def timed_edit(source: Path, target: Path, remover: Path, backbone: Path, steps: int) -> tuple[float, int]:
+    """Seconds of a whole edit, and the frames that were edited. Every face is, since no masks are asked for."""
+    from toolkit.edit import EditConfig, edit_video
+
+    config = EditConfig(
+        remover=[remover],
+        backbone=str(backbone),
+        denoising={"num_inference_steps": steps},
+        masking={"masks": "off", "normalisation": "none", "composite": "crop", "min_change": 0.0},
+        seed=0,
+    )
+    begun = clock()
+    report = edit_video(source, target, config)
+    return clock() - begun, sum(frame.status == "edited" for frame in report.frames)
+
+
+def size(quick: bool, motion_heads: int) -> bool:
+    """Print the cost of a 1080p video / of a 512-pixel one; whether the limit is missed."""
+    frames, resolution, steps, rounds = (8, 64, 1, 1) if quick else (64, 256, 4, 2)
+    times: dict[str, list[float]] = {"512": [], "1080p": []}
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        backbone = editing_backbone(folder / "backbone", motion_heads)
+        remover = make_remover(folder / "remover", backbone, resolution)
+        videos = sample_videos(folder / "videos", frames)
+        warmup = sample_videos(folder / "warmup", 4)
+        timed_edit(warmup["512"], folder / "warmup.mp4", remover, backbone, 1)  # what libraries prepare once
+        for number in range(rounds):
+            for name, source in videos.items():
+                seconds, edited = timed_edit(source, folder / f"{name}-{number}.mp4", remover, backbone, steps)
+                if edited != frames:
+                    raise SystemExit(f"expected all {frames} frames of the {name} video to be edited, found {edited}")
+                times[name].append(seconds)
+    small, large = (statistics.median(times[name]) for name in ("512", "1080p"))
+    return show(
+        "size",
+        large / small,
+        f"a 1080p video / a 512-pixel one of the same face ({large:.1f} / {small:.1f} s), {frames} frames, "
+        f"edited at {resolution} pixels in {steps} steps",
+    )
+
+
+def show(name: str, value: float, note: str) -> bool:
+    good = value <= LIMITS[name]
+    print(f"{name:6} {value:6.2f}  (asked <= {LIMITS[name]})  {'ok' if good else 'MISSED'}  {note}", flush=True)
+    return not good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="+", choices=LIMITS, default=list(LIMITS), help="what is measured")
+    parser.add_argument("--quick", action="store_true", help="tiny numbers, whose ratios mean nothing")
+    parser.add_argument(
+        "--motion-heads", type=int, default=8, help="heads of the motion adapter; with 2 they are as wide as SD 1.5's"
+    )
+    args = parser.parse_args()
+    logging.set_verbosity_error()
+    missed = False
+    if "memory" in args.part:
+        missed |= memory(args.quick)
+    if "time" in args.part:
+        missed |= duration(args.quick, args.motion_heads)
+    if "size" in args.part:
+        missed |= size(args.quick, args.motion_heads)
+    return int(missed and not args.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
