@@ -56,7 +56,8 @@ CUDA = torch.cuda.is_available()
 MEMORY_LIMIT = 12 * 2**30
 """Bytes beyond which FreeNoise's long run is not tried."""
 
-WINDOW, OVERLAP = 16, 4
+WINDOW, OVERLAP, STRIDE = 16, 4, 4
+"""Frames that see each other, that two windows of ours share, and between the beginnings of two of FreeNoise's."""
 
 
 # Pipelines
@@ -93,7 +94,7 @@ def make_pipelines(folder: Path, placement: Placement | None = None) -> dict[str
         plain[name].to(memory_format=torch.contiguous_format)
     ours = VideoEditPipeline(**models)
     freenoise = AnimateDiffVideoToVideoControlNetPipeline(motion_adapter=backbone.motion_adapter, **plain)
-    freenoise.enable_free_noise(context_length=WINDOW, context_stride=4)
+    freenoise.enable_free_noise(WINDOW, STRIDE)
     for pipeline in (ours, freenoise):
         pipeline.set_progress_bar_config(disable=True)
     return {OURS: ours, FREENOISE: freenoise}
@@ -255,18 +256,20 @@ def multiplications(count: int, size: int, removed: bool) -> float:
             )
         return counter.get_total_flops()
 
-    ours = len(context_windows(count, WINDOW, OVERLAP)) * flops(WINDOW)
+    plain = flops(WINDOW)
     pipeline = AnimateDiffVideoToVideoControlNetPipeline(
         vae, text_encoder, None, unet, MotionAdapter(), controlnet, DDIMScheduler()
     )
     with torch.device("meta"):
-        pipeline.enable_free_noise()
-    return ours / flops(count)
+        pipeline.enable_free_noise(WINDOW, STRIDE)
+    # Each STRIDE frames more cost FreeNoise the same.
+    more = flops(WINDOW + STRIDE) - plain
+    return len(context_windows(count, WINDOW, OVERLAP)) * plain / (plain + (count - WINDOW) // STRIDE * more)
 
 
 def duration(quick: bool, motion_heads: int) -> bool:
     """Print time per frame of ours / of FreeNoise's; whether the limit is missed."""
-    count, side, steps, rounds = (20, 64, 1, 1) if quick else (128, 256, 1, 3)
+    count, side, steps, rounds = (20, 64, 1, 1) if quick else (128, 256, 1, 2)
     missed = False
     with tempfile.TemporaryDirectory() as work:
         folder = editing_backbone(Path(work) / "backbone", motion_heads)
@@ -358,7 +361,7 @@ def timed_edit(source: Path, target: Path, remover: Path, backbone: Path, steps:
 
 def size(quick: bool, motion_heads: int) -> bool:
     """Print the cost of a 1080p video / of a 512-pixel one; whether the limit is missed."""
-    frames, resolution, steps, rounds = (8, 64, 1, 1) if quick else (64, 256, 4, 2)
+    frames, resolution, steps, rounds = (8, 64, 1, 1) if quick else (64, 256, 4, 1)
     times: dict[str, list[float]] = {"512": [], "1080p": []}
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)

@@ -75,7 +75,9 @@ def write_patch(path: Path, colours: np.ndarray, weights: np.ndarray) -> None:
     import cv2
 
     alpha = np.rint(255 * weights).astype(np.uint8)
-    rgb = np.where(alpha[..., None] > 0, np.rint(colours), 0).astype(np.uint8)
+    # Interpolation looks two pixels beyond those that count; what lies farther away need not be stored.
+    near = cv2.dilate(alpha, np.ones((7, 7), np.uint8)) > 0
+    rgb = np.where(near[..., None], np.rint(colours), 0).astype(np.uint8)
     _, data = cv2.imencode(".png", np.dstack([rgb[..., ::-1], alpha]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     path.write_bytes(data.tobytes())
 

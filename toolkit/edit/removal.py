@@ -124,18 +124,30 @@ class Removal:
         )
 
     def _remove(self, index: int, given: RunInput, stores: RunStores) -> None:
-        if self._maskers is not None and not self._find_masks(index, given, stores):
+        """One remover on a run: only stretches with its attribute, and a window around them, are edited."""
+        masked = np.ones(given.count, bool) if self._maskers is None else self._find_masks(index, given, stores)
+        parts = active_parts(masked, self._config.motion.context_length)
+        if not parts:
             self._pass(index, given, stores)
             return
+        for start in range(0, given.count, CHUNK):
+            stop = min(start + CHUNK, given.count)
+            stores.write(f"made-{index}", start, self._input(index, start, stop, stores))
+        folders = [given.folder / f"denoising-{index}-{number}" for number in range(len(parts))]
+        for part, folder in zip(parts, folders):
+            folder.mkdir(exist_ok=True)
+            self._denoise(index, given, stores, part, folder)
+        self._lay_over(index, given, stores)
+        for folder in folders:
+            shutil.rmtree(folder)
+
+    def _denoise(self, index: int, given: RunInput, stores: RunStores, part: tuple[int, int], folder: Path) -> None:
         remover = self._models.removers[index].record
         tasks = self._maskers[index].tasks if self._maskers is not None else []
         denoising, motion, masking = self._config.denoising, self._config.motion, self._config.masking
-        folder = given.folder / f"denoising-{index}"
-        folder.mkdir(exist_ok=True)
-        seed = int(generator(self._config.seed, "edit", given.source[1], given.name, index).integers(2**63))
-        pipeline = self._models.pipeline(index)
-        made = pipeline.stream(
-            self._chunks(index, given, stores, remover.resolution),
+        seed = int(generator(self._config.seed, "edit", given.source[1], given.name, part[0], index).integers(2**63))
+        made = self._models.pipeline(index).stream(
+            self._chunks(index, part, stores, remover.resolution),
             prompt=", ".join(dict.fromkeys(remover.prompts[task] for task in remover.tasks)),
             negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
             num_inference_steps=denoising.num_inference_steps,
@@ -153,12 +165,10 @@ class Removal:
             resume=True,
             on_windows=self._on_windows,
         )
-        start = 0
+        place = part[0]
         for pictures in made:
-            stores.write(f"made-{index}", start, _resized(pictures, stores.side))
-            start += len(pictures)
-        self._lay_over(index, given, stores)
-        shutil.rmtree(folder)
+            stores.write(f"made-{index}", place, _resized(pictures, stores.side))
+            place += len(pictures)
 
     def _normalisation(self, index: int) -> str:
         """What `auto` means: with masks on colours are kept already, and eq. 2 would only spoil them."""
@@ -167,9 +177,9 @@ class Removal:
             return masking.normalisation
         return "ion" if masking.masks == "off" and self._maskers[index].exact else "none"
 
-    def _find_masks(self, index: int, given: RunInput, stores: RunStores) -> bool:
-        """Fill the store of masks; whether there is anything in it."""
-        anything = False
+    def _find_masks(self, index: int, given: RunInput, stores: RunStores) -> np.ndarray:
+        """Fill the store of masks; bool ``[T]``: the frames in which there is anything."""
+        masked = np.zeros(given.count, bool)
         blocks = mask_blocks(
             self._maskers[index],
             given.count,
@@ -182,19 +192,19 @@ class Removal:
             given.start,
         )
         for start, masks in blocks:
-            anything |= bool(masks.any())
+            masked[start : start + len(masks)] = masks.any(axis=(1, 2))
             stores.write(f"mask-{index}", start, masks.astype(np.uint8), 1)
-        return anything
+        return masked
 
     def _input(self, index: int, start: int, stop: int, stores: RunStores) -> np.ndarray:
         """What a remover sees: the crops, with what the ones before it made laid over; uint8 ``[K, R, R, 3]``."""
         return result_of(stores, index - 1, start, stop)
 
     def _chunks(
-        self, index: int, given: RunInput, stores: RunStores, side: int
+        self, index: int, part: tuple[int, int], stores: RunStores, side: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        for start in range(0, given.count, CHUNK):
-            stop = min(start + CHUNK, given.count)
+        for start in range(*part, CHUNK):
+            stop = min(start + CHUNK, part[1])
             frames = _resized(self._input(index, start, stop, stores), side)
             masks = None
             if self._maskers is not None:
@@ -251,6 +261,17 @@ def result_of(stores: RunStores, index: int, start: int, stop: int) -> np.ndarra
         return crops
     colours, weights = layer(stores, index, start, stop)
     return np.rint(crops + weights[..., None] * (colours - crops)).astype(np.uint8)
+
+
+def active_parts(masked: np.ndarray, margin: int) -> list[tuple[int, int]]:
+    """First frames and the ones after the last of the stretches to edit: masked frames, and `margin` around them.
+
+    Args:
+        masked: bool ``[T]``.
+    """
+    near = np.convolve(masked, np.ones(2 * margin + 1))[margin : margin + len(masked)]
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], near > 0.5, [0]])))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def windows_of(count: int, config: EditConfig, removers: Sequence[Any]) -> int:

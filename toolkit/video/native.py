@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 
 from toolkit.video.color import hdr_transfer, matrix_of, range_of
 from toolkit.video.geometry import Display
+from toolkit.video.planes import planes_of
+from toolkit.video.siting import chroma_siting
 from toolkit.video.x264 import interlacing, mastering, x264_options
 
 MARGIN = 16
@@ -88,8 +90,9 @@ class NativePictures:
         matrix = first.side_data.get(Type.DISPLAYMATRIX)
         if matrix is not None:
             stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
-        if not self._lossless:
-            context.options = x264_options(crf, *interlacing(first, source), *mastering(first))
+        options = {} if self._lossless else x264_options(crf, *interlacing(first, source), *mastering(first))
+        siting = chroma_siting(first, source)
+        context.options = {**options, "chroma_sample_location": siting} if siting else options
 
     def frame(self, decoded: VideoFrame, before: np.ndarray, after: np.ndarray) -> VideoFrame:
         """The frame to encode.
@@ -125,7 +128,7 @@ class NativePictures:
 
     def _pad(self, frame: VideoFrame) -> VideoFrame:
         padded = VideoFrame(self._width + self._padding[1], self._height + self._padding[0], self._pix_fmt)
-        for here, there in zip(_planes(frame), _planes(padded), strict=True):
+        for here, there in zip(planes_of(frame), planes_of(padded), strict=True):
             rows, columns = there.shape[0] - here.shape[0], there.shape[1] - here.shape[1]
             there[:] = np.pad(here, ((0, rows), (0, columns)), mode="edge")
         return padded
@@ -152,7 +155,7 @@ class NativePictures:
         # Many times as fast as numpy's maximum over an axis of three.
         red, green, blue = cv2.split(cv2.absdiff(before, after))
         change = cv2.max(cv2.max(red, green), blue)
-        samples = zip(_planes(native), self._samples(before), self._samples(after), self._cells, strict=True)
+        samples = zip(planes_of(native), self._samples(before), self._samples(after), self._cells, strict=True)
         for plane, old, new, (high, wide) in samples:
             part = plane[top // high :, left // wide :][: len(new), : new.shape[1]]
             amount = _largest_in_cell(change, high, wide)
@@ -176,18 +179,7 @@ class NativePictures:
             interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
             threads=1,
         )
-        return _planes(frame)
-
-
-def _planes(frame: VideoFrame) -> list[np.ndarray]:
-    """The planes of a planar frame as arrays ``[rows, columns]`` that share its memory."""
-    arrays = []
-    for plane in frame.planes:
-        kind = np.uint8 if frame.format.components[0].bits <= 8 else np.dtype("<u2")
-        array = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
-        # A negative line size: stored from the bottom up.
-        arrays.append(array[::-1] if plane.line_size < 0 else array)
-    return arrays
+        return planes_of(frame)
 
 
 def _touched_box(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice] | None:
