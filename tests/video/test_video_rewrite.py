@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.video import probe, read_frames
+from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
 
 
@@ -55,6 +56,138 @@ def rewrite(source, target, change=lambda image: image, **options):
         for frame in read_frames(source):
             writer.write(change(frame.image), frame.time)
     return target
+
+
+def retouch(source, target, **options):
+    with VideoRetoucher(source, target, **options) as retoucher:
+        for frame in retoucher:
+            retoucher.put(frame.image)
+    return target
+
+
+@pytest.fixture
+def film(tmp_path, talkie):
+    """A Matroska with a tone, two languages of subtitles, chapters, a font and a disposition."""
+    path = tmp_path / "film.mkv"
+    with av.open(str(talkie())) as source, av.open(str(path), "w") as container:
+        copies = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        titles = [container.add_mux_stream("subrip") for _ in range(2)]
+        for stream, language in zip(titles, ("eng", "deu"), strict=True):
+            stream.metadata["language"], stream.time_base = language, Fraction(1, 1000)
+        titles[1].disposition = av.stream.Disposition.forced
+        container.streams.audio[0].metadata.update({"language": "fra", "title": "Voice"})
+        container.add_attachment("face.ttf", "font/ttf", b"not a font")
+        chapters = [("One", 0, 1000), ("Two", 1000, 2000)]
+        container.set_chapters(
+            [
+                {"id": n, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for n, (title, start, end) in enumerate(chapters)
+            ]
+        )
+        for stream in titles:
+            for start in (100, 1500):
+                packet = av.Packet(f"at {start}".encode())
+                packet.stream, packet.time_base = stream, Fraction(1, 1000)
+                packet.pts, packet.dts, packet.duration = start, start, 400
+                container.mux(packet)
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    return path
+
+
+def contents(path):
+    with av.open(str(path)) as container:
+        streams = [
+            (stream.type, stream.language, stream.metadata.get("title"), stream.disposition)
+            for stream in container.streams
+            if stream.type != "attachment"
+        ]
+        fonts = [(stream.name, stream.mimetype, stream.data) for stream in container.streams.attachments]
+        chapters = [
+            (chapter["start"] * chapter["time_base"], chapter["end"] * chapter["time_base"], chapter["metadata"])
+            for chapter in container.chapters()
+        ]
+        return streams, fonts, chapters, container.metadata.get("title")
+
+
+@pytest.mark.parametrize("copy", [rewrite, retouch])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_subtitles_chapters_fonts_and_languages_are_kept(film, tmp_path, copy, lossless):
+    target = copy(film, tmp_path / "out.mkv", lossless=lossless)
+    assert contents(film) == contents(target)
+    streams, fonts, chapters, _ = contents(target)
+    assert [language for _, language, _, _ in streams] == [None, "fra", "eng", "deu"]
+    assert len(fonts) == 1 and len(chapters) == 2
+    for kind in ("audio", "subtitle"):
+        assert packets(film, kind) == packets(target, kind)
+    assert len(packets(film, "subtitle")) == 4
+
+
+@pytest.mark.parametrize("copy", [rewrite, retouch])
+def test_what_a_container_cannot_hold_is_refused(film, tmp_path, copy):
+    with pytest.raises(UsageError, match=r"cannot hold the subtitle of film.mkv.*ends in .mkv"):
+        copy(film, tmp_path / "out.mp4")
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_retouched_video_sounds_the_same(talkie, tmp_path, suffix):
+    source = talkie()
+    target = retouch(source, tmp_path / f"out{suffix}", metadata={"comment": "edited"})
+    before, after = packets(source, "audio"), packets(target, "audio")
+    assert [data for data, _ in before] == [data for data, _ in after]
+    shift = next(read_frames(target)).time - next(read_frames(source)).time
+    assert np.allclose([time for _, time in before], [time - shift for _, time in after], atol=2e-3)
+    with av.open(str(target)) as container:
+        metadata = {key.lower(): value for key, value in container.metadata.items()}
+        assert metadata["title"] == "A face" and metadata["comment"] == "edited"
+        assert metadata.get("major_brand") == {".mp4": "isom", ".mov": "qt  "}.get(suffix)
+
+
+def test_a_preview_ends_with_its_last_frame(film, tmp_path):
+    target = retouch(film, tmp_path / "out.mkv", stop=20)
+    frames = list(read_frames(target))
+    assert [frame.time for frame in frames] == [frame.time for frame in read_frames(film, stop=20)]
+    end = frames[-1].time + 0.04
+    for kind in ("audio", "subtitle"):
+        before, after = packets(film, kind), packets(target, kind)
+        assert 0 < len(after) < len(before)
+        assert after == [packet for packet in before if packet[1] < end]
+    assert contents(target)[2] == []
+    # A frame number beyond the end is the end.
+    whole = retouch(film, tmp_path / "whole.mkv", stop=1000)
+    assert packets(whole, "audio") == packets(film, "audio") and probe(whole).frame_count == 50
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_chapters_and_timecode_are_kept_again_and_again(picture, tmp_path, suffix):
+    source = tmp_path / f"in{suffix}"
+    chapter = {"start": 200, "end": 1500, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}}
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.metadata["timecode"] = "01:00:00:00"
+        container.set_chapters([{**chapter, "id": 0, "start": 0, "end": 200}, {**chapter, "id": 1}])
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(picture(64, 48, number), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    again = retouch(retouch(source, tmp_path / f"1{suffix}"), tmp_path / f"2{suffix}")
+    assert contents(source)[2] == contents(again)[2] and len(contents(again)[2]) == 2
+    with av.open(str(again)) as container:
+        assert container.streams.video[0].metadata["timecode"] == "01:00:00:00"
+
+
+def test_other_streams_end_at_the_stop_time(film, tmp_path):
+    target = tmp_path / "out.mkv"
+    with VideoRewriter(film, target, stop_time=0.8) as writer:
+        for frame in read_frames(film, stop=20):
+            writer.write(frame.image, frame.time)
+    before, after = packets(film, "audio"), packets(target, "audio")
+    assert after == before[: len(after)] and after[-1][1] < 0.8 <= before[len(after)][1]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])

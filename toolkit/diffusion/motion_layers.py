@@ -3,7 +3,7 @@ the output blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,16 @@ def motion_layer_names(unet: torch.nn.Module) -> list[str]:
     return [name for name, _ in unet.named_modules() if name.rpartition(".")[0].endswith("motion_modules")]
 
 
+def named_motion_layers(unet: Mapping[str, Any], adapter: Mapping[str, Any]) -> list[str]:
+    """Those names from the configurations of a UNet and a motion adapter, before any weight is read."""
+    levels = len(unet["down_block_types"])
+    layers = adapter.get("motion_layers_per_block", 2)
+    layers = list(layers) if isinstance(layers, list | tuple) else [layers] * levels
+    names = [f"down_blocks.{i}.motion_modules.{k}" for i in range(levels) for k in range(layers[i])]
+    names += [f"up_blocks.{i}.motion_modules.{k}" for i in range(levels) for k in range(layers[-1 - i] + 1)]
+    return [*names, "mid_block.motion_modules.0"] if adapter.get("use_motion_mid_block", True) else names
+
+
 def remove_motion_layers(unet: torch.nn.Module, names: Sequence[str] = PAPER) -> dict[str, torch.nn.Module]:
     """Take motion layers out, in place; call it after the weights were loaded.
 
@@ -44,14 +54,21 @@ def remove_motion_layers(unet: torch.nn.Module, names: Sequence[str] = PAPER) ->
     Raises:
         UsageError: the UNet has no such layer; then nothing is taken out.
     """
-    known = motion_layer_names(unet)
+    check_motion_layers(names, motion_layer_names(unet))
+    removed = {name: unet.get_submodule(name) for name in dict.fromkeys(names)}
+    restore_motion_layers(unet, {name: NoMotion() for name in removed})
+    return removed
+
+
+def check_motion_layers(names: Sequence[str], known: Sequence[str]) -> None:
+    """
+    Raises:
+        UsageError: a name is not among the known ones.
+    """
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
             raise UsageError(f"this UNet has no motion layer {name!r}{hint}; it has {', '.join(known) or 'none'}")
-    removed = {name: unet.get_submodule(name) for name in dict.fromkeys(names)}
-    restore_motion_layers(unet, {name: NoMotion() for name in removed})
-    return removed
 
 
 def restore_motion_layers(unet: torch.nn.Module, layers: dict[str, torch.nn.Module]) -> None:

@@ -10,8 +10,8 @@ from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport
 from toolkit.errors import ToolkitError, UsageError
 
-KEPT = (".mp4", ".mov", ".mkv")
-"""Endings of names that stay; a video of another kind becomes an ``.mp4``."""
+KEPT = {False: (".mp4", ".mov", ".mkv"), True: (".mkv", ".mp4")}
+"""Endings of names that stay, without and with `lossless`; a video of another kind gets the first."""
 
 
 @dataclass
@@ -93,8 +93,8 @@ def plan(source: Path, target: Path, lossless: bool) -> Sequence[tuple[Path, Pat
     for video, name in find_videos([source]):
         if video.is_relative_to(target.resolve()):
             continue  # a result of an earlier run
-        suffix = ".mkv" if lossless else Path(name).suffix.lower()
-        result = target / Path(name).with_suffix(suffix if suffix in KEPT else ".mp4")
+        suffix = Path(name).suffix.lower()
+        result = target / Path(name).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])
         if result in jobs:
             raise UsageError(f"{jobs[result]} and {video} would both become {result}; rename one of them")
         jobs[result] = video

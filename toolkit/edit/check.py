@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.edit.config import WritingConfig
@@ -23,17 +24,23 @@ def check_target(source: Path, target: Path, config: WritingConfig) -> None:
     """
     from toolkit.edit.provenance import check_signable
     from toolkit.video.retouch import VideoRetoucher
+    from toolkit.video.rewrite import VideoRewriter
 
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name the file of the edited video")
     if config.c2pa_certificate is not None:
         check_signable(target)
-    try:
-        with VideoRetoucher(source, target, config.crf, config.lossless):
+    with suppress(_Trial), VideoRetoucher(source, target, config.crf, config.lossless):
+        raise _Trial
+    if config.compare is not None:
+        with suppress(_Trial), VideoRewriter(source, comparison_name(target), config.crf):
             raise _Trial
-    except _Trial:
-        pass
     if target.exists() and not os.access(target, os.W_OK):
         raise ToolkitError(
             f"{target} is there already and may not be replaced; allow writing it or name another output"
         )
+
+
+def comparison_name(target: Path) -> Path:
+    """``face.mp4`` has its comparison in ``face.compare.mp4``."""
+    return target.with_name(f"{target.stem}.compare{target.suffix}")

@@ -140,7 +140,7 @@ class WritingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     crf: float = Field(16, ge=0, le=51, description="x264's quality, 0 (best) to 51")
-    lossless: bool = Field(False, description="FFV1 in .mkv: whatever was not edited is equal to the last bit")
+    lossless: bool = Field(False, description="FFV1, in .mkv or .mp4: what was not edited is equal to the bit")
     compare: Literal["side", "slider", "toggle"] | None = Field(
         None, description="also write a comparison video: side by side, with a moving divider, or taking turns"
     )

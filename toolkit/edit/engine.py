@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Warned
 from toolkit.edit.workplace import Workplace
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
 from toolkit.interruption import termination_interrupts
 from toolkit.versions import installed
 
@@ -65,12 +66,14 @@ class Editor:
 
     def __init__(self, config: EditConfig):
         from toolkit.backbones import identity
+        from toolkit.edit.masking import make_maskers
         from toolkit.edit.models import EditModels
         from toolkit.edit.provenance import check_signer
 
         self.config = config
         check_signer(config.writing)
         self.models = EditModels(config)
+        self.maskers = make_maskers(config, self.models.removers)
         self.backbone = identity(self.models.spec, self.models.parts)
         self._analysers: dict[int, Any] = {}
 
@@ -91,8 +94,12 @@ class Editor:
         document = self._document(digest)
         with termination_interrupts(), Workplace(parent / f".{target.name}.edit", document) as place:
             job = _Job(self, source, target, digest, place, observer)
-            with job.disk_errors():
-                report = job.run()
+            try:
+                with job.disk_errors():
+                    report = job.run()
+            except (UsageError, InputError, MissingExtra, ContractError):
+                place.done()  # repeating it as it is would end in the same way
+                raise
             place.done()
         observer.finished(report, target)
         return report
@@ -202,17 +209,19 @@ class _Job:
 
         config = self.editor.config
         info = probe(self.source)
-        stop = None if config.writing.preview is None else max(1, round(config.writing.preview * info.fps))
+        preview = config.writing.preview
+        total = info.frame_count if preview is None else min(info.frame_count, math.ceil(preview * info.fps))
         with self._timed("finding faces"):
-            self.observer.phase("finding faces", min(info.frame_count, stop or info.frame_count), "frames")
+            self.observer.phase("finding faces", total, "frames")
             sightings = find_faces(
                 self.source,
                 self.editor.analyser(config.region.max_faces),
                 config.region,
                 self.place.root,
-                stop,
+                preview,
                 self.observer.advance,
             )
+        stop = None if preview is None else len(sightings.times)
         runs = runs_of(sightings)
         with self._timed("editing"):
             done = edit_runs(self.editor, self.source, self.digest, sightings, runs, self.place, self.observer)

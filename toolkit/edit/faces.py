@@ -50,13 +50,13 @@ def find_faces(
     analyser: FaceAnalyser,
     config: RegionConfig,
     folder: Path,
-    stop: int | None = None,
+    seconds: float | None = None,
     watch: Callable[[int], None] = lambda count: None,
 ) -> Sightings:
     """Decode a video once and follow its faces; what is found is kept in `folder` and read from there next time.
 
     Args:
-        stop: index after the last frame to look at.
+        seconds: only the first ones, for a preview.
         watch: is told how many frames were looked at.
 
     Raises:
@@ -72,7 +72,9 @@ def find_faces(
     analyser.reset()
     times, cuts, rows, small = [], [], [], 0
     with open(folder / _LANDMARKS, "wb") as file:
-        for frame in read_frames(path, 0, stop, SIDE):
+        for frame in read_frames(path, max_side=SIDE):
+            if seconds is not None and times and frame.time - times[0] >= seconds:
+                break
             times.append(frame.time)
             if detector.update(frame.image):
                 cuts.append(frame.index)

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import ContractError, InputError, ToolkitError
+from toolkit.edit.config import EditConfig
+from toolkit.errors import ContractError, InputError, ToolkitError, UsageError
 from toolkit.faces.topology import Topology
 from toolkit.registry import load_task
+from toolkit.remover import Remover
 from toolkit.task import AttributeTask, FaceClip, Masker
+from toolkit.validation import did_you_mean
 
 LENGTH, MARGIN = 32, 8
 """Frames that a masker is asked about at a time, and frames around them that it sees so as to be steady."""
@@ -53,6 +56,25 @@ class TaskMaskers:
                 )
             masks |= found >= 0.5 if found.dtype != bool else found
         return masks
+
+
+def make_maskers(config: EditConfig, removers: Sequence[Remover]) -> list[TaskMaskers] | None:
+    """The maskers of each remover; None where no masks are needed.
+
+    Raises:
+        ToolkitError: as for `TaskMaskers`.
+        UsageError: an option is given for a task that no remover has.
+    """
+    known = {task for remover in removers for task in remover.record.tasks}
+    for name in config.options:
+        if name not in known:
+            raise UsageError(
+                f"options are given for the task {name!r}, and the removers' are {', '.join(sorted(known))}"
+                f"{did_you_mean(name, known)}"
+            )
+    if not config.masking.needed:
+        return None
+    return [TaskMaskers(remover.record.tasks, config.options) for remover in removers]
 
 
 def _task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:

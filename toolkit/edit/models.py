@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ class EditModels:
             check_backbone(remover, self.spec)
         dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
         self.placement = choose_placement(config.device, dtype)
+        if "motion_adapter" in self.parts:
+            check_motion(self.spec, config.motion)
         self._pipeline: VideoEditPipeline | None = None
         self._controlnets: dict[int, Any] = {}
         self.left_out: list[str] = []
@@ -140,36 +143,60 @@ def load_controlnet(remover: Remover, spec: BackboneSpec, placement: Placement) 
 
 
 def motion_unet(backbone: Backbone, config: MotionConfig) -> tuple[UNetMotionModel, list[str]]:
-    """The UNet with the motion layers that are wanted, and the names of those that were left out.
-
-    Raises:
-        UsageError: a layer that the backbone does not have, or a context that the adapter cannot see at once.
-    """
+    """The UNet with the motion layers that are wanted, and the names of those that were left out."""
     from diffusers import UNetMotionModel
 
-    from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
+    from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
 
     adapter = backbone.motion_adapter
-    if adapter is not None and config.context_length > adapter.config.motion_max_seq_length:
-        raise UsageError(
-            f"the motion adapter of {backbone.spec.name} sees {adapter.config.motion_max_seq_length} frames at once, "
-            f"and the context length is {config.context_length}; lower it"
-        )
-    unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
+    with _quiet():  # it warns of its own cast
+        unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
     known = motion_layer_names(unet)
-    if adapter is None:
-        names: Sequence[str] = known
-    else:
-        names = _named(config.removed_motion_layers, [name for name in PAPER if name in known])
+    names = known if adapter is None else left_out(config, known)
     remove_motion_layers(unet, names)
     return backbone.placement.place(unet.eval().requires_grad_(False)), list(names)
 
 
-def _named(words: Collection[str], paper: Sequence[str]) -> list[str]:
+def check_motion(spec: BackboneSpec, config: MotionConfig) -> None:
+    """Compare the settings with the configuration of the motion adapter, before any weight is read.
+
+    Raises:
+        UsageError: a layer that it does not have, or a context that it cannot see at once.
+    """
+    from toolkit.backbones.places import read_config
+    from toolkit.diffusion.motion_layers import check_motion_layers, named_motion_layers
+
+    adapter = read_config(spec, "motion_adapter")
+    longest = adapter.get("motion_max_seq_length", 32)
+    if config.context_length > longest:
+        raise UsageError(
+            f"the motion adapter of {spec.name} sees {longest} frames at once, and the context length is "
+            f"{config.context_length}; lower it"
+        )
+    known = named_motion_layers(read_config(spec, "unet"), adapter)
+    check_motion_layers(left_out(config, known), known)
+
+
+def left_out(config: MotionConfig, known: Sequence[str]) -> list[str]:
+    """Names of the layers to leave out; ``paper`` stands for those of the paper's that are there."""
+    from toolkit.diffusion.motion_layers import PAPER
+
     names: list[str] = []
-    for word in words:
-        names += paper if word == "paper" else [word]
+    for word in config.removed_motion_layers:
+        names += [name for name in PAPER if name in known] if word == "paper" else [word]
     return list(dict.fromkeys(names))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def make_scheduler(backbone: Backbone, config: EditConfig) -> Any:

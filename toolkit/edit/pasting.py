@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit import __version__
+from toolkit.edit.check import comparison_name
 from toolkit.edit.comparing import Comparison
 from toolkit.edit.composite import paste, read_patch
 from toolkit.edit.editing import squares_of
@@ -21,6 +22,9 @@ from toolkit.edit.report import EditObserver, FrameReport
 from toolkit.edit.workplace import Workplace
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
+
+THREADS = 4
+"""Of the encoder: always the same number, so that the same edit gives the same file on every machine."""
 
 if TYPE_CHECKING:
     from toolkit.edit.engine import Editor
@@ -51,11 +55,11 @@ def paste_runs(
     metadata = container_metadata(_metadata(source), tasks, __version__) if output.provenance else {}
     pasted = _Patches(runs, sightings, editor.config.region.padding, place)
     observer.phase("writing", len(frames), "frames")
-    compared = target.with_name(f"{target.stem}.compare.mp4") if output.compare else None
+    compared = comparison_name(target) if output.compare else None
     try:
         with ExitStack() as opened:
             video = opened.enter_context(
-                VideoRetoucher(source, staged, output.crf, output.lossless, metadata=metadata, stop=stop)
+                VideoRetoucher(source, staged, output.crf, output.lossless, metadata, stop, THREADS)
             )
             comparison = writer = None
             for frame in video:
@@ -65,7 +69,7 @@ def paste_runs(
                 if compared is not None:
                     if comparison is None:
                         comparison = Comparison(output.compare, frame.image.shape[1], frame.image.shape[0])
-                        end = None if stop is None else float(sightings.times[-1])
+                        end = None if stop is None else _end(sightings.times)
                         writer = opened.enter_context(
                             VideoRewriter(source, compared, output.crf, metadata=metadata, stop_time=end)
                         )
@@ -78,6 +82,11 @@ def paste_runs(
     finally:
         staged.unlink(missing_ok=True)
     return compared and compared.name, output.c2pa_certificate is not None
+
+
+def _end(times: np.ndarray) -> float:
+    """When the last frame ends; it lasts as long as the one before."""
+    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.04))
 
 
 class _Patches:

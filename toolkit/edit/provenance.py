@@ -12,6 +12,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,15 +153,10 @@ def sign(source: Path, video: Path, config: WritingConfig, tasks: Sequence[str],
     }
     signed = video.with_name(f".{video.stem}.{os.getpid()}.signed{video.suffix}")
     try:
-        with (
-            _context(c2pa) as context,
-            _signer(c2pa, config, config.c2pa_timestamp_url) as signer,
-            c2pa.Builder(manifest, context) as builder,
-        ):
-            builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # the action c2pa.opened comes with the parent
-            _add_parent(c2pa, builder, source)
-            with video.open("rb") as plain, signed.open("w+b") as file:
-                builder.sign(signer, SIGNABLE[video.suffix.lower()], plain, file)
+        # In a thread of its own, which gets no signals: the library reads and writes by calling back into Python, and a
+        # Ctrl-C inside such a call would crash the process or cut the file off.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(_embed, c2pa, source, video, signed, manifest, config).result()
         os.replace(signed, video)
     except c2pa.C2paError as error:
         raise ToolkitError(
@@ -169,7 +165,7 @@ def sign(source: Path, video: Path, config: WritingConfig, tasks: Sequence[str],
         ) from None
     except OSError as error:
         raise ToolkitError(
-            f"expected to sign {title}, but: {error.strerror}; check the disk's free space and access rights"
+            f"{title} cannot be signed: {error.strerror}; check the disk's free space and access rights"
         ) from None
     finally:
         signed.unlink(missing_ok=True)
@@ -224,6 +220,18 @@ def _context(c2pa: Any) -> Any:
 def _signer(c2pa: Any, config: WritingConfig, timestamp_url: str | None) -> Any:
     certificates, key = _credentials(config)
     return c2pa.Signer.from_info(c2pa.C2paSignerInfo(config.c2pa_algorithm, certificates, key, timestamp_url))
+
+
+def _embed(c2pa: Any, source: Path, video: Path, signed: Path, manifest: dict[str, Any], config: WritingConfig) -> None:
+    with (
+        _context(c2pa) as context,
+        _signer(c2pa, config, config.c2pa_timestamp_url) as signer,
+        c2pa.Builder(manifest, context) as builder,
+    ):
+        builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # the action c2pa.opened comes with the parent
+        _add_parent(c2pa, builder, source)
+        with video.open("rb") as plain, signed.open("w+b") as file:
+            builder.sign(signer, SIGNABLE[video.suffix.lower()], plain, file)
 
 
 def _sign_pixel(c2pa: Any, config: WritingConfig, timestamp_url: str | None) -> None:

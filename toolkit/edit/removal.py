@@ -83,13 +83,18 @@ class Removal:
     Args:
         config: of the edit.
         models: its removers and their backbone.
+        maskers: of each remover; None where no masks are needed.
         on_windows: is told how many windows of how many timesteps were done, over all removers of the run.
     """
 
-    def __init__(self, config: EditConfig, models: EditModels, on_windows: Callable[[int], None]):
-        self._config, self._models, self._on_windows = config, models, on_windows
-        names = [remover.record.tasks for remover in models.removers]
-        self._maskers = [TaskMaskers(tasks, config.options) for tasks in names] if config.masking.needed else None
+    def __init__(
+        self,
+        config: EditConfig,
+        models: EditModels,
+        maskers: Sequence[TaskMaskers] | None,
+        on_windows: Callable[[int], None],
+    ):
+        self._config, self._models, self._maskers, self._on_windows = config, models, maskers, on_windows
 
     def run(self, given: RunInput) -> None:
         """Edit a run whose crops lie in its folder: afterwards `edited` and `alpha` lie there too, and `mask-N`.

@@ -34,8 +34,8 @@ class Remuxer:
     block ends; an error in the block removes it and leaves what was there before.
 
     Packets of audio and subtitles are copied bit for bit with their times, languages, titles and dispositions, and so
-    are chapters, and attachments (such as fonts) where the container is Matroska. Cover pictures, timecode and other
-    data streams are left out.
+    are chapters, attachments (such as fonts) where the container is Matroska, and the start of the timecode where it is
+    not. Cover pictures and data streams are left out.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class VideoRetoucher(Remuxer):
     The frames are those of `read_frames`: upright RGB. Where a pixel comes back changed, the samples of the decoded
     frame that lie under it are replaced, of chroma those whose cell has a changed pixel. Every other sample goes to the
     encoder as it was decoded, in the source's own pixel format, size, matrix and range. Kept too are the times to the
-    tick, frame rate, colour tags, static HDR metadata, pixel aspect, rotation and mirroring, interlacing, metadata, and
-    what `Remuxer` copies.
+    tick, frame rate, colour tags, chroma siting, static HDR metadata, pixel aspect, rotation and mirroring,
+    interlacing, metadata, and what `Remuxer` copies.
 
     H.264 (libx264), or FFV1 where `lossless`, which gives back every sample to the bit. What cannot be kept:
 
@@ -44,9 +44,13 @@ class VideoRetoucher(Remuxer):
       edge. FFV1 keeps every size.
     - RGB, palettes and transparency are written as `VideoRewriter` does it: as they are shown, on black, upright,
       BT.709; lossless as RGB.
-    - Matroska rounds times to milliseconds; MP4 and MOV keep them.
-    - High dynamic range is shown tone mapped. Where a pixel comes back changed by `FADE` levels or more, it gets the
-      value of standard range; smaller changes keep a part of the highlights and colours beyond it.
+    - Matroska rounds times to milliseconds, and begins at 0 with sound that begins earlier, as AAC does: pictures and
+      sound move together by some milliseconds. MP4 and MOV keep all times.
+    - FFV1 in Matroska cannot say that pixels are not square (refused), nor in either container static HDR metadata and
+      interlacing; in MP4 nor where chroma lies, and of its colour tags, if any is stated, the others are stated too, as
+      players assume them.
+    - High dynamic range is shown tone mapped. A pixel that comes back changed by 32 levels or more gets a value of
+      standard range; a smaller change keeps a part of the highlights and colours beyond it.
 
     Args:
         source: the video.
@@ -56,7 +60,7 @@ class VideoRetoucher(Remuxer):
         lossless: FFV1 instead of H.264.
         metadata: added to the source's own.
         stop: only frames before this index, for a preview; audio and subtitles end with them, chapters are left out.
-        threads: of the encoder. The same number gives the same file on every machine; another number, another file.
+        threads: of the encoder. The same number gives the same file; another number, another file.
 
     Raises:
         UsageError: source and target are one file, a value does not fit, or the container cannot hold a stream of

@@ -22,7 +22,7 @@ def x264_options(crf: float, *parameters: str) -> dict[str, str]:
 def interlacing(first: VideoFrame, stream: VideoStream) -> list[str]:
     """Parameters that code a source's interlaced frames as such, so that players still know of it.
 
-    x264 then takes whole macroblock rows of both fields only; a frame of another height is coded progressively.
+    x264 then needs whole chroma rows in both fields; a frame whose height is no multiple of 4 is coded progressively.
     """
     order = stream.codec_context.field_order
     if not first.interlaced_frame or first.height % 4 or order not in TOP_FIRST + BOTTOM_FIRST:
