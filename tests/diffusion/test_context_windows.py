@@ -1,5 +1,7 @@
 """Windows over a clip and their blending."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +15,9 @@ def test_the_papers_windows():
     assert context_windows(16) == [(0, 16)]
     assert context_windows(5) == [(0, 5)]
     assert context_windows(40) == [(0, 16), (12, 28), (24, 40)]
-    assert context_windows(33) == [(0, 16), (12, 28), (17, 33)]
+    assert context_windows(33) == [(0, 16), (8, 24), (17, 33)]
+    assert context_windows(41) == [(0, 16), (12, 28), (25, 41)]  # rather 3 shared frames once than a window more
+    assert len(context_windows(128)) == 10
     assert context_windows(17) == [(0, 16), (1, 17)]
     assert context_windows(40, cuts=[20]) == [(0, 16), (4, 20), (20, 36), (24, 40)]
     assert window_weights(5).tolist() == [1, 2, 3, 2, 1]
@@ -39,6 +43,16 @@ def test_cover_everything_without_crossing_a_cut(clip):
     for cut in cuts:
         if 0 < cut < length:
             assert not any(start < cut < stop for start, stop in windows)
+
+
+@given(CLIPS)
+def test_neighbours_share_about_what_is_asked(clip):
+    length, context, overlap, _ = clip
+    overlap = min(overlap, context - 1)
+    windows = context_windows(length, context, overlap)
+    shared = [stop - start for (_, stop), (start, _) in pairwise(windows)]
+    assert all(2 * frames >= overlap for frames in shared)
+    assert not shared or max(shared) - min(shared) <= 1
 
 
 @given(CLIPS)

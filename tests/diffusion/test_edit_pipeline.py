@@ -14,6 +14,7 @@ from PIL import Image
 
 from toolkit.backbones import load
 from toolkit.device import Placement
+from toolkit.diffusion.context_windows import window_weights
 from toolkit.diffusion.edit_pipeline import VideoEditPipeline
 from toolkit.errors import InputError, UsageError
 
@@ -153,6 +154,41 @@ def test_normalisation_is_that_of_the_whole_clip(edit, models, kind):
     drawn = [models["vae"].encode(part).latent_dist.sample(generator) for part in pixels.split(16)]
     original = torch.cat(drawn) * models["vae"].config.scaling_factor
     assert torch.allclose(found, adain_normalise(plain, original, mask), atol=1e-5)
+
+
+def test_the_controlnet_sees_a_frame_once_in_a_timestep(edit, monkeypatch):
+    frames, seen = moving(40), []
+    control = edit._control
+    monkeypatch.setattr(edit, "_control", lambda sample, *rest: seen.append(len(sample)) or control(sample, *rest))
+    run(edit, frames, guidance_scale=3.0)
+    assert sum(seen) == 3 * 40
+
+
+@torch.no_grad()
+def test_windows_that_share_frames_are_those_that_see_all_of_theirs(edit, models):
+    """One step by hand: every window with a ControlNet of its own, and the weighted mean of what they say."""
+    frames, settings = moving(28), {"num_inference_steps": 1, "strength": 1.0, "guidance_scale": 2.0}
+    found = run(edit, frames, **settings)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    source = torch.cat(
+        [models["vae"].encode(part / 127.5 - 1).latent_dist.sample(generator) for part in pixels.split(16)]
+    )
+    source = source * models["vae"].config.scaling_factor
+    noise = torch.randn(source.shape, generator=generator)
+    scheduler = DDIMScheduler.from_config(models["scheduler"].config)
+    scheduler.set_timesteps(1)
+    (t,) = scheduler.timesteps
+    sample = scheduler.add_noise(source, noise, t.reshape(1))
+    embeds = edit._embed("", "", 2.0, "cpu")
+    total, weights = torch.zeros_like(sample), torch.zeros(28, 1, 1, 1)
+    for start, stop in ((0, 16), (12, 28)):
+        control = edit._control(sample[start:stop], t, pixels[start:stop] / 255, embeds, 1.0)
+        weight = window_weights(16).view(-1, 1, 1, 1)
+        total[start:stop] += weight * edit._predict(sample[start:stop], t, control, embeds, 2.0)
+        weights[start:stop] += weight
+    expected = scheduler.step(total / weights, t, sample).prev_sample
+    assert torch.allclose(found, expected, atol=1e-4 * expected.abs().max())
 
 
 def test_stream_gives_the_chunks_of_the_whole(edit):

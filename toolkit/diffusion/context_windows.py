@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import ceil
 
 import torch
 
@@ -18,8 +19,9 @@ def context_windows(
 ) -> list[Window]:
     """Windows that cover a clip, in order.
 
-    Within a shot each window begins `context_length` - `context_overlap` frames after the one before; the last one is
-    moved back so that it is full. A shot of fewer frames is one window. The paper has 16 and 4 (section 4.3).
+    Within a shot they are spread evenly, so that neighbours share about `context_overlap` frames: as many windows as
+    come nearest to that, and never less than half of it. A shot of fewer frames is one window. The paper has 16 and 4
+    (section 4.3).
 
     Args:
         length: frames of the clip, at least 1.
@@ -39,9 +41,9 @@ def context_windows(
         if last - first <= context_length:
             windows.append((first, last))
             continue
-        starts = range(first, last - context_length, context_length - context_overlap)
-        windows += [(start, start + context_length) for start in starts]
-        windows.append((last - context_length, last))
+        room, step = last - first - context_length, context_length - context_overlap
+        steps = max(round(room / step), ceil(room / (context_length - (context_overlap + 1) // 2)))
+        windows += [(start, start + context_length) for k in range(steps + 1) for start in [first + k * room // steps]]
     return windows
 
 

@@ -299,10 +299,15 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 made = progress.store(f"latents-{(i + 1) % 2}", latents.shape, latents.dtype)
                 blender = WindowBlender(windows)
                 scaling = states.of(states.last)
+                control, covered = None, 0
                 for start, stop in windows:
                     sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
-                    hint = clip.hint(start, stop, device)
-                    predicted = self._predict(sample, t, hint, embeds, guidance_scale, conditioning_scale)
+                    # The ControlNet sees frames one by one: those that windows share need it once.
+                    known = max(0, covered - start)
+                    hint, covered = clip.hint(start + known, stop, device), stop
+                    new = self._control(sample[known:], t, hint, embeds, conditioning_scale)
+                    control = new if not known else [torch.cat([a[:, -known:], b], 1) for a, b in zip(control, new)]
+                    predicted = self._predict(sample, t, control, embeds, guidance_scale)
                     for first, values in blender.add((start, stop), predicted):
                         # A scheduler for each group of frames: multistep ones keep what they saw last.
                         scheduler = states.of(first)
@@ -362,28 +367,33 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             source, noise = (store.read(*part).to(self._execution_device) for store in (clip.source, clip.noise))
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
 
-    def _predict(
-        self, sample: torch.Tensor, t, hint: torch.Tensor, embeds: torch.Tensor, guidance_scale: float, scale: float
-    ) -> torch.Tensor:
-        """The guided prediction for a window, ``[F, C, h, w]``."""
+    def _control(
+        self, sample: torch.Tensor, t, hint: torch.Tensor, embeds: torch.Tensor, scale: float
+    ) -> list[torch.Tensor]:
+        """What the ControlNet adds to the UNet's blocks, the middle one last: ``[G, F, C', h', w']`` for G prompts."""
         groups, count = len(embeds), len(sample)
-        text = embeds.repeat_interleave(count, dim=0)
-        sample = torch.cat([sample] * groups)
         down, mid = self.controlnet(
-            sample.to(self.controlnet.dtype),
+            torch.cat([sample] * groups).to(self.controlnet.dtype),
             t,
-            encoder_hidden_states=text.to(self.controlnet.dtype),
+            encoder_hidden_states=embeds.repeat_interleave(count, dim=0).to(self.controlnet.dtype),
             controlnet_cond=torch.cat([hint.to(self.controlnet.dtype)] * groups),
             conditioning_scale=scale,
             return_dict=False,
         )
-        video = sample.unflatten(0, (groups, count)).transpose(1, 2)
+        return [residual.unflatten(0, (groups, count)) for residual in (*down, mid)]
+
+    def _predict(
+        self, sample: torch.Tensor, t, control: list[torch.Tensor], embeds: torch.Tensor, guidance_scale: float
+    ) -> torch.Tensor:
+        """The guided prediction for a window, ``[F, C, h, w]``."""
+        groups, count = len(embeds), len(sample)
+        *down, mid = [residual.flatten(0, 1).to(sample.dtype) for residual in control]
         predicted = self.unet(
-            video,
+            torch.stack([sample] * groups).transpose(1, 2),
             t,
-            encoder_hidden_states=text,
-            down_block_additional_residuals=tuple(residual.to(sample.dtype) for residual in down),
-            mid_block_additional_residual=mid.to(sample.dtype),
+            encoder_hidden_states=embeds.repeat_interleave(count, dim=0),
+            down_block_additional_residuals=tuple(down),
+            mid_block_additional_residual=mid,
         ).sample.transpose(1, 2)
         if groups == 1:
             return predicted[0]
