@@ -16,6 +16,10 @@ after "V-LASIK: Consistent Glasses-Removal from Videos Using Synthetic Data" (ar
 {pictures}
 ## How to use it
 
+```console
+$ toolkit edit in.mp4 out.mp4 --remover path/to/this/folder --backbone {backbone_name}
+```
+
 With diffusers:
 
 ```python
@@ -82,6 +86,7 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
     return _front(record) + _BODY.format(
         tasks=" and ".join(map(_plain, record.tasks)),
         backbone=_backbone(record),
+        backbone_name=_plain(record.backbone.get("name")),
         pictures="".join(
             f"\n![{alt}]({IMAGES}/{name})\n\n{caption}\n" for name, alt, caption in _PICTURES if name in pictures
         ),
