@@ -241,14 +241,16 @@ def multiplications(count: int, size: int, removed: bool) -> float:
     if removed:
         remove_motion_layers(unet)
 
-    def flops(frames: int) -> int:
+    def flops(frames: int) -> tuple[int, int]:
+        """Of the ControlNet and of the UNet."""
         cells = size // 8
         latents = torch.zeros(frames, 4, cells, cells, device="meta")
         states = torch.zeros(frames, 77, 768, device="meta")
         timestep = torch.zeros(1, device="meta")
         hint = torch.zeros(frames, 3, size, size, device="meta")
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False) as of_control:
             down, mid = controlnet(latents, timestep, states, hint, return_dict=False)
+        with torch.no_grad(), FlopCounterMode(display=False) as of_unet:
             unet(
                 latents.transpose(0, 1)[None],
                 timestep,
@@ -256,17 +258,19 @@ def multiplications(count: int, size: int, removed: bool) -> float:
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=mid,
             )
-        return counter.get_total_flops()
+        return of_control.get_total_flops(), of_unet.get_total_flops()
 
-    plain = flops(WINDOW)
+    control, plain = flops(WINDOW)
+    # The ControlNet of ours sees every frame once.
+    ours = control * count / WINDOW + plain * len(context_windows(count, WINDOW, OVERLAP))
     pipeline = AnimateDiffVideoToVideoControlNetPipeline(
         vae, text_encoder, None, unet, MotionAdapter(), controlnet, DDIMScheduler()
     )
     with torch.device("meta"):
         pipeline.enable_free_noise(WINDOW, STRIDE)
     # Each STRIDE frames more cost FreeNoise the same.
-    more = flops(WINDOW + STRIDE) - plain
-    return len(context_windows(count, WINDOW, OVERLAP)) * plain / (plain + (count - WINDOW) // STRIDE * more)
+    first, more = control + plain, sum(flops(WINDOW + STRIDE)) - control - plain
+    return ours / (first + (count - WINDOW) // STRIDE * more)
 
 
 def duration(quick: bool, motion_heads: int) -> bool:

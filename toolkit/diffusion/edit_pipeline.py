@@ -91,6 +91,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             scheduler=scheduler,
         )
         self.vae_scale_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self._embedded: tuple[Any, torch.Tensor] | None = None
 
     @torch.no_grad()
     def __call__(
@@ -328,12 +329,18 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
 
     def _embed(self, prompt: str, negative_prompt: str, guidance_scale: float, device) -> torch.Tensor:
         """``[1, N, D]``, or with guidance ``[2, N, D]``, the negative one first."""
+        guided = guidance_scale > 1
         if self.tokenizer is None:
-            if guidance_scale > 1:
+            if guided:
                 raise UsageError("this backbone has one learned prompt, so there is nothing to guide by: use 1")
             return self.text_encoder()[0][:1].to(device, self.unet.dtype)
-        positive, negative = self.encode_prompt(prompt, device, 1, guidance_scale > 1, negative_prompt)
-        return torch.cat([negative, positive] if guidance_scale > 1 else [positive]).to(self.unet.dtype)
+        # A video has many clips and one prompt.
+        key = (id(self.text_encoder), prompt, negative_prompt if guided else "", guided, str(device), self.unet.dtype)
+        if self._embedded is None or self._embedded[0] != key:
+            positive, negative = self.encode_prompt(prompt, device, 1, guided, negative_prompt)
+            embeds = torch.cat([negative, positive] if guided else [positive]).to(self.unet.dtype)
+            self._embedded = key, embeds
+        return self._embedded[1]
 
     def _encode(self, chunks, progress: EditProgress, generator) -> _Clip:
         clip, device = None, self._execution_device
