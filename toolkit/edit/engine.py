@@ -28,6 +28,9 @@ _LIBRARIES = (
     *("pyfacer", "scipy", "torch", "transformers"),
 )
 
+_PLACES = {"remover": True, "backbone": True, "work_dir": True, "writing": {"c2pa_certificate", "c2pa_key"}}
+"""Settings that name places on this machine; what lay there is in the report by its checksums."""
+
 
 def edit_video(
     source: str | Path, target: str | Path, config: EditConfig, observer: EditObserver | None = None
@@ -260,7 +263,7 @@ class _Job:
             outcome=outcome,
             removers=self.editor.removers(),
             backbone=self.editor.backbone,
-            config=config.model_dump(mode="json", exclude={"remover": True, "work_dir": True, "writing": {"c2pa_key"}}),
+            config=config.model_dump(mode="json", exclude=_PLACES),
             motion_layers_left_out=self.editor.models.left_out,
             versions=installed(_LIBRARIES),
             seconds={part: round(value, 3) for part, value in self.seconds.items()},

@@ -66,7 +66,8 @@ class EditModels:
 
     Raises:
         InputError: a remover or the backbone is incomplete, damaged or tampered with, or does not fit the other.
-        UsageError, MissingExtra: an unknown backbone or device, or a part that is not here.
+        UsageError, MissingExtra: an unknown backbone or device, a setting that these do not have, or a part that is
+            not here.
     """
 
     def __init__(self, config: EditConfig):
@@ -75,6 +76,11 @@ class EditModels:
         self.removers = [read_remover(folder) for folder in config.remover]
         for remover in self.removers:
             check_backbone(remover, self.spec)
+        if config.denoising.guidance_scale > 1 and self.spec.tokenizer is None:
+            raise UsageError(
+                f"the backbone {self.spec.name} has one learned prompt, so there is nothing to guide by: leave "
+                "--guidance-scale at 1"
+            )
         dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
         self.placement = choose_placement(config.device, dtype)
         if "motion_adapter" in self.parts:
@@ -213,6 +219,8 @@ def make_scheduler(backbone: Backbone, config: EditConfig) -> Any:
     if betas == "auto":
         betas = backbone.spec.motion_beta_schedule if backbone.motion_adapter is not None else None
     changes: dict[str, Any] = {"clip_sample": False}
+    if name == "PNDMScheduler":
+        changes["skip_prk_steps"] = True  # as in Stable Diffusion; the others need steps of their own
     if betas is not None:
         changes |= {**ANIMATEDIFF, "beta_schedule": betas}
     try:

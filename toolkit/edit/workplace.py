@@ -39,6 +39,8 @@ class Workplace:
         """
         text = json.dumps(self._document, sort_keys=True, indent=1)
         try:
+            if self.root.is_symlink():
+                raise UsageError(f"{self.root} is to hold intermediate files, but is a link; remove it")
             if self.root.is_dir() and not (self.root / _LOCK).exists() and any(self.root.iterdir()):
                 raise UsageError(f"{self.root} is to hold intermediate files, but has others; remove or rename it")
             self.root.mkdir(parents=True, exist_ok=True)
