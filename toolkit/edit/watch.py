@@ -17,7 +17,7 @@ MAX_SHIFT = 0.08
 """Mean distance of landmarks before and after, over that of the outer eye corners, from which the face has moved."""
 MAX_FLICKER = 2.0
 """Change from frame to frame over the original's from which the edit flickers."""
-MIN_EYE_CONTRAST = 0.12
+MIN_EYE_CONTRAST = 0.1
 """Range of brightness within the eyes below which they are shut or hidden; blinks are shorter than a stretch."""
 EYE_SECONDS = 1.0
 MAX_EYES_EDITED = 0.5

@@ -1,0 +1,268 @@
+"""The pieces of an edit, each by itself: weights of the paste, runs of faces, stretches, watching."""
+
+import numpy as np
+import pytest
+
+from toolkit.edit.alpha import alphas, changes, over, soft
+from toolkit.edit.composite import cut, paste, read_patch, write_patch
+from toolkit.edit.config import MaskConfig
+from toolkit.edit.crops import landmarks_in_crops
+from toolkit.edit.faces import Sightings, find_faces, groups_of, runs_of
+from toolkit.edit.regions import Squares
+from toolkit.edit.removal import active_parts
+from toolkit.edit.report import FaceReport
+from toolkit.edit.watch import Watch, stretches, warnings_of
+from toolkit.faces import create_analyser
+from toolkit.faces.types import Face
+from toolkit.testing.sample import sample_clip
+
+SIDE = 64
+
+
+def weights(originals, made, found, **settings):
+    def of(frames):
+        return None if frames is None else lambda start, stop: frames[start:stop]
+
+    weighed = alphas(len(originals), of(originals), of(made), of(found), SIDE, MaskConfig(**settings))
+    return np.array(list(weighed))
+
+
+@pytest.fixture
+def clip():
+    """Six grey frames, an edit that changed a square of the third, and a mask around it in all but the last."""
+    originals = np.full((6, SIDE, SIDE, 3), 100, np.uint8)
+    made = originals.copy()
+    made[2, 24:40, 24:40] = 160
+    masks = np.zeros((6, SIDE, SIDE), bool)
+    masks[:5, 16:48, 16:48] = True
+    return originals, made, masks
+
+
+def test_what_the_remover_left_alone_stays_the_originals(clip):
+    found = weights(*clip)
+    assert [bool(frame.any()) for frame in found] == [True, True, True, True, True, False]  # two frames around it
+    assert found[2, 32, 32] == 1 and not found[2, 5, 5]
+    always = weights(*clip, min_change=0)
+    assert always[0, 32, 32] == 1 and not always[5].any()
+    assert (weights(*clip, min_change=0.5) == 0).all()
+
+
+def test_mask_or_crop(clip):
+    originals, made, masks = clip
+    assert (weights(originals, made, masks, min_change=0, composite="crop")[:5] == 1).all()
+    assert not weights(originals, made, masks, min_change=0, composite="crop")[5].any()
+    assert (weights(originals, made, None, min_change=0, composite="crop") == 1).all()
+    assert (weights(originals, made, masks, min_change=0, masks="off")[0] == 1).all()
+
+
+def test_edges_are_soft_and_wide_as_told():
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[:, :20] = True
+    row = soft(mask, 4, 8)[10]
+    assert (row[:24] == 1).all() and (row[32:] == 0).all()
+    assert row[27] == pytest.approx(0.5, abs=0.1) and (np.diff(row[24:32]) < 0).all()
+    assert (soft(np.ones((4, 4), bool), 1, 1) == 1).all() and not soft(np.zeros((4, 4), bool), 1, 1).any()
+
+
+def test_noise_is_no_change():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(40, 200, (256, 256, 3)).astype(np.uint8)
+    noisy = np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
+    assert not changes(picture, noisy, 0.04).any()
+    assert changes(picture, picture ^ 64, 0.04).all()
+
+
+def test_edits_lie_over_each_other_as_if_pasted_one_after_the_other():
+    rng = np.random.default_rng(1)
+    ground, one, other = rng.uniform(0, 255, (3, 5, 5, 3)).astype(np.float32)
+    a, b = rng.uniform(0, 1, (2, 5, 5)).astype(np.float32)
+    a[0], b[1] = 0, 1
+    colour, weight = over(one, a, other, b)
+    stepwise = ground + a[..., None] * (one - ground)
+    stepwise = stepwise + b[..., None] * (other - stepwise)
+    assert np.allclose(ground + weight[..., None] * (colour - ground), stepwise, atol=1e-3)
+
+
+def test_patches_come_back_and_leave_the_rest(tmp_path):
+    rng = np.random.default_rng(2)
+    frame = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    weight = np.zeros((32, 32), np.float32)
+    weight[10:20, 10:20] = 1
+    colours = np.full((32, 32, 3), (200.4, 30.0, 90.0))
+    write_patch(tmp_path / "patch.png", colours, weight)
+    picture, alpha = read_patch(tmp_path / "patch.png")
+    assert picture[15, 15].tolist() == [200, 30, 90] and np.array_equal(alpha, weight)
+    assert read_patch(tmp_path / "gone.png") is None
+    square = Squares(np.array([[60.0, 45.0]]), np.array([64.0]))
+    pasted = paste(frame, picture, alpha, square.to_crop(0, 32))
+    assert np.abs(pasted[44, 58].astype(int) - [200, 30, 90]).max() <= 1
+    differs = (pasted != frame).any(axis=2)
+    assert differs.any() and not differs[:28].any() and not differs[:, :44].any()
+
+
+@pytest.mark.parametrize("side", [20.0, 48.0, 75.5])
+def test_landmarks_are_where_their_picture_is(side):
+    frame = np.zeros((120, 120, 3), np.uint8)
+    frame[50:53, 60:63] = 255  # its middle is at 61.5, 51.5, counted from the corner of the first pixel
+    squares = Squares(np.array([[63.0, 48.0]]), np.array([side]))
+    crop = cut(frame, squares.to_crop(0, 48), 48)[..., 0].astype(float)
+    y, x = np.mgrid[:48, :48] + 0.5
+    middle = np.array([(crop * x).sum(), (crop * y).sum()]) / crop.sum()
+    found = landmarks_in_crops(np.array([[[61.5, 51.5, 3.0]]], np.float32), squares, 0, 48)[0, 0]
+    assert np.allclose(found[:2], middle, atol=0.1)
+    assert found[2] == pytest.approx(3 * 48 / side)
+
+
+# runs
+
+
+def sightings(rows, count, landmarks=None):
+    """Of (frame, track, box) rows."""
+    frames, tracks, boxes = (np.array(values) for values in zip(*rows))
+    points = np.zeros((len(rows), 2, 3), np.float32) if landmarks is None else landmarks
+    scores = np.full(len(rows), 0.9, np.float32)
+    return Sightings(np.arange(count) / 25, np.array([]), (100, 100), frames, tracks, boxes, scores, 0, points)
+
+
+def test_runs_follow_tracks_and_fill_gaps():
+    box = np.array([10.0, 10, 30, 30])
+    rows = [(0, 0, box), (1, 0, box + 2), (1, 1, box + 50), (4, 0, box + 8), (6, 2, box)]
+    points = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
+    seen = sightings(rows, 8, points)
+    one, other, last = runs_of(seen)
+    assert [(run.number, run.start, run.stop) for run in (one, other, last)] == [(0, 0, 5), (1, 1, 2), (2, 6, 7)]
+    assert one.found.tolist() == [True, True, False, False, True]
+    assert one.boxes[2:4, 0].tolist() == [14, 16]
+    assert one.scores.tolist() == pytest.approx([0.9, 0.9, 0, 0, 0.9])
+    assert one.landmarks(seen, 0, 5)[:, 0, 0].tolist() == pytest.approx([0, 1, 5 / 3, 7 / 3, 3])
+    assert one.landmarks(seen, 3, 5)[:, 0, 0].tolist() == pytest.approx([7 / 3, 3])
+    assert [[run.number for run in group] for group in groups_of([one, other, last])] == [[0, 1], [2]]
+
+
+class Scripted:
+    """Sees a face of two points where it is told to."""
+
+    name = "scripted"
+
+    class topology:
+        count = 2
+
+    def __init__(self, places):
+        self._places, self._frame, self.resets = places, 0, 0
+
+    def analyse(self, frame):
+        places = self._places[self._frame]
+        self._frame += 1
+        scale = frame.shape[1] / 96
+        return [
+            Face(
+                np.float32([x, 10, x + size, 10 + size]) * scale,
+                0.8,
+                np.float32([[x, 10, 0], [x + size, 10 + size, 0]]) * scale,
+            )
+            for x, size in places
+        ]
+
+    def reset(self):
+        self.resets += 1
+
+
+def test_faces_are_found_once_and_read_again(write_video, tmp_path):
+    from toolkit.edit.config import RegionConfig
+
+    source = write_video(tmp_path / "v.mp4", np.full((6, 64, 96, 3), 80, np.uint8))
+    places = [[(10, 40)], [(11, 40), (70, 12)], [], [(13, 40)], [], []]
+    found = find_faces(source, Scripted(places), RegionConfig(min_face=20, max_gap=0.05), tmp_path)
+    assert found.frames.tolist() == [0, 1, 3] and set(found.tracks) == {0} and found.small == 1
+    assert found.times.tolist() == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.2])
+    assert found.size == (64, 96) and found.boxes[1].tolist() == [11, 10, 51, 50]
+    again = find_faces(source, Scripted(None), RegionConfig(), tmp_path)  # would fail if it looked
+    assert np.array_equal(again.landmarks, found.landmarks) and np.array_equal(again.boxes, found.boxes)
+    (tmp_path / "other").mkdir()
+    first = find_faces(source, Scripted(places), RegionConfig(min_face=20), tmp_path / "other", seconds=0.1)
+    assert len(first.times) == 3
+
+
+def test_stretches_with_the_attribute_and_a_window_around_them():
+    masked = np.zeros(60, bool)
+    masked[[20, 22, 50]] = True
+    assert active_parts(masked, 4) == [(16, 27), (46, 55)]
+    assert active_parts(masked, 16) == [(4, 60)]
+    assert active_parts(np.ones(5, bool), 16) == [(0, 5)]
+    assert active_parts(np.zeros(5, bool), 16) == []
+
+
+# watching
+
+
+def test_stretches_need_time_and_a_majority():
+    times = np.arange(50) / 25
+    bad = np.zeros(50, bool)
+    bad[10:20] = True
+    assert list(stretches(bad, times, 0.3)) == [(10, 20)]
+    assert list(stretches(bad, times, 0.5)) == []
+    bad[12:18:2] = False
+    assert list(stretches(bad, times, 0.3)) == [(10, 20)]
+    sparse = np.zeros(50, bool)
+    sparse[::5] = True
+    assert list(stretches(sparse, times, 0.3)) == []
+
+
+def face(**changed):
+    values = {"run": 3, "found": True, "confidence": 1, "box": [0, 0, 1, 1], "mask": 0.1, "edited": 0.1, "change": 9}
+    values |= {"flicker": 1, "landmark_shift": 0.01, "eyes_edited": 0.0, "eye_contrast": 0.4}
+    return FaceReport(**values | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"landmark_shift": 0.2}, "identity moved"),
+        ({"landmark_shift": None}, "face lost"),
+        ({"flicker": 4}, "flicker"),
+        ({"eye_contrast": 0.02}, "eyes hidden"),
+        ({"eyes_edited": 0.9}, "eyes hidden"),
+    ],
+)
+def test_bad_stretches_are_warned_of(changed, kind):
+    times = np.arange(100) / 25
+    faces = [face(**changed) if 30 <= k < 70 else face() for k in range(100)]
+    (warned,) = warnings_of(3, 200, faces, times)
+    assert (warned.kind, warned.run, warned.start, warned.stop) == (kind, 3, 230, 270)
+    assert warned.sentence.startswith("1.2 s to 2.8 s: ")
+    assert not warnings_of(3, 200, [face()] * 100, times)
+    if kind != "eyes hidden":
+        assert not warnings_of(3, 200, [face(**changed, edited=0)] * 100, times)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return sample_clip(8)
+
+
+def look(sample, made):
+    watch = Watch(create_analyser("mediapipe", max_faces=1))
+    alpha = np.ones(sample.frames.shape[1:3], np.float32)
+    return [watch.look(*pair, alpha, points) for *pair, points in zip(sample.frames, made, sample.landmarks)]
+
+
+def test_an_edit_that_changes_nothing_looks_well(sample):
+    for values in look(sample, sample.frames):
+        assert values["change"] == 0 and values["flicker"] == 1
+        assert values["landmark_shift"] < 0.04 and values["eye_contrast"] > 0.2
+
+
+def test_faults_are_seen(sample):
+    shifted = np.roll(sample.frames, 24, axis=2)
+    assert look(sample, shifted)[4]["landmark_shift"] > 0.15
+    rng = np.random.default_rng(0)
+    noisy = np.clip(sample.frames + rng.normal(0, 25, sample.frames.shape), 0, 255).astype(np.uint8)
+    assert look(sample, noisy)[4]["flicker"] > 3
+    hidden = sample.frames.copy()
+    for frame, points in zip(hidden, sample.landmarks):
+        eyes = points[sample.topology.regions["left_eye"]], points[sample.topology.regions["right_eye"]]
+        for eye in eyes:
+            (x0, y0), (x1, y1) = eye[:, :2].min(axis=0).astype(int) - 4, eye[:, :2].max(axis=0).astype(int) + 4
+            frame[y0:y1, x0:x1] = 15
+    assert look(sample, hidden)[4]["eye_contrast"] < 0.1
+    assert look(sample, np.zeros_like(sample.frames))[4]["landmark_shift"] is None
