@@ -11,8 +11,8 @@ import pytest
 from toolkit.errors import InputError, UsageError
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.plan import Source, make_plan, segments_of, split_sources
-from toolkit.video.finding import find_videos
 from toolkit.validation import validated
+from toolkit.video.finding import find_videos
 
 DIGESTS = [f"{number:064x}" for number in range(40)]
 
