@@ -80,7 +80,9 @@ def summarise(report: EditReport, target: Path) -> None:
         passed = f" ({' and '.join(untouched)} passed through)" if untouched else ""
         out.print(f"edited {counts['edited']} of {len(report.frames)} frames{passed}", soft_wrap=True)
     if report.counts.get("small faces"):
-        out.print(f"  {report.counts['small faces']} faces were smaller than --min-face, and left alone", soft_wrap=True)
+        out.print(
+            f"  {report.counts['small faces']} faces were smaller than --min-face, and left alone", soft_wrap=True
+        )
     for kind, number in Counter(warned.kind for warned in report.warnings).items():
         out.print(f"  {kind}: {number} stretches, see the report", soft_wrap=True)
     if report.comparison:
