@@ -12,7 +12,7 @@ from toolkit.device import Placement
 from toolkit.diffusion.motion_layers import NoMotion, motion_layer_names, named_motion_layers
 from toolkit.edit import EditConfig, load_pipeline
 from toolkit.edit.config import DenoisingConfig, MotionConfig
-from toolkit.edit.models import EditModels, make_scheduler, motion_unet
+from toolkit.edit.models import EditModels, check_motion, make_scheduler, motion_unet
 from toolkit.errors import UsageError
 
 PLACEMENT = Placement("cpu", "float32", channels_last=False)
@@ -52,18 +52,20 @@ def test_the_scheduler_that_nobody_named(parts):
 
 
 def test_the_papers_layers_are_left_out_and_others_by_name(parts):
-    unet, names = motion_unet(parts, MotionConfig())
-    assert names == [f"up_blocks.{k}.motion_modules.{layer}" for k in (0, 1) for layer in (0, 1)]  # it has no third
-    assert all(isinstance(unet.get_submodule(name), NoMotion) for name in names)
-    assert not isinstance(unet.get_submodule("up_blocks.2.motion_modules.0"), NoMotion)
-    unet, names = motion_unet(parts, MotionConfig(removed_motion_layers=[]))
-    assert names == [] and not any(isinstance(module, NoMotion) for module in unet.modules())
-    named = MotionConfig(removed_motion_layers=["paper", "mid_block.motion_modules.0"])
-    assert motion_unet(parts, named)[1][-1] == "mid_block.motion_modules.0"
+    def missing(*words):
+        names = check_motion(parts.spec, MotionConfig(removed_motion_layers=words))
+        unet = motion_unet(parts, MotionConfig(removed_motion_layers=words))
+        assert {name for name, module in unet.named_modules() if isinstance(module, NoMotion)} == set(names)
+        return names
+
+    papers = [f"up_blocks.{k}.motion_modules.{layer}" for k in (0, 1) for layer in (0, 1)]  # it has no third
+    assert missing("paper") == papers
+    assert missing() == []
+    assert missing("paper", "mid_block.motion_modules.0") == [*papers, "mid_block.motion_modules.0"]
 
 
 def test_layers_are_known_from_the_configurations(parts):
-    unet, _ = motion_unet(parts, MotionConfig(removed_motion_layers=[]))
+    unet = motion_unet(parts, MotionConfig(removed_motion_layers=[]))
     known = named_motion_layers(read_config(parts.spec, "unet"), read_config(parts.spec, "motion_adapter"))
     assert sorted(known) == sorted(motion_layer_names(unet))
 
@@ -71,7 +73,7 @@ def test_layers_are_known_from_the_configurations(parts):
 @torch.no_grad()
 def test_without_a_motion_adapter_every_frame_is_on_its_own(parts):
     alone = load(parts.spec, ("unet", "scheduler"), PLACEMENT)
-    unet, _ = motion_unet(alone, MotionConfig())
+    unet = motion_unet(alone, MotionConfig())
     sample = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     states = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(1))
     t = torch.tensor(300)

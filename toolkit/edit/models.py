@@ -83,12 +83,10 @@ class EditModels:
             )
         dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
         self.placement = choose_placement(config.device, dtype)
-        if "motion_adapter" in self.parts:
-            check_motion(self.spec, config.motion)
+        self.left_out = check_motion(self.spec, config.motion) if "motion_adapter" in self.parts else []
+        """Motion layers that are left out of those of the adapter."""
         self._pipeline: VideoEditPipeline | None = None
         self._controlnets: dict[int, Any] = {}
-        self.left_out: list[str] = []
-        """Motion layers that are left out, once the models are loaded."""
 
     @property
     def resolution(self) -> int:
@@ -117,7 +115,7 @@ class EditModels:
         from toolkit.diffusion import VideoEditPipeline
 
         backbone = load(self.spec, self.parts, self.placement)
-        unet, self.left_out = motion_unet(backbone, self._config.motion)
+        unet = motion_unet(backbone, self._config.motion)
         pipeline = VideoEditPipeline(
             vae=backbone.vae,
             text_encoder=backbone.text_encoder,
@@ -148,8 +146,8 @@ def load_controlnet(remover: Remover, spec: BackboneSpec, placement: Placement) 
     return load(named, ("controlnet_tile",), placement).controlnet_tile
 
 
-def motion_unet(backbone: Backbone, config: MotionConfig) -> tuple[UNetMotionModel, list[str]]:
-    """The UNet with the motion layers that are wanted, and the names of those that were left out."""
+def motion_unet(backbone: Backbone, config: MotionConfig) -> UNetMotionModel:
+    """The UNet with the motion layers that are wanted; with none where there is no motion adapter."""
     from diffusers import UNetMotionModel
 
     from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
@@ -158,13 +156,15 @@ def motion_unet(backbone: Backbone, config: MotionConfig) -> tuple[UNetMotionMod
     with _quiet():  # it warns of its own cast
         unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
     known = motion_layer_names(unet)
-    names = known if adapter is None else left_out(config, known)
-    remove_motion_layers(unet, names)
-    return backbone.placement.place(unet.eval().requires_grad_(False)), list(names)
+    remove_motion_layers(unet, known if adapter is None else left_out(config, known))
+    return backbone.placement.place(unet.eval().requires_grad_(False))
 
 
-def check_motion(spec: BackboneSpec, config: MotionConfig) -> None:
+def check_motion(spec: BackboneSpec, config: MotionConfig) -> list[str]:
     """Compare the settings with the configuration of the motion adapter, before any weight is read.
+
+    Returns:
+        Names of the layers that will be left out.
 
     Raises:
         UsageError: a layer that it does not have, or a context that it cannot see at once.
@@ -180,7 +180,9 @@ def check_motion(spec: BackboneSpec, config: MotionConfig) -> None:
             f"{config.context_length}; lower it"
         )
     known = named_motion_layers(read_config(spec, "unet"), adapter)
-    check_motion_layers(left_out(config, known), known)
+    names = left_out(config, known)
+    check_motion_layers(names, known)
+    return names
 
 
 def left_out(config: MotionConfig, known: Sequence[str]) -> list[str]:

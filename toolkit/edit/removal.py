@@ -112,6 +112,9 @@ class Removal:
                 for name in ("edited", "alpha"):
                     (given.folder / f"{name}-{index}.new").replace(given.folder / f"{name}-{index}")
                 _keep_count(given.folder, index + 1)
+                # Not before: half of a folder would be taken for one to go on in.
+                for folder in given.folder.glob(f"denoising-{index}-*"):
+                    shutil.rmtree(folder)
         except torch.OutOfMemoryError as error:
             raise ToolkitError(self._no_memory()) from error
         except RuntimeError as error:
@@ -143,8 +146,6 @@ class Removal:
             folder.mkdir(exist_ok=True)
             self._denoise(index, given, stores, part, folder)
         self._lay_over(index, given, stores)
-        for folder in folders:
-            shutil.rmtree(folder)
 
     def _denoise(self, index: int, given: RunInput, stores: RunStores, part: tuple[int, int], folder: Path) -> None:
         remover = self._models.removers[index].record
@@ -283,7 +284,12 @@ def windows_of(count: int, config: EditConfig, removers: Sequence[Any]) -> int:
     """How many windows of how many timesteps a run of `count` frames takes."""
     from toolkit.diffusion.context_windows import context_windows
 
-    steps = int(config.denoising.num_inference_steps * config.denoising.strength)
+    denoising = config.denoising
+    steps = int(denoising.num_inference_steps * denoising.strength)
+    if denoising.scheduler == "HeunDiscreteScheduler":
+        steps = 2 * steps - 1  # it predicts twice in each step but the last
+    elif denoising.scheduler == "PNDMScheduler" and denoising.num_inference_steps > 1:
+        steps += 1  # it predicts twice in one step
     windows = context_windows(count, config.motion.context_length, config.motion.context_overlap)
     return len(windows) * steps * len(removers)
 

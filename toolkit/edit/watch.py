@@ -14,7 +14,7 @@ from toolkit.faces.types import FaceAnalyser
 SECONDS = 0.3
 """A stretch is at least so long, and gaps within it at most: single frames are noise."""
 MAX_SHIFT = 0.08
-"""Mean distance of landmarks before and after, over that of the outer eye corners, from which the face has moved."""
+"""Mean distance of landmarks before and after, over that of the middles of the eyes, from which the face has moved."""
 MAX_FLICKER = 2.0
 """Change from frame to frame over the original's from which the edit flickers."""
 MIN_EYE_CONTRAST = 0.1
@@ -52,7 +52,7 @@ class Watch:
         difference = np.abs(original.astype(np.int16) - result).mean(axis=2)
         eyes = self._eyes(landmarks, alpha.shape)
         values: dict[str, float | None] = {
-            "edited": float(alpha.mean()),
+            "edited": max(float(alpha.mean()), 1e-4) if weight else 0.0,
             "change": float((difference * alpha).sum() / weight) if weight else 0.0,
             "flicker": self._flicker(original, result, alpha),
             "landmark_shift": 0.0,
