@@ -33,8 +33,21 @@ def test_any_scheduler_has_the_noise_of_the_motion_adapter(parts, name):
     assert type(scheduler).__name__ == name
     scheduler.set_timesteps(4)
     assert scheduler.config.beta_schedule == "linear"
+    assert scheduler.timesteps[0] >= 990 or name in ("LCMScheduler", "TCDScheduler")
     assert scheduler.betas[[0, -1]].tolist() == pytest.approx([0.00085, 0.012], rel=1e-4)
     assert scheduler.betas[500] == pytest.approx((0.00085 + 0.012) / 2, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler"])
+def test_who_predicts_the_true_noise_ends_clean(parts, name):
+    scheduler = make_scheduler(parts, config(denoising={"scheduler": name}))
+    scheduler.set_timesteps(20)
+    clean, noise = torch.randn(2, 1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    sample = scheduler.add_noise(clean, noise, scheduler.timesteps[:1])
+    for t in scheduler.timesteps:
+        scheduler.scale_model_input(sample, t)
+        sample = scheduler.step(noise, t, sample).prev_sample
+    assert (sample - clean).std() < 0.05
 
 
 def test_the_scheduler_that_nobody_named(parts):

@@ -279,7 +279,11 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
     ) -> FrameStore:
         """All timesteps over all windows."""
         device = self._execution_device
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        try:
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
+        except ValueError as error:  # distilled ones have no more steps than they were distilled for
+            name = type(self.scheduler).__name__
+            raise UsageError(f"{name} cannot run num_inference_steps of {num_inference_steps}: {error}") from error
         timesteps, _ = self.get_timesteps(num_inference_steps, self.scheduler.timesteps, strength, device)
         if not len(timesteps):
             raise UsageError(f"a strength of {strength} runs none of {num_inference_steps} steps; raise one of the two")

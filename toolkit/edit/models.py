@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 
-ANIMATEDIFF = {"beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1, "timestep_spacing": "linspace"}
-"""What the scheduler of an AnimateDiff adapter has besides its beta schedule."""
+ANIMATEDIFF = {"beta_start": 0.00085, "beta_end": 0.012}
+"""What the noise schedule of an AnimateDiff adapter has besides its shape."""
+
+SPACING = "trailing"
+"""Of the timesteps, as in finetuning's trials. With AnimateDiff's usual ``linspace`` DDIM steps by less than the
+distance of its timesteps: of 20 steps that predict the noise without error a deviation of 0.18 is left, here 0.03."""
 
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 """A backbone that has one of these was distilled for it."""
@@ -220,7 +224,7 @@ def make_scheduler(backbone: Backbone, config: EditConfig) -> Any:
     betas = config.motion.beta_schedule
     if betas == "auto":
         betas = backbone.spec.motion_beta_schedule if backbone.motion_adapter is not None else None
-    changes: dict[str, Any] = {"clip_sample": False}
+    changes: dict[str, Any] = {"clip_sample": False, "timestep_spacing": SPACING}
     if name == "PNDMScheduler":
         changes["skip_prk_steps"] = True  # as in Stable Diffusion; the others need steps of their own
     if betas is not None:

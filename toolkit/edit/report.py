@@ -52,7 +52,7 @@ class FaceReport(BaseModel):
         description="mean distance of the landmarks before and after, over that of the eyes; null: not found after"
     )
     eyes_edited: float | None = Field(description="share of the eyes that was made anew; null: too small to say")
-    eye_contrast: float | None = Field(description="range of brightness within the eyes of the result, 0..1")
+    eye_contrast: float | None = Field(description="contrast within the clearer eye of the result, 0..1")
 
 
 class FrameReport(BaseModel):

@@ -18,7 +18,8 @@ MAX_SHIFT = 0.08
 MAX_FLICKER = 2.0
 """Change from frame to frame over the original's from which the edit flickers."""
 MIN_EYE_CONTRAST = 0.1
-"""Range of brightness within the eyes below which they are shut or hidden; blinks are shorter than a stretch."""
+"""Contrast within the eyes below which they are hidden. Of 59 real clips bare eyes were below 0.12 in 0.3 % of frames;
+drawn sunglasses that pass 5 % of the light in 27 clips, matt ones in 58."""
 EYE_SECONDS = 1.0
 MAX_EYES_EDITED = 0.5
 """Share of the eyes' pixels that were made anew from which they are not the person's own."""
@@ -51,13 +52,14 @@ class Watch:
         weight = float(alpha.sum())
         difference = np.abs(original.astype(np.int16) - result).mean(axis=2)
         eyes = self._eyes(landmarks, alpha.shape)
+        both = np.logical_or(*eyes)
         values: dict[str, float | None] = {
             "edited": max(float(alpha.mean()), 1e-4) if weight else 0.0,
             "change": float((difference * alpha).sum() / weight) if weight else 0.0,
             "flicker": self._flicker(original, result, alpha),
             "landmark_shift": 0.0,
-            "eyes_edited": float(alpha[eyes].mean()) if eyes.any() else None,
-            "eye_contrast": _contrast(result, eyes),
+            "eyes_edited": float(alpha[both].mean()) if both.any() else None,
+            "eye_contrast": eye_contrast(result, eyes),
         }
         if weight:
             values["landmark_shift"] = self._shift(result, landmarks)
@@ -83,28 +85,42 @@ class Watch:
         distances = [np.linalg.norm(face.landmarks[:, :2] - points, axis=1).mean() for face in faces]
         return float(min(distances) / max(eye_distance(points, self.analyser), 1e-6))
 
-    def _eyes(self, landmarks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def _eyes(self, landmarks: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """bool ``[R, R]`` for each eye."""
         import cv2
 
-        inside = np.zeros(shape, np.uint8)
+        eyes = []
         for name in ("left_eye", "right_eye"):
+            inside = np.zeros(shape, np.uint8)
             points = landmarks[self.analyser.topology.regions[name], :2] - 0.5
             points = np.clip(np.rint(points), -(2**15), 2**15).astype(np.int32)
             cv2.fillConvexPoly(inside, cv2.convexHull(points), 1)
-        return inside > 0
+            eyes.append(inside > 0)
+        return eyes
+
+
+def eye_contrast(picture: np.ndarray, eyes: Sequence[np.ndarray]) -> float | None:
+    """Range of brightness within the clearer eye, 0..1, without a gradient over it, as a reflection or a shadow is.
+
+    None where both eyes are too small to say.
+    """
+    found = []
+    for eye in eyes:
+        y, x = np.nonzero(eye)
+        if len(x) < 12:
+            continue
+        values = picture[y, x].mean(axis=1)
+        plane = np.column_stack([x - x.mean(), y - y.mean(), np.ones(len(x))])
+        rest = values - plane @ np.linalg.lstsq(plane, values, rcond=None)[0]
+        low, high = np.percentile(rest, [5, 95])
+        found.append(float(high - low) / 255)
+    return max(found, default=None)
 
 
 def eye_distance(points: np.ndarray, analyser: FaceAnalyser) -> float:
     """Between the middles of the eyes of landmarks ``[N, 2]``, in their pixels."""
     left, right = (points[analyser.topology.regions[name]].mean(axis=0) for name in ("left_eye", "right_eye"))
     return float(np.linalg.norm(left - right))
-
-
-def _contrast(picture: np.ndarray, where: np.ndarray) -> float | None:
-    if where.sum() < 12:
-        return None
-    low, high = np.percentile(picture[where].mean(axis=1), [5, 95])
-    return float(high - low) / 255
 
 
 def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.ndarray) -> list[Warned]:
@@ -131,7 +147,7 @@ def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.nda
             "eyes hidden",
             edited & (contrast < MIN_EYE_CONTRAST),
             EYE_SECONDS,
-            "the eyes are shut or hidden",
+            "the eyes are hidden",
         ),
         ("eyes hidden", made, SECONDS, "the eyes were covered and are made up"),
     ]

@@ -1,0 +1,74 @@
+"""A face's way through the removers: killed between any two files, and how much work it is."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import diffusers
+import numpy as np
+import pytest
+
+from toolkit.backbones.spec import PART_CLASSES
+from toolkit.diffusion import VideoEditPipeline
+from toolkit.edit import edit_video
+from toolkit.edit.config import EditConfig
+from toolkit.edit.removal import windows_of
+from toolkit.video import read_frames
+
+
+class StopError(Exception):
+    pass
+
+
+def pictures(path):
+    return np.array([frame.image for frame in read_frames(path)])
+
+
+def test_killed_while_it_tidies_up(video, settings, tmp_path, monkeypatch):
+    """A folder of which half is gone is not taken for one to go on in."""
+    edit_video(video, tmp_path / "whole.mkv", settings())
+    rmtree, killed = shutil.rmtree, []
+
+    def half(path, *more, **options):
+        if Path(path).name.startswith("denoising") and not killed:
+            killed.append(path)
+            (path / "latents-0").unlink()
+            raise StopError
+        rmtree(path, *more, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", half)
+    with pytest.raises(StopError):
+        edit_video(video, tmp_path / "out.mkv", settings())
+    assert edit_video(video, tmp_path / "out.mkv", settings()).resumed
+    assert killed and not (tmp_path / ".out.mkv.edit").exists()
+    assert np.array_equal(pictures(tmp_path / "out.mkv"), pictures(tmp_path / "whole.mkv"))
+
+
+def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypatch):
+    edit_video(video, tmp_path / "whole.mkv", settings())
+    replace = Path.replace
+
+    def stops(path, target):
+        if path.name == "alpha-0.new":
+            raise StopError
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stops)
+        with pytest.raises(StopError):
+            edit_video(video, tmp_path / "out.mkv", settings())
+    assert edit_video(video, tmp_path / "out.mkv", settings()).resumed
+    assert np.array_equal(pictures(tmp_path / "out.mkv"), pictures(tmp_path / "whole.mkv"))
+
+
+@pytest.mark.parametrize("name", PART_CLASSES["scheduler"])
+@pytest.mark.parametrize(("steps", "strength"), [(1, 1.0), (2, 0.5), (5, 0.5), (20, 0.3), (20, 1.0)])
+def test_work_is_counted_as_it_comes(name, steps, strength):
+    denoising = {"scheduler": name, "num_inference_steps": steps, "strength": strength}
+    config = EditConfig(remover=["r"], denoising=denoising, motion={"context_length": 4, "context_overlap": 1})
+    more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    scheduler = getattr(diffusers, name)(**more)
+    scheduler.set_timesteps(steps)
+    pipeline = SimpleNamespace(scheduler=scheduler)
+    timesteps, _ = VideoEditPipeline.get_timesteps(pipeline, steps, scheduler.timesteps, strength, "cpu")
+    assert windows_of(7, config, ["one", "two"]) == 2 * 2 * len(timesteps)
