@@ -10,7 +10,7 @@ import pytest
 from toolkit.errors import ToolkitError
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.engine import build_dataset
-from toolkit.synthesis.executor import Outcome, WorkerError
+from toolkit.executor import Outcome, WorkerError
 
 PLUGIN = Path(__file__).parent / "plugin"
 

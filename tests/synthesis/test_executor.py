@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.synthesis.executor import ProcessExecutor, WorkerError
+from toolkit.executor import ProcessExecutor, WorkerError
 
 
 def alive(pid):

@@ -14,10 +14,10 @@ from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Mani
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
+from toolkit.executor import Executor, ProcessExecutor
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import GROUP, load_task
 from toolkit.synthesis.config import BuildConfig, cores
-from toolkit.synthesis.executor import Executor, ProcessExecutor
 from toolkit.synthesis.output import OutputFolder
 from toolkit.synthesis.plan import Plan, content_digest, make_plan
 from toolkit.synthesis.report import BuildObserver, BuildReport, source_record

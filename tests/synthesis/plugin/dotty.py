@@ -94,7 +94,7 @@ def work(item):
 
 def main():
     """For a run in its own process: work on the items that are named, then say so."""
-    from toolkit.synthesis.executor import ProcessExecutor
+    from toolkit.executor import ProcessExecutor
 
     for outcome in ProcessExecutor(1).run(work, sys.argv[1:]):
         print(outcome.item, outcome.error or "fine", flush=True)
