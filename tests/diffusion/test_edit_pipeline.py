@@ -191,6 +191,14 @@ def test_windows_that_share_frames_are_those_that_see_all_of_theirs(edit, models
     assert torch.allclose(found, expected, atol=1e-4 * expected.abs().max())
 
 
+def test_frames_alike_stay_alike_from_one_noise(edit):
+    still = np.repeat(moving(1), 20, axis=0)
+    settings = {"context_length": 1, "context_overlap": 0, "strength": 1.0}
+    shared, own = (run(edit, still, shared_noise=value, **settings) for value in (True, False))
+    # The VAE's draw differs from frame to frame, so that little of a difference is left.
+    assert (shared[1:] - shared[:-1]).std() < 0.1 * (own[1:] - own[:-1]).std()
+
+
 def test_stream_gives_the_chunks_of_the_whole(edit):
     frames = moving(37)
     whole = edit(frames, num_inference_steps=2, generator=torch.Generator().manual_seed(1)).frames

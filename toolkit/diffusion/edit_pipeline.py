@@ -107,6 +107,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_length: int = 16,
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
+        shared_noise: bool = False,
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -128,6 +129,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             context_length: frames that see each other in the motion module.
             context_overlap: frames that a window shares with the one before.
             cuts: first frames of new shots; no window crosses one.
+            shared_noise: start all frames from one noise, which keeps them alike where there are no motion layers; a
+                motion module was trained with a noise for each.
             blend_masks: whether after each step the original, noised to its level, is blended in around the masks.
             blend_range: weight of the original in that inside the masks, and far from them.
             blend_width: distance over which the weight rises, as a share of the picture's side.
@@ -163,6 +166,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 context_length=context_length,
                 context_overlap=context_overlap,
                 cuts=cuts,
+                shared_noise=shared_noise,
                 blend_masks=blend_masks,
                 blend_range=blend_range,
                 blend_width=blend_width,
@@ -187,6 +191,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_length: int = 16,
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
+        shared_noise: bool = False,
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -226,7 +231,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             raise UsageError("going on later needs a folder that stays; name one")
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
             progress = EditProgress(folder if resume else Path(temporary), resume)
-            clip = self._clip(chunks, progress, generator)
+            clip = self._clip(chunks, progress, generator, shared_noise)
             if not clip.count:
                 raise InputError("there is nothing to edit: the clip has no frames")
             if normalisation != "none" and clip.mask is None:
@@ -251,13 +256,13 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             clip.close()
             self.maybe_free_model_hooks()
 
-    def _clip(self, chunks, progress: EditProgress, generator) -> _Clip:
+    def _clip(self, chunks, progress: EditProgress, generator, shared_noise: bool) -> _Clip:
         """The original, encoded; from the folder where it was whole already."""
         if progress.clip is not None:
             return _Clip(progress, **progress.clip)
         clip = self._encode(chunks, progress, generator)
         if clip.count:
-            self._draw_noise(clip, generator)
+            self._draw_noise(clip, generator, shared_noise)
             clip.flush()
             progress.encoded(clip.description, generator)
         return clip
@@ -364,12 +369,16 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             clip.add(pictures, latents, None if masks is None else mask_to_latent(masks, self.vae_scale_factor))
         return clip or _Clip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
 
-    def _draw_noise(self, clip: _Clip, generator) -> None:
+    def _draw_noise(self, clip: _Clip, generator, shared: bool) -> None:
         """Chunks draw from the generator one after the other what one draw would give."""
+        device, dtype = self._execution_device, clip.source.dtype
+        one = randn_tensor((1, *clip.source.shape), generator=generator, device=device, dtype=dtype) if shared else None
         for start in range(0, clip.count, CHUNK):
             shape = (min(CHUNK, clip.count - start), *clip.source.shape)
-            noise = randn_tensor(shape, generator=generator, device=self._execution_device, dtype=clip.source.dtype)
-            clip.noise.write(start, noise)
+            if one is not None:
+                clip.noise.write(start, one.expand(shape))
+            else:
+                clip.noise.write(start, randn_tensor(shape, generator=generator, device=device, dtype=dtype))
 
     def _add_noise(self, latents: FrameStore, clip: _Clip, timestep: torch.Tensor) -> None:
         """The latents to start from."""

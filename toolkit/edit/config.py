@@ -51,6 +51,9 @@ class MotionConfig(BaseModel):
         ["paper"],
         description="motion layers to leave out, by name; paper: the first five of the output blocks; no word: none",
     )
+    shared_noise: Literal["auto", "on", "off"] = Field(
+        "auto", description="start all frames of a shot from one noise; auto: where no motion layers keep them alike"
+    )
     beta_schedule: Literal["auto", "linear", "scaled_linear", "squaredcos_cap_v2"] = Field(
         "auto", description="noise schedule; auto: that of the motion adapter, else of the backbone"
     )

@@ -162,6 +162,7 @@ class Removal:
             controlnet_conditioning_scale=denoising.controlnet_conditioning_scale,
             context_length=motion.context_length,
             context_overlap=motion.context_overlap,
+            shared_noise=self._shares_noise(),
             blend_masks=masking.masks == "on",
             blend_range=masking.blend_range,
             blend_width=masking.blend_width,
@@ -175,6 +176,10 @@ class Removal:
         for pictures in made:
             stores.write(f"made-{index}", place, _resized(pictures, stores.side))
             place += len(pictures)
+
+    def _shares_noise(self) -> bool:
+        wanted = self._config.motion.shared_noise
+        return wanted == "on" or (wanted == "auto" and "motion_adapter" not in self._models.parts)
 
     def _normalisation(self, index: int) -> str:
         """What `auto` means: with masks on colours are kept already, and eq. 2 would only spoil them."""
