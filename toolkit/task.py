@@ -162,8 +162,38 @@ Masker = Callable[[FaceClip], np.ndarray]
 PairGenerator = Callable[[FaceClip, np.random.Generator, Tools], Iterable[Pair]]
 """clip, rng, tools -> pairs. A frame without the face gives none; all randomness comes from `rng`."""
 
-Metric = Callable[[FaceClip, FaceClip], Mapping[str, float]]
-"""original clip, edited clip -> named numbers."""
+Metric = Callable[[FaceClip, FaceClip], np.ndarray]
+"""original, edited -> float ``[T]``, one number a frame, NaN where there is none.
+
+Both clips are whole frames, with one face's landmarks in the original, so that a share of the clip is one of the frame.
+"""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of a task's own.
+
+    Attributes:
+        metric: gives its values; it may hold models, which it loads at its first use.
+        label: heading in tables.
+        description: one sentence.
+        tool: what measures it, such as the name of a segmenter; the report says so.
+        unit: tables print values in it, such as 0.01.
+        digits: decimals that tables print.
+        better: ``higher`` or ``lower``.
+        over_faces: how values of several faces become one: ``sum`` for shares of the frame, else ``mean``.
+        fidelity: whether it is the fidelity, which is also reported times the identity (ID*dG in the paper).
+    """
+
+    metric: Metric
+    label: str
+    description: str
+    tool: str = ""
+    unit: float = 1.0
+    digits: int = 2
+    better: str = "higher"
+    over_faces: str = "mean"
+    fidelity: bool = False
 
 
 class AttributeTask(ABC):
@@ -212,8 +242,8 @@ class AttributeTask(ABC):
     def pair_generator(self) -> PairGenerator:
         """Load what is needed and return the function that makes training pairs from a clip."""
 
-    def metrics(self) -> Mapping[str, Metric]:
-        """Measures of removal of the task's own, by name."""
+    def metrics(self) -> Mapping[str, Measure]:
+        """Measures of removal of the task's own, by name: lower-case words joined by underscores."""
         return {}
 
     def uses_inpainter(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from toolkit.task import AttributeTask, FaceClip, Masker, PairGenerator, TaskOptions
+from toolkit.task import AttributeTask, FaceClip, Masker, Measure, PairGenerator, TaskOptions
 
 
 class GlassesOptions(TaskOptions):
@@ -81,6 +81,21 @@ class GlassesTask(AttributeTask):
                 "sharpness": (options.min_sharpness, None),
             }
         return limits
+
+    def metrics(self) -> Mapping[str, Measure]:
+        """dG, the paper's fidelity: glasses pixels before less those after, over the pixels of the frame."""
+        from attributes.glasses.fidelity import RemovedGlasses
+
+        removed = Measure(
+            RemovedGlasses(self.options.masker),
+            label="dG",
+            description="pixels of glasses in the original less those in the edit, over the pixels of the frame",
+            tool={"embedded": "the embedded segmenter", "facer": "FaRL's parser in facer"}[self.options.masker],
+            unit=0.01,
+            over_faces="sum",
+            fidelity=True,
+        )
+        return {"glasses_removed": removed}
 
     def example(self) -> FaceClip | None:
         """The sample face; with rendered glasses on it where the task is to take them off."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from toolkit.task import AttributeTask, Masker, PairGenerator, TaskOptions
+from toolkit.task import AttributeTask, Masker, Measure, PairGenerator, TaskOptions
 
 Region = Literal["eyes", "mouth", "brows", "nose"]
 Range = tuple[float, float]
@@ -67,6 +68,19 @@ class StickersTask(AttributeTask):
         from attributes.stickers.generator import SkinMasker
 
         return SkinMasker(self.options)
+
+    def metrics(self) -> Mapping[str, Measure]:
+        """How much of the sticker's rim is left where the edit changed the skin."""
+        from attributes.stickers.fidelity import RimResidual
+
+        left = Measure(
+            RimResidual(),
+            label="rim left",
+            description="contrast along the rim of what was changed on the skin, after over before; 1: nothing was",
+            better="lower",
+            digits=2,
+        )
+        return {"rim_left": left}
 
     def pair_generator(self) -> PairGenerator:
         from attributes.stickers.generator import StickerPairs

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ToolkitError
+from toolkit.executor import Outcome, WorkerError
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.engine import build_dataset
-from toolkit.executor import Outcome, WorkerError
 
 PLUGIN = Path(__file__).parent / "plugin"
 

@@ -16,6 +16,7 @@ VERBS = {
     "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
     "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
     "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
+    "evaluate": ("toolkit.cli.evaluate", "measure edited videos: fidelity, identity, consistency"),
     "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
     "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),

@@ -1,0 +1,91 @@
+"""ArcFace embeddings through onnxruntime, from a model that the user has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import InputError, MissingExtra
+
+SIDE = 112
+"""Of the pictures that ArcFace models take, in pixels."""
+
+BATCH = 32
+
+KNOWN = ("w600k_r50.onnx", "glintr100.onnx", "w600k_mbf.onnx")
+"""Recognition models of insightface's packs, the usual one first."""
+
+
+def find_arcface(path: Path | None = None) -> Path | None:
+    """The model that was named, or one of the insightface cache; None where there is none.
+
+    Raises:
+        InputError: the one that was named is not there.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise InputError(f"expected an ArcFace model (.onnx) at {path}, found nothing; check the path")
+        return path
+    root = Path(os.environ.get("INSIGHTFACE_HOME") or Path.home() / ".insightface") / "models"
+    for name in KNOWN:
+        found = sorted(root.glob(f"*/{name}"))
+        if found:
+            return found[0]
+    return None
+
+
+class ArcFace:
+    """Embeds aligned faces.
+
+    Args:
+        path: the model: one input ``[N, 3, 112, 112]``, RGB, ``(x - 127.5) / 127.5``; one embedding for each.
+        threads: of onnxruntime.
+
+    Raises:
+        MissingExtra: onnxruntime is not installed.
+        InputError: the file is damaged or no such model.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtra(
+                "identity needs onnxruntime: pip install 'vlasik-toolkit[identity]', or evaluate with --no-identity"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 4
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library has an exception of its own for every way to be damaged
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"{path} cannot be read as an ONNX model: {lines[0]}") from None
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape if len(inputs) == 1 else []
+        if list(shape[1:]) != [3, SIDE, SIDE] or inputs[0].type != "tensor(float)":
+            found = f"{len(inputs)} inputs" if len(inputs) != 1 else f"{inputs[0].type} {shape}"
+            raise InputError(
+                f"{path} is no ArcFace model: expected one input tensor(float) [N, 3, 112, 112], found {found}"
+            )
+        self._input = inputs[0].name
+        self._batch = shape[0] if isinstance(shape[0], int) else BATCH
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embeddings of length 1, float64 ``[N, D]``.
+
+        Args:
+            crops: uint8 ``[N, 112, 112, 3]``, RGB, aligned.
+        """
+        values = ((crops.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
+        found = []
+        for start in range(0, len(values), self._batch):
+            part = values[start : start + self._batch]
+            missing = self._batch - len(part) if self._batch != BATCH else 0  # a model of a fixed batch wants it full
+            if missing > 0:
+                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
+            embeddings = self._session.run(None, {self._input: np.ascontiguousarray(part)})[0]
+            found.append(embeddings[: len(part) - max(missing, 0)])
+        embeddings = np.concatenate(found).reshape(len(values), -1).astype(np.float64)
+        return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)

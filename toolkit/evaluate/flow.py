@@ -1,0 +1,223 @@
+"""Optical flow: RAFT where its weights are here, OpenCV's DIS where not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from toolkit.errors import InputError, MissingExtra, UsageError
+from toolkit.fetch.sources import SOURCES
+from toolkit.fetch.transfer import sha256_of
+from toolkit.validation import did_you_mean
+
+NAMES = ("auto", "raft", "dis")
+
+RAFT_ITERATIONS = 12
+"""Updates of the flow, torchvision's default."""
+
+RAFT_MIN_SIDE = 128
+"""px; RAFT's correlation pyramid needs it."""
+
+DIS_MIN_SIDE = 16
+"""px; DIS refuses sides below 12."""
+
+
+class Flow(Protocol):
+    """Optical flow between frames.
+
+    Attributes:
+        name: what it is, for reports; two flows of one name give the same numbers on the same machine.
+    """
+
+    name: str
+
+    def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """The way of every pixel of `one` to its place in `other`.
+
+        Args:
+            one, other: uint8 ``[B, H, W, 3]``, RGB.
+
+        Returns:
+            float32 ``[B, H, W, 2]``, pixels, x then y.
+
+        Raises:
+            ValueError: the frames are of another shape or type.
+        """
+        ...
+
+
+class RaftFlow:
+    """RAFT (Teed and Deng, ECCV 2020): `raft_large` of torchvision in float32, meant for its weights C_T_SKHT_V2.
+
+    Frames go in as -1..1, their sides padded with the border's pixels to multiples of 8 and at least `RAFT_MIN_SIDE`;
+    the flow is cut back. Memory is bounded by `toolkit.evaluate.correlation.MAX_BYTES`: as many pairs go through at
+    once as fit, and of a larger frame (above 1.3 megapixels) the correlations are computed where they are looked up,
+    which is slower and gives the same flow.
+
+    Args:
+        weights: the state dict, ``.pth`` or ``.safetensors``; where `toolkit fetch raft` puts it if None. Nothing is
+            downloaded.
+        device: a torch device; as `choose_device` chooses if None.
+        iterations: updates of the flow.
+
+    Raises:
+        MissingExtra: the weights are not here.
+        InputError: a named file does not exist; a file is damaged or holds something else.
+        UsageError: the device is not here.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str | None = None, iterations: int = RAFT_ITERATIONS):
+        path = _raft_weights(weights)
+        digest = sha256_of(path)
+        published = digest.startswith(SOURCES["raft"].files[0].sha256 or "")
+        if weights is None and not published:
+            raise InputError(
+                f"the weights of RAFT at {path} are damaged; run `toolkit fetch raft`, which replaces them"
+            )
+        import torch
+        from torchvision.models.optical_flow import raft_large
+
+        from toolkit.device import choose_device
+        from toolkit.evaluate.correlation import BoundedCorrelation
+
+        self._device = torch.device(choose_device(device))
+        self._correlation = BoundedCorrelation()
+        model = raft_large(weights=None, corr_block=self._correlation)
+        _load(model, path)
+        self._model = model.to(self._device).eval()
+        self._iterations = iterations
+        which = "C_T_SKHT_V2" if published else f"with the weights {path.name} (SHA-256 {digest[:8]})"
+        updates = "" if iterations == RAFT_ITERATIONS else f", {iterations} updates"
+        self.name = f"RAFT large {which}{updates}"
+
+    def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """As `Flow.__call__`."""
+        import torch
+
+        _check(one, other)
+        height, width = one.shape[1:3]
+        left, right = _padding(width)
+        top, bottom = _padding(height)
+        pairs = self._correlation.pairs_at_once((height + top + bottom) // 8, (width + left + right) // 8)
+        flow = np.empty((*one.shape[:3], 2), np.float32)
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            for start in range(0, len(one), pairs):
+                part = slice(start, start + pairs)
+                inputs = (self._input(frames[part], (left, right, top, bottom)) for frames in (one, other))
+                found = self._model(*inputs, num_flow_updates=self._iterations)[-1]
+                found = found[..., top : top + height, left : left + width]
+                flow[part] = found.permute(0, 2, 3, 1).cpu().numpy()
+        self._correlation.clear()
+        return flow
+
+    def _input(self, frames: np.ndarray, padding: tuple[int, int, int, int]):
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).permute(0, 3, 1, 2)
+        return torch.nn.functional.pad(tensor.float() / 127.5 - 1, padding, mode="replicate")
+
+
+class DisFlow:
+    """Dense inverse search (Kroeger et al., ECCV 2016) of OpenCV, preset medium, on grey frames.
+
+    Frames with a side below `DIS_MIN_SIDE` are padded with the border's pixels; the flow is cut back.
+    """
+
+    name = "OpenCV DIS (medium)"
+
+    def __init__(self) -> None:
+        import cv2
+
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """As `Flow.__call__`."""
+        _check(one, other)
+        height, width = one.shape[1:3]
+        flow = np.empty((*one.shape[:3], 2), np.float32)
+        for index in range(len(one)):
+            flow[index] = self._dis.calc(_grey(one[index]), _grey(other[index]), None)[:height, :width]
+        return flow
+
+
+def choose_flow(name: str = "auto", weights: Path | None = None, device: str | None = None) -> Flow:
+    """The flow of that name; ``auto`` is RAFT where its weights are named or here, else DIS.
+
+    Args:
+        name: one of `NAMES`.
+        weights: RAFT's, as for `RaftFlow`.
+        device: RAFT's; DIS runs on the CPU.
+
+    Raises:
+        UsageError: there is no such flow, or weights are named for DIS.
+        MissingExtra, InputError: as for `RaftFlow`. A damaged file is an error for ``auto`` too.
+    """
+    if name not in NAMES:
+        raise UsageError(f"there is no flow {name!r}{did_you_mean(name, NAMES)}; choose one of {', '.join(NAMES)}")
+    if name == "dis" and weights is not None:
+        raise UsageError(f"the flow dis has no weights, but {weights} is named; leave it out or choose raft")
+    if name == "raft" or (name == "auto" and (weights is not None or raft_weights().is_file())):
+        return RaftFlow(weights, device)
+    return DisFlow()
+
+
+def raft_weights() -> Path:
+    """Where `toolkit fetch raft` puts RAFT's weights: torch hub's cache. The file may be absent."""
+    source = SOURCES["raft"]
+    return source.folder() / source.files[0].name
+
+
+def _raft_weights(named: Path | None) -> Path:
+    path = raft_weights() if named is None else Path(named)
+    if path.is_file():
+        return path
+    if named is not None:
+        raise InputError(f"expected RAFT's weights, but there is no file {path}; check the path")
+    raise MissingExtra(
+        f"RAFT expects its weights at {path}: run `toolkit fetch raft` where there is a network, name the file, or "
+        "choose the flow dis"
+    )
+
+
+def _load(model, path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    wanted = "expected the state dict of torchvision's raft_large"
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch lets errors of every kind through from a damaged file
+        raise InputError(f"{wanted}, but {path} is damaged or holds more than tensors; fetch it again") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{wanted}, but {path} holds a {type(state).__name__}; fetch it again")
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"{wanted}, but {path} holds other tensors; fetch it again") from error
+
+
+def _check(one: np.ndarray, other: np.ndarray) -> None:
+    for frames in (one, other):
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape[1:]:
+            raise ValueError(f"frames must be uint8 [B, H, W, 3], not {frames.dtype} {frames.shape}")
+    if one.shape != other.shape:
+        raise ValueError(f"both sides must have one shape, not {one.shape} and {other.shape}")
+
+
+def _padding(side: int) -> tuple[int, int]:
+    """Pixels before and after, the half of them each, as RAFT's own padder does it."""
+    extra = max(RAFT_MIN_SIDE, -(-side // 8) * 8) - side
+    return extra // 2, extra - extra // 2
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    import cv2
+
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    missing = [max(0, DIS_MIN_SIDE - side) for side in grey.shape]
+    return np.pad(grey, [(0, extra) for extra in missing], mode="edge") if any(missing) else grey

@@ -1,0 +1,255 @@
+"""One original and all that methods made of it, measured in one pass."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import InputError
+from toolkit.evaluate.config import EvaluateConfig
+from toolkit.evaluate.pairing import VideoSet
+from toolkit.evaluate.reading import Chunk, InStep
+from toolkit.evaluate.results import VideoResult
+from toolkit.faces.types import Face
+from toolkit.task import AttributeTask, FaceClip, Measure
+
+TARGET = " target"
+"""Name of the target among the videos; no method's name begins with a space."""
+
+DIFFERS = 8
+"""Levels by which target and original differ where the attribute is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One set, and how it is measured; it travels between processes."""
+
+    videos: VideoSet
+    config: EvaluateConfig
+
+
+def measure_set(job: Job) -> dict[str, VideoResult]:
+    """Method -> what was found; a method whose video cannot be measured has a sentence instead.
+
+    Raises:
+        ToolkitError: the original cannot be read, or a tool is not here.
+    """
+    return _Measuring(job).run()
+
+
+class _Measuring:
+    def __init__(self, job: Job):
+        from toolkit.evaluate.arcface import ArcFace, find_arcface
+        from toolkit.evaluate.flow import choose_flow
+        from toolkit.evaluate.quality import lpips_or_none
+        from toolkit.evaluate.warp_error import WarpError
+        from toolkit.faces import create_analyser
+        from toolkit.faces.tracking import FaceTracker
+        from toolkit.registry import load_task
+
+        self._videos, self._config = job.videos, job.config
+        config = job.config
+        self._task: AttributeTask = load_task(config.task, config.options)
+        self._measures: dict[str, Measure] = dict(self._task.metrics())
+        self._analyser = create_analyser(config.analyser, model_file=config.model_file)
+        self._tracker = FaceTracker()
+        self._warping = WarpError(choose_flow(config.flow, config.flow_weights, config.device), config.clip_length)
+        embedder = find_arcface(config.arcface) if config.identity else None
+        self._arcface = None if embedder is None else ArcFace(embedder)
+        self._lpips = lpips_or_none() if job.videos.target is not None else None
+        self._masker = self._task.masker() if config.mask == "task" and job.videos.target is not None else None
+        self._values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._times: list[float] = []
+        self._without_face = 0
+        self._previous: Chunk | None = None  # for what compares a frame with the one before
+
+    def run(self) -> dict[str, VideoResult]:
+        edited = {name: path for name, path in self._videos.edited.items() if not isinstance(path, str)}
+        absent = {name: text for name, text in self._videos.edited.items() if isinstance(text, str)}
+        others = dict(edited)
+        if self._videos.target is not None:
+            others[TARGET] = self._videos.target
+        stream = InStep(self._videos.original, others, self._config.clip_length)
+        for chunk in stream:
+            self._take(chunk, [name for name in edited if name in chunk.others])
+        self._keep_warp(self._warping.finish())
+        if TARGET in stream.problems:
+            raise InputError(stream.problems[TARGET])
+        results = {}
+        for name in self._videos.edited:
+            self._values[name]["warp_error"].insert(0, np.nan)  # an error is of a frame and the one before
+            problem = absent.get(name) or stream.problems.get(name)
+            results[name] = self._result(name, problem)
+        return results
+
+    def _take(self, chunk: Chunk, names: list[str]) -> None:
+        self._times += chunk.times.tolist()
+        tracks = self._faces(chunk)
+        main = _largest(tracks, len(chunk.times))
+        self._without_face += sum(points is None for points in main)
+        for key, measure in self._measures.items():
+            for name in names:
+                self._values[name][key] += self._of_task(measure, chunk, chunk.others[name], tracks).tolist()
+        if self._arcface is not None:
+            self._identity(chunk, names, main)
+        self._warp(chunk)
+        if TARGET in chunk.others:
+            self._against_target(chunk, names, tracks)
+        self._previous = chunk
+
+    # faces
+
+    def _faces(self, chunk: Chunk) -> dict[int, np.ndarray]:
+        """Track -> landmarks float32 ``[K, N, 3]`` in the original, NaN where it is not seen."""
+        tracks: dict[int, np.ndarray] = {}
+        for k, frame in enumerate(chunk.original):
+            faces: list[Face] = self._analyser.analyse(frame)
+            for track, face in self._tracker.update(chunk.start + k, faces):
+                if track not in tracks:
+                    shape = (len(chunk.original), self._analyser.topology.count, 3)
+                    tracks[track] = np.full(shape, np.nan, np.float32)
+                tracks[track][k] = face.landmarks
+        return tracks
+
+    def _clip(self, chunk: Chunk, frames: np.ndarray, landmarks: np.ndarray) -> FaceClip:
+        height, width = frames.shape[1:3]
+        frames.flags.writeable = False
+        return FaceClip(
+            frames=frames,
+            landmarks=landmarks,
+            topology=self._analyser.topology,
+            times=chunk.times,
+            start_frame=chunk.start,
+            box=np.array([0, 0, width, height], np.float32),
+            source=self._videos.name,
+        )
+
+    def _of_task(self, measure: Measure, chunk: Chunk, edited: np.ndarray, tracks: dict[int, np.ndarray]) -> np.ndarray:
+        """float64 ``[K]``; NaN in a frame without a face."""
+        values = []
+        for landmarks in tracks.values():
+            clips = [self._clip(chunk, frames, landmarks) for frames in (chunk.original, edited)]
+            values.append(np.asarray(measure.metric(*clips), np.float64))
+        if not values:
+            return np.full(len(chunk.times), np.nan)
+        stacked = np.stack(values)
+        seen = np.isfinite(stacked).any(axis=0)
+        total = np.nansum(stacked, axis=0)
+        if measure.over_faces == "mean":
+            total = total / np.maximum(np.isfinite(stacked).sum(axis=0), 1)
+        return np.where(seen, total, np.nan)
+
+    # identity
+
+    def _identity(self, chunk: Chunk, names: list[str], main: list[np.ndarray | None]) -> None:
+        from toolkit.evaluate.identity import align, five_points
+
+        seen = [k for k, points in enumerate(main) if points is not None]
+        places = [five_points(main[k], self._analyser.topology) for k in seen]
+
+        def embedded(frames: np.ndarray) -> np.ndarray:
+            return self._arcface.embed(np.stack([align(frames[k], points) for k, points in zip(seen, places)]))
+
+        before = embedded(chunk.original) if seen else None
+        for name in names:
+            values = np.full(len(chunk.times), np.nan)
+            if seen:
+                values[seen] = (before * embedded(chunk.others[name])).sum(axis=1)
+            self._values[name]["identity"] += values.tolist()
+
+    # consistency
+
+    def _warp(self, chunk: Chunk) -> None:
+        for k, frame in enumerate(chunk.original):
+            edited = [chunk.others[name][k] if name in chunk.others else None for name in self._videos.edited]
+            self._keep_warp(self._warping.push(frame, edited))
+
+    def _keep_warp(self, rows: list[list[float | None]]) -> None:
+        for row in rows:
+            for name, error in zip(self._videos.edited, row):
+                self._values[name]["warp_error"].append(np.nan if error is None else error)
+
+    # against a target
+
+    def _against_target(self, chunk: Chunk, names: list[str], tracks: dict[int, np.ndarray]) -> None:
+        from toolkit.evaluate.quality import REGIONS, psnr, ssim
+
+        target = chunk.others[TARGET]
+        inside = self._inside(chunk, target, tracks)
+        for name in names:
+            edited, values = chunk.others[name], self._values[name]
+            for k in range(len(target)):
+                where = {"frame": None, "inside": inside[k], "outside": ~inside[k]}
+                for region in REGIONS:
+                    for key, function in (("psnr", psnr), ("ssim", ssim)):
+                        value = function(edited[k], target[k], where[region])
+                        values[f"{key}_{region}"].append(np.nan if value is None else value)
+                if self._lpips is not None:
+                    values["lpips"].append(self._lpips(edited[k], target[k]))
+            moved, wanted = (
+                np.diff(_with_last(self._previous, chunk, key).astype(np.float32), axis=0) for key in (name, TARGET)
+            )
+            first = len(target) - len(moved)
+            values["temporal_error"] += [np.nan] * first + np.abs(moved - wanted).mean(axis=(1, 2, 3)).tolist()
+
+    def _inside(self, chunk: Chunk, target: np.ndarray, tracks: dict[int, np.ndarray]) -> np.ndarray:
+        """bool ``[K, H, W]``: where the attribute is."""
+        if self._masker is None:
+            return np.abs(chunk.original.astype(np.int16) - target).max(axis=3) > DIFFERS
+        masks = np.zeros(target.shape[:3], bool)
+        for landmarks in tracks.values():
+            masks |= np.asarray(self._masker(self._clip(chunk, chunk.original, landmarks))) >= 0.5
+        return masks
+
+    def _result(self, name: str, problem: str | None) -> VideoResult:
+        edited = self._videos.edited[name]
+        paths = {"original": str(self._videos.original), "edited": "" if isinstance(edited, str) else str(edited)}
+        if problem is not None:
+            return VideoResult(name=self._videos.name, failed=problem, **paths)
+        values = self._values[name]
+        means = {key: _mean(series) for key, series in values.items()}
+        for key, measure in self._measures.items():
+            if measure.fidelity and means.get("identity") is not None and means[key] is not None:
+                means[f"identity_{key}"] = means["identity"] * means[key]
+        notes = []
+        if self._without_face:
+            notes.append(f"no face in {self._without_face} of {len(self._times)} frames of the original")
+        if len(self._times) == 1:
+            notes.append("one frame, so nothing can be said of consistency")
+        return VideoResult(
+            name=self._videos.name,
+            frames=len(self._times),
+            frames_without_face=self._without_face,
+            values=means,
+            per_frame={key: [None if np.isnan(x) else float(x) for x in series] for key, series in values.items()},
+            times=[round(float(time), 6) for time in self._times],
+            notes=notes,
+            **paths,
+        )
+
+
+def _largest(tracks: dict[int, np.ndarray], count: int) -> list[np.ndarray | None]:
+    """Landmarks ``[N, 3]`` of each frame's largest face."""
+    result: list[np.ndarray | None] = []
+    for k in range(count):
+        seen = [points[k] for points in tracks.values() if np.isfinite(points[k]).all()]
+        result.append(max(seen, key=lambda points: np.ptp(points[:, :2], axis=0).prod(), default=None))
+    return result
+
+
+def _with_last(previous: Chunk | None, chunk: Chunk, name: str | None) -> np.ndarray:
+    """A chunk's frames with the last frame of the chunk before."""
+    frames = chunk.original if name is None else chunk.others[name]
+    if previous is None:
+        return frames
+    before = previous.original if name is None else previous.others[name]
+    return np.concatenate([before[-1:], frames])
+
+
+def _mean(series: list[float]) -> float | None:
+    values: Any = np.array(series, np.float64)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None
