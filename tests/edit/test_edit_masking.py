@@ -5,11 +5,12 @@ import os
 import numpy as np
 import pytest
 
+from toolkit.backbones import describe
 from toolkit.edit.masking import LENGTH, MARGIN, TaskMaskers, make_maskers, mask_blocks
+from toolkit.edit.removers import edit_remover
 from toolkit.edit.workplace import Workplace
 from toolkit.errors import ContractError, InputError, UsageError
 from toolkit.faces import load_topology
-from toolkit.remover import read_remover
 
 
 def maskers_of(*functions):
@@ -63,8 +64,8 @@ def test_masks_of_several_tasks_are_joined_and_soft_ones_cut():
         blocks(maskers_of(lambda clip: np.zeros((1, 2, 2), bool)), 3)
 
 
-def test_options_reach_their_task(settings, remover):
-    removers = [read_remover(remover)]
+def test_options_reach_their_task(settings, remover, backbone):
+    removers = [edit_remover(remover, describe(backbone), {})]
     (maskers,) = make_maskers(settings(options={"stickers": {"forbidden": ["nose"]}}), removers)
     assert maskers.tasks[0].options.forbidden == ("nose",) and not maskers.exact
     with pytest.raises(UsageError, match=r"task 'sticker'.*did you mean stickers"):

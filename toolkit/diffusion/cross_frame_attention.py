@@ -83,6 +83,8 @@ class CrossFrameProcessor:
 class CrossFrameAttention:
     """Puts cross-frame attention in the place of every self-attention (``attn1``) of some models while it is entered.
 
+    Motion modules, whose attention goes along time, keep theirs.
+
     In each denoising step the first batch of frames is recorded and the rest, in batches of any size, reuse what was
     recorded::
 
@@ -112,7 +114,7 @@ class CrossFrameAttention:
             (f"{type(model).__name__}.{name}", layer)
             for model in self._models
             for name, layer in model.named_modules()
-            if name.rpartition(".")[2] == "attn1" and isinstance(layer, Attention)
+            if name.rpartition(".")[2] == "attn1" and ".motion_modules." not in name and isinstance(layer, Attention)
         ]
         if not layers:
             raise UsageError("cross-frame attention needs models with self-attention, found none; turn it off")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,11 +27,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_finite
 from toolkit.diffusion.context_windows import WindowBlender, context_windows
+from toolkit.diffusion.cross_frame_attention import CrossFrameAttention
 from toolkit.diffusion.edit_progress import EditProgress
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.diffusion.latent_mask import mask_to_latent
 from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH, original_weights
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
+from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
 from toolkit.errors import InputError, UsageError
 
@@ -108,6 +111,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
         shared_noise: bool = False,
+        reference_frames: str | None = None,
+        hint: Literal["frame", "masked"] = "frame",
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -131,6 +136,10 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             cuts: first frames of new shots; no window crosses one.
             shared_noise: start all frames from one noise, which keeps them alike where there are no motion layers; a
                 motion module was trained with a noise for each.
+            reference_frames: cross-frame attention (eq. 1): frames of a shot, as for `reference_indices`, to which all
+                frames of it attend instead of to themselves; None: they attend to themselves.
+            hint: what the ControlNet is shown: the frame; or, for ControlNet 1.1 inpaint, the frame with -1 where it
+                is masked.
             blend_masks: whether after each step the original, noised to its level, is blended in around the masks.
             blend_range: weight of the original in that inside the masks, and far from them.
             blend_width: distance over which the weight rises, as a share of the picture's side.
@@ -167,6 +176,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 context_overlap=context_overlap,
                 cuts=cuts,
                 shared_noise=shared_noise,
+                reference_frames=reference_frames,
+                hint=hint,
                 blend_masks=blend_masks,
                 blend_range=blend_range,
                 blend_width=blend_width,
@@ -192,6 +203,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         context_overlap: int = 4,
         cuts: Sequence[int] = (),
         shared_noise: bool = False,
+        reference_frames: str | None = None,
+        hint: Literal["frame", "masked"] = "frame",
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -227,18 +240,22 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             )
         if normalisation not in ("ion", "adain", "none"):
             raise UsageError(f"normalisation must be ion, adain or none, found {normalisation!r}")
+        if hint not in ("frame", "masked"):
+            raise UsageError(f"hint must be frame or masked, found {hint!r}")
         if resume and folder is None:
             raise UsageError("going on later needs a folder that stays; name one")
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
             progress = EditProgress(folder if resume else Path(temporary), resume)
-            clip = self._clip(chunks, progress, generator, shared_noise)
+            clip = self._clip(chunks, progress, generator, shared_noise, hint == "masked")
             if not clip.count:
                 raise InputError("there is nothing to edit: the clip has no frames")
             if normalisation != "none" and clip.mask is None:
                 raise UsageError(f"normalisation by {normalisation} needs masks; give some, or use none")
+            references = shot_references(reference_frames, clip.count, cuts)
             latents = self._denoised(
                 clip,
                 progress,
+                references=references,
                 embeds=self._embed(prompt, negative_prompt, guidance_scale, self._execution_device),
                 guidance_scale=guidance_scale,
                 conditioning_scale=controlnet_conditioning_scale,
@@ -256,11 +273,11 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             clip.close()
             self.maybe_free_model_hooks()
 
-    def _clip(self, chunks, progress: EditProgress, generator, shared_noise: bool) -> _Clip:
+    def _clip(self, chunks, progress: EditProgress, generator, shared_noise: bool, hidden: bool) -> _Clip:
         """The original, encoded; from the folder where it was whole already."""
         if progress.clip is not None:
             return _Clip(progress, **progress.clip)
-        clip = self._encode(chunks, progress, generator)
+        clip = self._encode(chunks, progress, generator, hidden)
         if clip.count:
             self._draw_noise(clip, generator, shared_noise)
             clip.flush()
@@ -276,6 +293,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         guidance_scale: float,
         conditioning_scale: float,
         windows: Sequence[tuple[int, int]],
+        references: Mapping[int, Sequence[int]],
         blend: tuple[tuple[float, float], float] | None,
         num_inference_steps: int,
         strength: float,
@@ -300,7 +318,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         latents = progress.store(f"latents-{progress.step % 2}", clip.source.shape, clip.source.dtype)
         if not progress.step:
             self._add_noise(latents, clip, timesteps[:1])
-        with self.progress_bar(total=len(timesteps) * len(windows)) as progress_bar:
+        crossing = CrossFrameAttention(self.controlnet, self.unet) if references else nullcontext()
+        with crossing as attention, self.progress_bar(total=len(timesteps) * len(windows)) as progress_bar:
             progress_bar.update(progress.step * len(windows))
             on_windows(progress.step * len(windows))
             for i in range(progress.step, len(timesteps)):
@@ -311,6 +330,15 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 scaling = states.of(states.last)
                 control, covered = None, 0
                 for start, stop in windows:
+                    if start in references:
+                        attention.record(len(references[start]), len(embeds))
+                        shown = [(k, k + 1) for k in references[start]]
+                        sample = torch.cat([latents.read(*one) for one in shown]).to(device)
+                        hint = torch.cat([clip.hint(*one, device) for one in shown])
+                        sample = scaling.scale_model_input(sample, t)
+                        control = self._control(sample, t, hint, embeds, conditioning_scale)
+                        self._predict(sample, t, control, embeds, guidance_scale)
+                        attention.reuse(len(embeds))
                     sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
                     # The ControlNet sees frames one by one: those that windows share need it once.
                     known = max(0, covered - start)
@@ -351,7 +379,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             self._embedded = key, embeds
         return self._embedded[1]
 
-    def _encode(self, chunks, progress: EditProgress, generator) -> _Clip:
+    def _encode(self, chunks, progress: EditProgress, generator, hidden: bool) -> _Clip:
         clip, device = None, self._execution_device
         for frames, masks in chunks:
             if frames.shape[1] % self.vae_scale_factor or frames.shape[2] % self.vae_scale_factor:
@@ -364,9 +392,12 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             encoded = self.vae.encode(values.to(self.vae.dtype))
             latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latents
             latents = (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
+            if hidden and masks is None:
+                raise UsageError("a masked hint needs masks; give some, or show the frame")
             if clip is None:
-                clip = _Clip(progress, pictures.shape[1:], latents.shape[1:], latents.dtype, masks is not None)
-            clip.add(pictures, latents, None if masks is None else mask_to_latent(masks, self.vae_scale_factor))
+                shapes = pictures.shape[1:], latents.shape[1:]
+                clip = _Clip(progress, *shapes, latents.dtype, masks is not None, hidden)
+            clip.add(pictures, latents, masks, self.vae_scale_factor)
         return clip or _Clip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
 
     def _draw_noise(self, clip: _Clip, generator, shared: bool) -> None:
@@ -461,29 +492,45 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
 class _Clip:
     """The original on disk: frames, latents, noise and mask."""
 
-    def __init__(self, progress: EditProgress, picture, latent, dtype: torch.dtype, masked: bool, count: int = 0):
+    def __init__(
+        self,
+        progress: EditProgress,
+        picture,
+        latent,
+        dtype: torch.dtype,
+        masked: bool,
+        hidden: bool = False,
+        count: int = 0,
+    ):
         self.count = count
-        self._latent, self._masked = tuple(latent), masked
+        self._latent = tuple(latent)
         self.pictures = progress.store("pictures", tuple(picture), torch.uint8)
         self.source, self.noise = (progress.store(name, tuple(latent), dtype) for name in ("source", "noise"))
         self.mask = progress.store("mask", (1, *latent[1:]), torch.float32) if masked else None
+        self.hidden = progress.store("hidden", tuple(picture[:2]), torch.uint8) if hidden else None
 
     @property
     def description(self) -> dict[str, Any]:
         """The arguments that open it again."""
         shapes = {"picture": self.pictures.shape, "latent": self._latent}
-        return {**shapes, "dtype": self.source.dtype, "masked": self._masked, "count": self.count}
+        kinds = {"masked": self.mask is not None, "hidden": self.hidden is not None}
+        return {**shapes, "dtype": self.source.dtype, **kinds, "count": self.count}
 
-    def add(self, pictures: torch.Tensor, latents: torch.Tensor, mask: torch.Tensor | None) -> None:
+    def add(self, pictures: torch.Tensor, latents: torch.Tensor, masks: np.ndarray | None, scale: int) -> None:
         self.pictures.write(self.count, pictures)
         self.source.write(self.count, latents)
         if self.mask is not None:
-            self.mask.write(self.count, mask)
+            self.mask.write(self.count, mask_to_latent(masks, scale))
+        if self.hidden is not None:
+            self.hidden.write(self.count, torch.from_numpy((masks >= 0.5).astype(np.uint8)))
         self.count += len(pictures)
 
     def hint(self, start: int, stop: int, device) -> torch.Tensor:
-        """float32 ``[F, 3, H, W]`` in 0..1."""
-        return self.pictures.read(start, stop).to(device).permute(0, 3, 1, 2).float() / 255
+        """float32 ``[F, 3, H, W]`` in 0..1, and -1 where it is hidden."""
+        shown = self.pictures.read(start, stop).to(device).permute(0, 3, 1, 2).float() / 255
+        if self.hidden is None:
+            return shown
+        return shown.masked_fill(self.hidden.read(start, stop).to(device)[:, None] > 0, -1.0)
 
     def flush(self) -> None:
         for store in self._stores:
@@ -495,4 +542,5 @@ class _Clip:
 
     @property
     def _stores(self) -> list[FrameStore]:
-        return [store for store in (self.pictures, self.source, self.noise, self.mask) if store is not None]
+        stores = self.pictures, self.source, self.noise, self.mask, self.hidden
+        return [store for store in stores if store is not None]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 from toolkit.errors import UsageError
 
@@ -43,3 +45,22 @@ def reference_indices(policy: str, count: int) -> list[int]:
     else:
         raise UsageError(f"unknown choice of reference frames {policy!r}; expected {POLICIES}")
     return list(dict.fromkeys(indices))
+
+
+def shot_references(policy: str | None, count: int, cuts: Sequence[int] = ()) -> dict[int, list[int]]:
+    """The reference frames of each shot of a clip, by the shot's first frame; none without a policy.
+
+    Args:
+        policy: as for `reference_indices`, of each shot.
+        count: frames of the clip.
+        cuts: first frames of new shots.
+
+    Raises:
+        UsageError: as for `reference_indices`.
+    """
+    if policy is None:
+        return {}
+    edges = sorted({0, count, *(cut for cut in cuts if 0 < cut < count)})
+    return {
+        start: [start + index for index in reference_indices(policy, stop - start)] for start, stop in pairwise(edges)
+    }

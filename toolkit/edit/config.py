@@ -54,6 +54,11 @@ class MotionConfig(BaseModel):
     shared_noise: Literal["auto", "on", "off"] = Field(
         "auto", description="start all frames of a shot from one noise; auto: where no motion layers keep them alike"
     )
+    reference_frames: str | None = Field(
+        None,
+        description="cross-frame attention: frames of a shot to which all attend, such as first+middle (the paper's "
+        "for making pairs) or first (as in Text2Video-Zero); without it each attends to itself",
+    )
     beta_schedule: Literal["auto", "linear", "scaled_linear", "squaredcos_cap_v2"] = Field(
         "auto", description="noise schedule; auto: that of the motion adapter, else of the backbone"
     )
@@ -170,7 +175,11 @@ class EditConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    remover: list[Path] = Field(min_length=1, description="folders of removers, applied in this order")
+    remover: list[Path] = Field(
+        min_length=1,
+        description="folders of removers, applied in this order; inpaint:TASK stands for the backbone's own inpainting "
+        "of that task's masks, without training",
+    )
     backbone: str = Field(
         "sd15", min_length=1, description="the models that the removers were trained on: a name, or a folder"
     )

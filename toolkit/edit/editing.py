@@ -164,7 +164,7 @@ class _Editing:
         return RunResult(faces=faces, warnings=warnings, seconds=0.0)
 
     def _masked(self, stores: RunStores, k: int) -> float | None:
-        if not self.editor.config.masking.needed:
+        if self.editor.maskers is None:
             return None
         masks = [stores.read(f"mask-{index}", k, k + 1, 1) > 0 for index in range(self._count)]
         return round(float(np.any(masks, axis=0).mean()), 4)

@@ -155,16 +155,8 @@ class Editor:
 
     def removers(self) -> list[dict[str, Any]]:
         """Name, tasks and checksum of each remover."""
-        from toolkit.fetch.transfer import sha256_of
-        from toolkit.remover.layout import RECORD
-
         return [
-            {
-                "name": remover.folder.resolve().name,
-                "tasks": remover.record.tasks,
-                "sha256": sha256_of(remover.folder / RECORD),
-            }
-            for remover in self.models.removers
+            {"name": remover.name, "tasks": list(remover.tasks), **remover.origin} for remover in self.models.removers
         ]
 
 

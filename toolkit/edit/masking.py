@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.edit.config import EditConfig
+from toolkit.edit.removers import EditRemover
 from toolkit.errors import ContractError, InputError, ToolkitError, UsageError
 from toolkit.faces.topology import Topology
 from toolkit.registry import load_task
-from toolkit.remover import Remover
 from toolkit.task import AttributeTask, FaceClip, Masker
 from toolkit.validation import did_you_mean
 
@@ -58,23 +58,23 @@ class TaskMaskers:
         return masks
 
 
-def make_maskers(config: EditConfig, removers: Sequence[Remover]) -> list[TaskMaskers] | None:
+def make_maskers(config: EditConfig, removers: Sequence[EditRemover]) -> list[TaskMaskers] | None:
     """The maskers of each remover; None where no masks are needed.
 
     Raises:
         ToolkitError: as for `TaskMaskers`.
         UsageError: an option is given for a task that no remover has.
     """
-    known = {task for remover in removers for task in remover.record.tasks}
+    known = {task for remover in removers for task in remover.tasks}
     for name in config.options:
         if name not in known:
             raise UsageError(
                 f"options are given for the task {name!r}, and the removers' are {', '.join(sorted(known))}"
                 f"{did_you_mean(name, known)}"
             )
-    if not config.masking.needed:
+    if not config.masking.needed and all(remover.hint == "frame" for remover in removers):
         return None
-    return [TaskMaskers(remover.record.tasks, config.options) for remover in removers]
+    return [TaskMaskers(remover.tasks, config.options) for remover in removers]
 
 
 def _task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:

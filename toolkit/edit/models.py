@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from toolkit.backbones import BackboneSpec, describe, load
 from toolkit.device import Placement, choose_placement
 from toolkit.edit.config import DenoisingConfig, EditConfig, MotionConfig
+from toolkit.edit.removers import EditRemover, edit_remover
 from toolkit.errors import InputError, UsageError
-from toolkit.remover import Remover, check_backbone, read_remover
 
 if TYPE_CHECKING:
     from diffusers import UNetMotionModel
@@ -43,7 +43,7 @@ def load_pipeline(
     """The pipeline of a remover, for frames in memory; nothing is downloaded.
 
     Args:
-        remover: folder of the remover.
+        remover: folder of the remover, or ``inpaint:TASK`` for the backbone's own inpainting.
         backbone: the models that it was trained on: a name, or a folder.
         denoising: for its `scheduler` and `dtype`.
         motion: which motion layers are used.
@@ -77,9 +77,8 @@ class EditModels:
     def __init__(self, config: EditConfig):
         self._config = config
         self.spec: BackboneSpec = describe(config.backbone)
-        self.removers = [read_remover(folder) for folder in config.remover]
-        for remover in self.removers:
-            check_backbone(remover, self.spec)
+        self.removers = [edit_remover(word, self.spec, config.options) for word in config.remover]
+        _check_references(config.motion.reference_frames)
         if config.denoising.guidance_scale > 1 and self.spec.tokenizer is None:
             raise UsageError(
                 f"the backbone {self.spec.name} has one learned prompt, so there is nothing to guide by: leave "
@@ -95,7 +94,7 @@ class EditModels:
     @property
     def resolution(self) -> int:
         """Side of the crops in pixels: the largest that a remover was trained on."""
-        return max(remover.record.resolution for remover in self.removers)
+        return max(remover.resolution for remover in self.removers)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -137,16 +136,26 @@ class EditModels:
         return self._controlnets[index]
 
 
-def load_controlnet(remover: Remover, spec: BackboneSpec, placement: Placement) -> Any:
+def _check_references(policy: str | None) -> None:
+    from toolkit.diffusion.references import reference_indices
+
+    if policy is None:
+        return
+    if policy.strip()[:1].isdigit():
+        raise UsageError(
+            f"shots differ in length, so the reference frames {policy!r} are not in all of them; choose first, "
+            "first+middle or uniform:K"
+        )
+    reference_indices(policy, 1)
+
+
+def load_controlnet(remover: EditRemover, spec: BackboneSpec, placement: Placement) -> Any:
     """The remover's model, by the same way as a part of its backbone.
 
     Raises:
         InputError: its files are damaged or do not fit the backbone.
     """
-    from toolkit.backbones.spec import Part
-
-    part = Part(class_name="ControlNetModel", folder=remover.controlnet.resolve())
-    named = spec.model_copy(update={"controlnet_tile": part, "name": f"{spec.name} with {remover.folder.name}"})
+    named = spec.model_copy(update={"controlnet_tile": remover.controlnet, "name": f"{spec.name} with {remover.name}"})
     return load(named, ("controlnet_tile",), placement).controlnet_tile
 
 

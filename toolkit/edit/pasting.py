@@ -50,7 +50,7 @@ def paste_runs(
         ToolkitError: a file cannot be written.
     """
     output = editor.config.writing
-    tasks = sorted({task for remover in editor.models.removers for task in remover.record.tasks})
+    tasks = sorted({task for remover in editor.models.removers for task in remover.tasks})
     staged = target.with_name(f".{target.stem}.staged{target.suffix}")
     metadata = container_metadata(_metadata(source), tasks, __version__) if output.provenance else {}
     pasted = _Patches(runs, sightings, editor.config.region.padding, place)

@@ -148,13 +148,13 @@ class Removal:
         self._lay_over(index, given, stores)
 
     def _denoise(self, index: int, given: RunInput, stores: RunStores, part: tuple[int, int], folder: Path) -> None:
-        remover = self._models.removers[index].record
+        remover = self._models.removers[index]
         tasks = self._maskers[index].tasks if self._maskers is not None else []
         denoising, motion, masking = self._config.denoising, self._config.motion, self._config.masking
         seed = int(generator(self._config.seed, "edit", given.source[1], given.name, part[0], index).integers(2**63))
         made = self._models.pipeline(index).stream(
             self._chunks(index, part, stores, remover.resolution),
-            prompt=", ".join(dict.fromkeys(remover.prompts[task] for task in remover.tasks)),
+            prompt=remover.prompt,
             negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
             num_inference_steps=denoising.num_inference_steps,
             strength=denoising.strength,
@@ -163,6 +163,8 @@ class Removal:
             context_length=motion.context_length,
             context_overlap=motion.context_overlap,
             shared_noise=self._shares_noise(),
+            reference_frames=motion.reference_frames,
+            hint=remover.hint,
             blend_masks=masking.masks == "on",
             blend_range=masking.blend_range,
             blend_width=masking.blend_width,

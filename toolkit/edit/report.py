@@ -92,7 +92,7 @@ class EditReport(BaseModel):
     outcome: Literal["edited", "no face", "no attribute"] = Field(
         description="no face, no attribute: there was nothing to edit, and the video was copied"
     )
-    removers: list[dict[str, Any]] = Field(description="folder, tasks and sha256 of the record of each remover")
+    removers: list[dict[str, Any]] = Field(description="name, tasks and checksum of each remover")
     backbone: dict[str, Any] = Field(description="what `toolkit.backbones.identity` says of it")
     config: dict[str, Any]
     motion_layers_left_out: list[str]
