@@ -6,11 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from toolkit.backbones import describe, identity
 from toolkit.edit import EditConfig
-from toolkit.remover import DatasetUse, RemoverRecord, write_remover
-from toolkit.remover.layout import CURVE, GRID
-from toolkit.testing import tiny_backbone
+from toolkit.testing import tiny_backbone, tiny_remover
 from toolkit.testing.sample import sample_frames
 
 SIDE = 192
@@ -27,31 +24,8 @@ def make_remover(tmp_path_factory, backbone):
     """``make_remover("stickers")`` writes a remover with random weights and returns its folder."""
 
     def make(*tasks, resolution=64, seed=0, backbone=backbone):
-        import torch
-        from diffusers import ControlNetModel
-
         folder = tmp_path_factory.mktemp("remover") / "-".join(tasks)
-        controlnet = ControlNetModel.from_pretrained(backbone / "controlnet_tile")
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
-            controlnet.controlnet_mid_block.weight.normal_()
-        used = DatasetUse(name="d", task=tasks[0], sha256="0" * 64, pairs=9, clips=3, perfect=True)
-        record = RemoverRecord(
-            tasks=list(tasks),
-            prompts=dict.fromkeys(tasks, "a face"),
-            backbone=identity(describe(backbone)),
-            resolution=resolution,
-            prediction_type="epsilon",
-            step=1,
-            held_out={},
-            stopped="max_train_steps",
-            datasets=[used],
-            config={},
-            versions={},
-            licence="",
-        )
-        write_remover(folder, controlnet.save_pretrained, record, {GRID: b"jpeg", CURVE: b"png"})
-        return folder
+        return tiny_remover(folder, backbone, tasks, resolution, seed)
 
     return make
 

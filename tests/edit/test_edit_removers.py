@@ -46,12 +46,3 @@ def test_inpainting_that_cannot_be(tmp_path, settings):
 def test_reference_frames_are_looked_at_before_anything_is_loaded(tmp_path, settings, video, policy, sentence):
     with pytest.raises(UsageError, match=sentence):
         edit_video(video, tmp_path / "out.mp4", settings(motion={"reference_frames": policy}))
-
-
-def test_cross_frame_attention_gives_another_video(tmp_path, video, settings):
-    made = []
-    for name, policy in (("plain", None), ("cross", "first+middle")):
-        motion = {"reference_frames": policy, "motion": False}
-        edit_video(video, tmp_path / f"{name}.mkv", settings(motion=motion, writing={"lossless": True}))
-        made.append(np.stack([frame.image for frame in read_frames(tmp_path / f"{name}.mkv")]))
-    assert (made[0] != made[1]).any()

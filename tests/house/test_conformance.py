@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ContractError
-from toolkit.task import AttributeTask, Pair, TaskOptions
+from toolkit.task import AttributeTask, Measure, Pair, TaskOptions
 from toolkit.testing import assert_conforms, check_task, conformance_checks
 
 
@@ -125,6 +125,64 @@ class LoadsAHeavyLibrary(Dot):
         cv2.getVersionString()
 
 
+class Measured(Dot):
+    """Measures how much an edit changed the mask; what a subclass changes is its fault."""
+
+    def metrics(self):
+        return {"change": Measure(self.change, label="change", description="levels by which the mask was changed")}
+
+    def change(self, original, edited):
+        difference = np.abs(original.frames.astype(float) - edited.frames).mean(axis=(1, 2, 3))
+        return np.where(original.present, difference, np.nan)
+
+
+class MetricOfOneNumber(Measured):
+    def change(self, original, edited):
+        return super().change(original, edited).mean()
+
+
+class MetricOfWholeNumbers(Measured):
+    def change(self, original, edited):
+        return np.zeros(len(original), int)
+
+
+class MetricByChance(Measured):
+    def change(self, original, edited):
+        return super().change(original, edited) + np.random.default_rng().random()
+
+
+class MetricWrites(Measured):
+    def change(self, original, edited):
+        edited.frames[:] = 0
+        return super().change(original, edited)
+
+
+class MetricDivides(Measured):
+    def change(self, original, edited):
+        with np.errstate(divide="ignore"):
+            return 1 / super().change(original, edited)
+
+
+class MetricNeedsAFace(Measured):
+    def change(self, original, edited):
+        return super().change(original, edited) + original.landmarks[original.present][0, 0, 0]
+
+
+class MetricWithATakenName(Measured):
+    def metrics(self):
+        return {"warp_error": super().metrics()["change"]}
+
+
+class MetricIsAFunction(Measured):
+    def metrics(self):
+        return {"change": self.change}
+
+
+class MetricWithoutADirection(Measured):
+    def metrics(self):
+        return {"change": Measure(self.change, label="change", description="levels", better="more")}
+
+
 class Crashes(Dot):
     def masker(self):
         raise RuntimeError("no model")
@@ -136,6 +194,7 @@ def failures(task):
 
 def test_a_good_task_passes():
     assert failures(Dot) == {}
+    assert failures(Measured) == {}
     assert_conforms(Dot())
 
 
@@ -158,6 +217,15 @@ def test_a_good_task_passes():
         (ListInInfo, "pairs", "info"),
         (OpensAFile, "import and building", "opens"),
         (LoadsAHeavyLibrary, "import and building", "cv2"),
+        (MetricOfOneNumber, "metrics", "one for each frame"),
+        (MetricOfWholeNumbers, "metrics", "found int64"),
+        (MetricByChance, "metrics", "must be the same"),
+        (MetricWrites, "metrics", "frames were changed"),
+        (MetricDivides, "metrics", "finite or NaN"),
+        (MetricNeedsAFace, "metrics", "IndexError"),
+        (MetricWithATakenName, "metrics", "one of the toolkit's own"),
+        (MetricIsAFunction, "metrics", "expected a Measure"),
+        (MetricWithoutADirection, "metrics", "higher or lower"),
     ],
 )
 def test_a_fault_is_found_and_named(task, check, word):

@@ -115,6 +115,13 @@ def test_stages_do_not_import_the_command_line():
             assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
 
 
+def test_only_the_command_line_imports_the_comparison():
+    for path in SOURCES:
+        if not inside(module_name(path), "toolkit.cli") and not inside(module_name(path), "toolkit.compare"):
+            crossed = [name for name in imports(path) if inside(name, "toolkit.compare")]
+            assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
+
+
 def test_no_file_is_over_600_lines():
     long = {path: len(path.read_text().splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]}
     assert not {path: lines for path, lines in long.items() if lines > 600}

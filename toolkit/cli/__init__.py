@@ -17,6 +17,8 @@ VERBS = {
     "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
     "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
     "evaluate": ("toolkit.cli.evaluate", "measure edited videos: fidelity, identity, consistency"),
+    "compare": ("toolkit.cli.compare", "run baselines and other methods beside ours, and measure them"),
+    "ablate": ("toolkit.cli.ablate", "change one setting at a time, and measure what it does"),
     "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
     "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),

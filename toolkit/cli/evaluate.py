@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from toolkit.cli.console import err, out
 from toolkit.cli.options import add_arguments, from_arguments
 from toolkit.evaluate.config import EvaluateConfig
-from toolkit.evaluate.engine import EvaluateObserver
+from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport
 from toolkit.evaluate.results import VideoResult
 
 
@@ -20,16 +20,22 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and say where the report is; 1 if a video could not be measured."""
     from toolkit.evaluate.engine import evaluate
-    from toolkit.evaluate.tables import terminal
 
     config = from_arguments(EvaluateConfig, args)
     with ConsoleObserver() as observer:
         report = evaluate(config, observer)
+    return show(report, config.allow_failures)
+
+
+def show(report: EvaluateReport, allow_failures: bool) -> int:
+    """Print the table, what measured, and where the report is; the exit code."""
+    from toolkit.evaluate.tables import terminal
+
     out.print(terminal(report.evaluation))
     for name, tool in report.evaluation.tools.items():
         out.print(f"{name}: {tool}", soft_wrap=True)
     out.print(f"report: {report.output / 'index.html'}", soft_wrap=True)
-    return 1 if report.failed and not config.allow_failures else 0
+    return 1 if report.failed and not allow_failures else 0
 
 
 class ConsoleObserver(EvaluateObserver):

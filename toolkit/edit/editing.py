@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from toolkit.edit.removal import Removal, RunInput, RunStores, layer, result_of,
 from toolkit.edit.report import EditObserver, FaceReport, Warned
 from toolkit.edit.watch import Watch, warnings_of
 from toolkit.edit.workplace import Workplace
+from toolkit.faces.topology import Topology
 
 if TYPE_CHECKING:
     from toolkit.edit.engine import Editor
@@ -111,24 +111,8 @@ class _Editing:
         return results
 
     def _input(self, run: FaceRun, squares: Squares, folder: Path) -> RunInput:
-        return RunInput(
-            folder=folder,
-            count=len(run),
-            start=run.start,
-            landmarks=partial(self._landmarks, run, squares),
-            topology=self.editor.analyser(self.editor.config.region.max_faces).topology,
-            times=self.sightings.times[run.start : run.stop],
-            box=np.concatenate([squares.centres[0] - squares.sides[0] / 2, squares.centres[0] + squares.sides[0] / 2]),
-            source=(self.source.name, self.digest),
-            name=f"run-{run.number}",
-        )
-
-    def _landmarks(self, run: FaceRun, squares: Squares, start: int, stop: int) -> np.ndarray:
-        from toolkit.faces.smoothing import smooth_landmarks
-
-        low, high = max(0, start - 10), min(len(run), stop + 10)  # as far as the smoothing sees
-        points = smooth_landmarks(run.landmarks(self.sightings, low, high), self._times(run)[low:high])
-        return landmarks_in_crops(points[start - low : stop - low], squares, start, self._side)
+        topology = self.editor.analyser(self.editor.config.region.max_faces).topology
+        return input_of(run, squares, self.sightings, folder, self._side, topology, (self.source.name, self.digest))
 
     def _times(self, run: FaceRun) -> np.ndarray:
         return self.sightings.times[run.start : run.stop]
@@ -168,6 +152,42 @@ class _Editing:
             return None
         masks = [stores.read(f"mask-{index}", k, k + 1, 1) > 0 for index in range(self._count)]
         return round(float(np.any(masks, axis=0).mean()), 4)
+
+
+def input_of(
+    run: FaceRun,
+    squares: Squares,
+    sightings: Sightings,
+    folder: Path,
+    side: int,
+    topology: Topology,
+    source: tuple[str, str],
+) -> RunInput:
+    """What is known of a run whose crops of `side` pixels lie in `folder`.
+
+    Args:
+        source: name and digest of the video.
+    """
+    from toolkit.faces.smoothing import smooth_landmarks
+
+    times = sightings.times[run.start : run.stop]
+
+    def landmarks(start: int, stop: int) -> np.ndarray:
+        low, high = max(0, start - 10), min(len(run), stop + 10)  # as far as the smoothing sees
+        points = smooth_landmarks(run.landmarks(sightings, low, high), times[low:high])
+        return landmarks_in_crops(points[start - low : stop - low], squares, start, side)
+
+    return RunInput(
+        folder=folder,
+        count=len(run),
+        start=run.start,
+        landmarks=landmarks,
+        topology=topology,
+        times=times,
+        box=np.concatenate([squares.centres[0] - squares.sides[0] / 2, squares.centres[0] + squares.sides[0] / 2]),
+        source=source,
+        name=f"run-{run.number}",
+    )
 
 
 def squares_of(run: FaceRun, sightings: Sightings, padding: float) -> Squares:

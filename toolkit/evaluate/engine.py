@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.errors import ContractError, MissingExtra, UsageError
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.pairing import VideoSet, pair_videos
 from toolkit.evaluate.results import Column, Evaluation, MethodResult, VideoResult
 from toolkit.executor import Executor, ProcessExecutor
 from toolkit.interruption import termination_interrupts
-from toolkit.task import Measure
+from toolkit.task import AttributeTask, Measure
 from toolkit.versions import installed
 
 _LIBRARIES = (
@@ -64,7 +64,10 @@ class EvaluateReport:
 
 
 def evaluate(
-    config: EvaluateConfig, observer: EvaluateObserver | None = None, executor: Executor | None = None
+    config: EvaluateConfig,
+    observer: EvaluateObserver | None = None,
+    executor: Executor | None = None,
+    failed: Mapping[str, Mapping[str, str]] | None = None,
 ) -> EvaluateReport:
     """Measure edited videos (V-LASIK, table 1) and write the report.
 
@@ -76,50 +79,86 @@ def evaluate(
         config: what to measure.
         observer: is told how it goes.
         executor: where videos are measured; processes of this machine if None.
+        failed: method -> original's name -> sentence: videos that could not be made, and why.
 
     Raises:
-        UsageError: an unknown task or option, or an output that is something else.
-        InputError: a path is absent or holds no video.
+        UsageError: an unknown task or option, a path that is absent, or an output that is something else.
+        InputError: a folder holds no video, or a named model is not what it should be.
         MissingExtra: the task, the analyser or the flow needs something that is not here.
+        ContractError: the task's own measures break the contract.
+        ToolkitError: the report cannot be written.
     """
+    from toolkit.evaluate.task_measures import measures_of
     from toolkit.registry import load_task
 
     observer, begun = observer or EvaluateObserver(), time.monotonic()
     task = load_task(config.task, config.options)
-    sets = pair_videos(config.original, config.methods, config.target)
-    tools = tools_of(config, task.metrics())
-    if config.output.exists() and not config.output.is_dir():
-        raise UsageError(f"the report needs a folder, and {config.output} is a file; name another output")
+    sets = pair_videos(config.original, config.methods, config.target, failed)
+    measures = measures_of(task)
+    settled, tools = settle(config, measures)
+    _make_folder(config)
     observer.started(len(sets))
-    found = _measured(config, sets, observer, executor)
-    methods = [MethodResult(name=name, videos=[found[videos.name][name] for videos in sets]) for name in config.methods]
-    evaluation = summarise(config, task.metrics(), methods, tools)
-    evaluation.seconds = round(time.monotonic() - begun, 3)
-    from toolkit.evaluate.writing import write_report
+    with termination_interrupts():
+        executor = executor or _processes(settled, len(sets))
+        found = _measured(settled, task, sets, observer, executor)
+        methods = [
+            MethodResult(name=name, videos=[found[videos.name][name] for videos in sets]) for name in config.methods
+        ]
+        evaluation = summarise(config, measures, methods, tools)
+        evaluation.seconds = round(time.monotonic() - begun, 3)
+        from toolkit.evaluate.writing import write_report
 
-    write_report(evaluation, config, sets)
+        write_report(evaluation, config, sets, executor)
     failed = sum(video.failed is not None for method in methods for video in method.videos)
     return EvaluateReport(config.output, evaluation, failed)
 
 
+def _make_folder(config: EvaluateConfig) -> None:
+    """The report's folder; hours later would be late to learn that it cannot be written."""
+    output = config.output
+    if config.original.is_dir() and output.resolve().is_relative_to(config.original.resolve()):
+        raise UsageError(
+            f"{output} lies in the folder of the originals, {config.original}, where the report's copies of videos "
+            "would be taken for originals; name another output"
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"the report needs a folder, and {output} is a file; name another output") from None
+    except OSError as error:
+        raise UsageError(f"{output} cannot be made ({error.strerror}); name another output") from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise UsageError(f"the report cannot be written into {output}; allow writing there or name another output")
+
+
+def _processes(config: EvaluateConfig, sets: int) -> Executor:
+    from toolkit.device import choose_device
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_gpu = config.flow == "raft" and choose_device(config.device) != "cpu"
+    workers = min(config.workers or (1 if on_gpu else cores), sets)
+    return ProcessExecutor(workers, threads=max(1, cores // workers))
+
+
 def _measured(
-    config: EvaluateConfig, sets: list[VideoSet], observer: EvaluateObserver, executor: Executor | None
+    config: EvaluateConfig,
+    task: AttributeTask,
+    sets: list[VideoSet],
+    observer: EvaluateObserver,
+    executor: Executor,
 ) -> dict[str, dict[str, VideoResult]]:
     from toolkit.evaluate.measuring import Job, measure_set
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = config.workers or min(len(sets), cores)
-    executor = executor or ProcessExecutor(workers, threads=max(1, cores // workers))
     found: dict[str, dict[str, VideoResult]] = {}
-    jobs = [Job(videos, config) for videos in sets]
-    with termination_interrupts(), closing(executor.run(measure_set, jobs)) as outcomes:
+    jobs = [Job(videos, config, task) for videos in sets]
+    with closing(executor.run(measure_set, jobs)) as outcomes:
         for outcome in outcomes:
             videos = outcome.item.videos
             if outcome.error is None:
                 found[videos.name] = outcome.value
                 observer.measured(videos.name, outcome.value)
                 continue
-            if isinstance(outcome.error, UsageError) or not isinstance(outcome.error, InputError | ToolkitError):
+            if isinstance(outcome.error, UsageError | MissingExtra | ContractError):
                 raise outcome.error  # the next video would end in the same way
             sentence = str(outcome.error)
             found[videos.name] = {
@@ -132,30 +171,32 @@ def _measured(
     return found
 
 
-def tools_of(config: EvaluateConfig, measures: Mapping[str, Measure]) -> dict[str, str]:
-    """What measures, for the report; missing files are found here and not in every process.
+def settle(config: EvaluateConfig, measures: Mapping[str, Measure]) -> tuple[EvaluateConfig, dict[str, str]]:
+    """The config with flow and embedder chosen, so that all processes use the same, and what measures, for the report.
 
     Raises:
         ToolkitError: something that was named is not here or not usable.
     """
     from toolkit.evaluate.arcface import ArcFace, find_arcface
-    from toolkit.evaluate.flow import choose_flow
+    from toolkit.evaluate.flow import RaftFlow, choose_flow
 
     embedder = find_arcface(config.arcface) if config.identity else None
     if embedder is not None:
         ArcFace(embedder)
         identity = embedder.name
+    elif config.identity:
+        identity = "not measured: no ArcFace model is here; name one with --arcface or run `toolkit fetch arcface`"
     else:
-        identity = (
-            "not asked for"
-            if not config.identity
-            else ("not measured: no ArcFace model is here; name one with --arcface")
-        )
-    return {
-        "analyser": config.analyser,
-        "identity": identity,
-        "flow": choose_flow(config.flow, config.flow_weights, config.device).name,
-    } | {measure.label: measure.tool for measure in measures.values() if measure.tool}
+        identity = "not asked for"
+    flow = choose_flow(config.flow, config.flow_weights, config.device)
+    chosen = {
+        "identity": embedder is not None,
+        "arcface": embedder,
+        "flow": "raft" if isinstance(flow, RaftFlow) else "dis",
+    }
+    tools = {"analyser": config.analyser, "identity": identity, "flow": flow.name}
+    tools |= {measure.label: measure.tool for measure in measures.values() if measure.tool}
+    return config.model_copy(update=chosen), tools
 
 
 def columns_of(config: EvaluateConfig, measures: Mapping[str, Measure], measured: set[str]) -> list[Column]:
@@ -207,6 +248,7 @@ def columns_of(config: EvaluateConfig, measures: Mapping[str, Measure], measured
     )
     for name, label, suffix, digits, better in _QUALITY:
         if name in measured:
+            over = "of the mean squared error over frames" if name.startswith("psnr") else "mean over frames"
             columns.append(
                 Column(
                     name=name,
@@ -214,7 +256,7 @@ def columns_of(config: EvaluateConfig, measures: Mapping[str, Measure], measured
                     suffix=suffix,
                     digits=digits,
                     better=better,
-                    description=f"{label} against the target, mean over frames",
+                    description=f"{label} against the target, {over}",
                 )
             )
     return columns
@@ -227,7 +269,9 @@ _QUALITY = (
     ("ssim_inside", "SSIM inside", "", 3, "higher"),
     ("ssim_outside", "SSIM outside", "", 3, "higher"),
     ("ssim_frame", "SSIM", "", 3, "higher"),
-    ("lpips", "LPIPS", "", 3, "lower"),
+    ("lpips_inside", "LPIPS inside", "", 3, "lower"),
+    ("lpips_outside", "LPIPS outside", "", 3, "lower"),
+    ("lpips_frame", "LPIPS", "", 3, "lower"),
     ("temporal_error", "temporal error", "of 255", 3, "lower"),
 )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,15 +30,19 @@ class Job:
 
     videos: VideoSet
     config: EvaluateConfig
+    task: AttributeTask
 
 
 def measure_set(job: Job) -> dict[str, VideoResult]:
     """Method -> what was found; a method whose video cannot be measured has a sentence instead.
 
     Raises:
-        ToolkitError: the original cannot be read, or a tool is not here.
+        InputError: the original or the target cannot be read, or the target has other frames.
+        ContractError: the task breaks its contract.
+        ToolkitError: a tool is not here.
     """
-    return _Measuring(job).run()
+    with closing(_Measuring(job)) as measuring:
+        return measuring.run()
 
 
 class _Measuring:
@@ -45,15 +50,15 @@ class _Measuring:
         from toolkit.evaluate.arcface import ArcFace, find_arcface
         from toolkit.evaluate.flow import choose_flow
         from toolkit.evaluate.quality import lpips_or_none
+        from toolkit.evaluate.task_measures import measures_of
         from toolkit.evaluate.warp_error import WarpError
         from toolkit.faces import create_analyser
         from toolkit.faces.tracking import FaceTracker
-        from toolkit.registry import load_task
 
         self._videos, self._config = job.videos, job.config
         config = job.config
-        self._task: AttributeTask = load_task(config.task, config.options)
-        self._measures: dict[str, Measure] = dict(self._task.metrics())
+        self._task = job.task
+        self._measures: dict[str, Measure] = measures_of(self._task)
         self._analyser = create_analyser(config.analyser, model_file=config.model_file)
         self._tracker = FaceTracker()
         self._warping = WarpError(choose_flow(config.flow, config.flow_weights, config.device), config.clip_length)
@@ -66,6 +71,10 @@ class _Measuring:
         self._without_face = 0
         self._previous: Chunk | None = None  # for what compares a frame with the one before
 
+    def close(self) -> None:
+        """Free the analyser's models."""
+        self._analyser.close()
+
     def run(self) -> dict[str, VideoResult]:
         edited = {name: path for name, path in self._videos.edited.items() if not isinstance(path, str)}
         absent = {name: text for name, text in self._videos.edited.items() if isinstance(text, str)}
@@ -73,7 +82,7 @@ class _Measuring:
         if self._videos.target is not None:
             others[TARGET] = self._videos.target
         stream = InStep(self._videos.original, others, self._config.clip_length)
-        for chunk in stream:
+        for chunk in stream if edited else ():
             self._take(chunk, [name for name in edited if name in chunk.others])
         self._keep_warp(self._warping.finish())
         if TARGET in stream.problems:
@@ -90,9 +99,8 @@ class _Measuring:
         tracks = self._faces(chunk)
         main = _largest(tracks, len(chunk.times))
         self._without_face += sum(points is None for points in main)
-        for key, measure in self._measures.items():
-            for name in names:
-                self._values[name][key] += self._of_task(measure, chunk, chunk.others[name], tracks).tolist()
+        if self._measures:
+            self._of_task(chunk, names, tracks)
         if self._arcface is not None:
             self._identity(chunk, names, main)
         self._warp(chunk)
@@ -103,7 +111,7 @@ class _Measuring:
     # faces
 
     def _faces(self, chunk: Chunk) -> dict[int, np.ndarray]:
-        """Track -> landmarks float32 ``[K, N, 3]`` in the original, NaN where it is not seen."""
+        """Track -> landmarks float32 ``[K, N, 3]`` in the original, NaN where it is not seen; in the tracks' order."""
         tracks: dict[int, np.ndarray] = {}
         for k, frame in enumerate(chunk.original):
             faces: list[Face] = self._analyser.analyse(frame)
@@ -112,7 +120,7 @@ class _Measuring:
                     shape = (len(chunk.original), self._analyser.topology.count, 3)
                     tracks[track] = np.full(shape, np.nan, np.float32)
                 tracks[track][k] = face.landmarks
-        return tracks
+        return dict(sorted(tracks.items()))
 
     def _clip(self, chunk: Chunk, frames: np.ndarray, landmarks: np.ndarray) -> FaceClip:
         height, width = frames.shape[1:3]
@@ -127,20 +135,22 @@ class _Measuring:
             source=self._videos.name,
         )
 
-    def _of_task(self, measure: Measure, chunk: Chunk, edited: np.ndarray, tracks: dict[int, np.ndarray]) -> np.ndarray:
-        """float64 ``[K]``; NaN in a frame without a face."""
-        values = []
-        for landmarks in tracks.values():
-            clips = [self._clip(chunk, frames, landmarks) for frames in (chunk.original, edited)]
-            values.append(np.asarray(measure.metric(*clips), np.float64))
-        if not values:
-            return np.full(len(chunk.times), np.nan)
-        stacked = np.stack(values)
-        seen = np.isfinite(stacked).any(axis=0)
-        total = np.nansum(stacked, axis=0)
-        if measure.over_faces == "mean":
-            total = total / np.maximum(np.isfinite(stacked).sum(axis=0), 1)
-        return np.where(seen, total, np.nan)
+    def _of_task(self, chunk: Chunk, names: list[str], tracks: dict[int, np.ndarray]) -> None:
+        """What the task itself measures; NaN in a frame without a face."""
+        from toolkit.evaluate.task_measures import checked_values
+
+        count = len(chunk.times)
+        # One clip for all methods: a metric may keep what it found in it.
+        originals = [self._clip(chunk, chunk.original, landmarks) for landmarks in tracks.values()]
+        for name in names:
+            found: dict[str, list[np.ndarray]] = {key: [] for key in self._measures}
+            for original in originals:
+                edited = self._clip(chunk, chunk.others[name], original.landmarks)
+                for key, measure in self._measures.items():
+                    values = checked_values(measure.metric(original, edited), count, key, self._task.name)
+                    found[key].append(np.where(original.present, values, np.nan))
+            for key, measure in self._measures.items():
+                self._values[name][key] += _over_faces(found[key], measure.over_faces, count).tolist()
 
     # identity
 
@@ -175,20 +185,17 @@ class _Measuring:
     # against a target
 
     def _against_target(self, chunk: Chunk, names: list[str], tracks: dict[int, np.ndarray]) -> None:
-        from toolkit.evaluate.quality import REGIONS, psnr, ssim
+        from toolkit.evaluate.quality import psnr, ssim
 
         target = chunk.others[TARGET]
         inside = self._inside(chunk, target, tracks)
+        functions = {"psnr": psnr, "ssim": ssim} | ({} if self._lpips is None else {"lpips": self._lpips})
         for name in names:
             edited, values = chunk.others[name], self._values[name]
-            for k in range(len(target)):
-                where = {"frame": None, "inside": inside[k], "outside": ~inside[k]}
-                for region in REGIONS:
-                    for key, function in (("psnr", psnr), ("ssim", ssim)):
-                        value = function(edited[k], target[k], where[region])
-                        values[f"{key}_{region}"].append(np.nan if value is None else value)
-                if self._lpips is not None:
-                    values["lpips"].append(self._lpips(edited[k], target[k]))
+            for pictures in zip(edited, target, inside):
+                for key, function in functions.items():
+                    for region, value in function(*pictures).items():
+                        values[f"{key}_{region}"].append(value)
             moved, wanted = (
                 np.diff(_with_last(self._previous, chunk, key).astype(np.float32), axis=0) for key in (name, TARGET)
             )
@@ -206,11 +213,11 @@ class _Measuring:
 
     def _result(self, name: str, problem: str | None) -> VideoResult:
         edited = self._videos.edited[name]
-        paths = {"original": str(self._videos.original), "edited": "" if isinstance(edited, str) else str(edited)}
+        sides = {"original": str(self._videos.original), "edited": "" if isinstance(edited, str) else str(edited)}
         if problem is not None:
-            return VideoResult(name=self._videos.name, failed=problem, **paths)
+            return VideoResult(name=self._videos.name, failed=problem, **sides)
         values = self._values[name]
-        means = {key: _mean(series) for key, series in values.items()}
+        means = {key: _of_video(key, series) for key, series in values.items()}
         for key, measure in self._measures.items():
             if measure.fidelity and means.get("identity") is not None and means[key] is not None:
                 means[f"identity_{key}"] = means["identity"] * means[key]
@@ -219,6 +226,8 @@ class _Measuring:
             notes.append(f"no face in {self._without_face} of {len(self._times)} frames of the original")
         if len(self._times) == 1:
             notes.append("one frame, so nothing can be said of consistency")
+        if self._config.target is not None and self._videos.target is None:
+            notes.append(f"no target of this name in {self._config.target}")
         return VideoResult(
             name=self._videos.name,
             frames=len(self._times),
@@ -227,7 +236,7 @@ class _Measuring:
             per_frame={key: [None if np.isnan(x) else float(x) for x in series] for key, series in values.items()},
             times=[round(float(time), 6) for time in self._times],
             notes=notes,
-            **paths,
+            **sides,
         )
 
 
@@ -240,16 +249,31 @@ def _largest(tracks: dict[int, np.ndarray], count: int) -> list[np.ndarray | Non
     return result
 
 
-def _with_last(previous: Chunk | None, chunk: Chunk, name: str | None) -> np.ndarray:
+def _over_faces(values: Sequence[np.ndarray], how: str, count: int) -> np.ndarray:
+    """One value for each of `count` frames of those of its faces, float64 ``[K]``; NaN where no face has one."""
+    if not values:
+        return np.full(count, np.nan)
+    stacked = np.stack(values)
+    known = (~np.isnan(stacked)).sum(axis=0)
+    total = np.nansum(stacked, axis=0)
+    if how == "mean":
+        total = total / np.maximum(known, 1)
+    return np.where(known > 0, total, np.nan)
+
+
+def _with_last(previous: Chunk | None, chunk: Chunk, name: str) -> np.ndarray:
     """A chunk's frames with the last frame of the chunk before."""
-    frames = chunk.original if name is None else chunk.others[name]
     if previous is None:
-        return frames
-    before = previous.original if name is None else previous.others[name]
-    return np.concatenate([before[-1:], frames])
+        return chunk.others[name]
+    return np.concatenate([previous.others[name][-1:], chunk.others[name]])
 
 
-def _mean(series: list[float]) -> float | None:
-    values: Any = np.array(series, np.float64)
+def _of_video(key: str, series: Sequence[float]) -> float | None:
+    """A measure over the frames that have one: the mean, of PSNR that of the mean squared error."""
+    from toolkit.evaluate.quality import psnr_of_video
+
+    if key.startswith("psnr_"):
+        return psnr_of_video(series)
+    values = np.array(series, np.float64)
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else None

@@ -2,254 +2,247 @@
 
 from __future__ import annotations
 
-import html
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
 from urllib.parse import quote
 
 import numpy as np
 
+from toolkit.evaluate.clips import ORIGINAL
+from toolkit.evaluate.moments import Moment, worst_moments
+from toolkit.evaluate.plots import method_class, plot
 from toolkit.evaluate.results import Column, Evaluation, VideoResult
-from toolkit.evaluate.tables import best, heading, number
+from toolkit.evaluate.tables import INTERVALS, best, fewer, heading, interval, measured, number, remarks
 
 PAGE = "index.html"
-POINTS = 300
-"""Of a plot, at most; each stands for the extremes of a stretch of frames."""
+
 WORST = 3
-"""Moments that are shown for each method and measure."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+"""Moments of each method and measure in the list of all videos; a video's own list has one."""
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Where a method's measure is worst in a video."""
-
-    method: str
-    video: str
-    column: Column
-    time: float
-    value: float
-
-
-def worst_moments(evaluation: Evaluation, count: int = WORST) -> list[Moment]:
-    """For each method and measure the worst frames, at least a second apart, worst first."""
-    moments = []
-    for method in evaluation.methods:
-        for column in evaluation.columns:
-            found = [
-                Moment(method.name, video.name, column, time, value)
-                for video in method.videos
-                if video.failed is None
-                for time, value in zip(video.times, video.per_frame.get(column.name, ()))
-                if value is not None and np.isfinite(value)
-            ]
-            found.sort(key=lambda moment: moment.value, reverse=column.better == "lower")
-            chosen: list[Moment] = []
-            for moment in found:
-                if len(chosen) == count:
-                    break
-                if all(moment.video != one.video or abs(moment.time - one.time) >= 1 for one in chosen):
-                    chosen.append(moment)
-            moments += chosen
-    return moments
-
-
-def write_page(evaluation: Evaluation, folder: Path, clips: Mapping[str, Mapping[str, str]]) -> Path:
-    """Write ``index.html`` into the folder of the report.
+def page_text(evaluation: Evaluation, clips: Mapping[str, Mapping[str, str]]) -> str:
+    """The page, for the folder of the report.
 
     Args:
-        clips: video -> ``original`` or method -> path of a copy, relative to the folder.
-
-    Returns:
-        Its path.
+        clips: video -> `ORIGINAL` or method -> path of its copy, relative to the folder.
     """
-    body = [_table(evaluation), _tools(evaluation), _moments(evaluation)]
-    names = list(dict.fromkeys(video.name for method in evaluation.methods for video in method.videos))
-    body += [_video(evaluation, number, name, clips.get(name, {})) for number, name in enumerate(names)]
-    title = f"{html.escape(evaluation.task)}: evaluation"
-    text = _PAGE.format(title=title, style=_STYLE, script=_SCRIPT, body="\n".join(body))
-    path = folder / PAGE
-    temporary = folder / f".{PAGE}.part"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return _Page(evaluation, clips).text()
 
 
-def _table(evaluation: Evaluation) -> str:
-    heads = "".join(
-        f'<th title="{html.escape(column.description)}">{html.escape(heading(column))} '
-        f"{'&uarr;' if column.better == 'higher' else '&darr;'}</th>"
-        for column in evaluation.columns
-    )
-    winners = {column.name: best(evaluation, column) for column in evaluation.columns}
-    rows = []
-    for method in evaluation.methods:
-        cells = []
-        for column in evaluation.columns:
-            mean = evaluation.means[method.name][column.name]
-            text = html.escape(number(mean.value, column))
-            if method.name in winners[column.name]:
-                text = f"<b>{text}</b>"
-            if mean.low is not None:
-                text += f" <small>[{number(mean.low, column)}, {number(mean.high, column)}]</small>"
-            cells.append(f"<td>{text}</td>")
-        rows.append(f"<tr><th>{html.escape(method.name)}</th>{''.join(cells)}</tr>")
-    return (
-        "<h2>Means over videos</h2><div class=wide><table>"
-        f"<tr><th>method</th>{heads}</tr>{''.join(rows)}</table></div>"
-        "<p>In brackets: 95 % intervals, by bootstrap over the videos.</p>"
-    )
+class _Page:
+    def __init__(self, evaluation: Evaluation, clips: Mapping[str, Mapping[str, str]]):
+        self._evaluation, self._clips = evaluation, clips
+        self._columns, self._methods = evaluation.columns, [method.name for method in evaluation.methods]
+        self._videos: dict[str, dict[str, VideoResult]] = {}
+        for method in evaluation.methods:
+            for video in method.videos:
+                self._videos.setdefault(video.name, {})[method.name] = video
+        order = list(self._videos)
+        self._ids = {name: f"video-{index}" for index, name in enumerate(order)}
+        self._worst_first = sorted(order, key=self._badness, reverse=True)
 
-
-def _tools(evaluation: Evaluation) -> str:
-    tools = "".join(f"<li>{html.escape(name)}: {html.escape(tool)}</li>" for name, tool in evaluation.tools.items())
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in evaluation.notes)
-    failed = f"<h3>Not measured</h3><ul>{notes}</ul>" if notes else ""
-    return f"<h3>What measured</h3><ul>{tools}</ul>{failed}"
-
-
-def _moments(evaluation: Evaluation) -> str:
-    order = list(dict.fromkeys(video.name for method in evaluation.methods for video in method.videos))
-    rows = "".join(
-        f'<tr><td><button data-video="{order.index(moment.video)}" data-time="{moment.time:.3f}">'
-        f"{moment.time:.2f} s</button></td><td>{html.escape(moment.video)}</td>"
-        f"<td>{html.escape(moment.method)}</td><td>{html.escape(heading(moment.column))}</td>"
-        f"<td>{html.escape(number(moment.value, moment.column))}</td></tr>"
-        for moment in worst_moments(evaluation)
-    )
-    head = "<tr><th>at</th><th>video</th><th>method</th><th>measure</th><th>value</th></tr>"
-    return f"<h2>Worst moments</h2><div class=wide><table>{head}{rows}</table></div>"
-
-
-def _video(evaluation: Evaluation, index: int, name: str, clips: Mapping[str, str]) -> str:
-    players = "".join(
-        f'<figure><video muted playsinline preload="metadata" src="{html.escape(quote(path))}"></video>'
-        f"<figcaption>{html.escape(label)}</figcaption></figure>"
-        for label, path in clips.items()
-    )
-    controls = (
-        "<p class=controls><button class=play>play</button>"
-        '<input type="range" min="0" max="1" step="any" value="0"></p>'
-        if clips
-        else ""
-    )
-    found = {method.name: next(video for video in method.videos if video.name == name) for method in evaluation.methods}
-    notes = "".join(
-        f"<li>{html.escape(method)}: {html.escape(text)}</li>"
-        for method, video in found.items()
-        for text in ([video.failed] if video.failed else video.notes)
-    )
-    plots = "".join(_plot(column, found) for column in evaluation.columns)
-    return (
-        f'<section id="video-{index}"><h2>{html.escape(name)}</h2>{f"<ul>{notes}</ul>" if notes else ""}'
-        f"<div class=players>{players}</div>{controls}<div class=plots>{plots}</div></section>"
-    )
-
-
-def _plot(column: Column, found: Mapping[str, VideoResult]) -> str:
-    """A measure over time for all methods, as SVG; empty where it has no values for single frames."""
-    series = {}
-    for method, video in found.items():
-        values = np.array(
-            [np.nan if value is None else value for value in video.per_frame.get(column.name, ())], np.float64
+    def text(self) -> str:
+        assets = files("toolkit.evaluate")
+        title = f"{escape(self._evaluation.task)}: evaluation"
+        sections = "\n".join(self._video(name) for name in self._worst_first)
+        body = [self._nav(), f"<h1>{title}</h1>", self._means(), self._moments(), self._table(), sections]
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{title}</title><style>\n{assets.joinpath('page.css').read_text('utf-8')}</style></head><body>\n"
+            + "\n".join(body)
+            + f"\n<script>\n{assets.joinpath('page.js').read_text('utf-8')}</script></body></html>\n"
         )
-        if video.failed is None and np.isfinite(values).any():
-            series[method] = thinned(np.array(video.times), values / column.unit)
-    if not series:
-        return ""
-    end = max(times[-1] for times, _ in series.values()) or 1.0
-    finite = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
-    low, high = float(finite.min()), float(finite.max())
-    span = (high - low) or 1.0
-    lines, keys = [], []
-    for number_of, method in enumerate(found):
-        if method not in series:
-            continue
-        colour = COLOURS[number_of % len(COLOURS)]
-        times, values = series[method]
-        for part in _runs(np.isfinite(values)):
-            points = " ".join(
-                f"{5 + 290 * t / end:.1f},{85 - 75 * (v - low) / span:.1f}" for t, v in zip(times[part], values[part])
+
+    def _badness(self, name: str) -> float:
+        """Of the worst method, by the first measure that has values."""
+        for column in self._columns:
+            if any(row[column.name].value is not None for row in self._evaluation.means.values()):
+                values = [video.values.get(column.name) for video in self._videos[name].values() if not video.failed]
+                known = [value for value in values if value is not None]
+                return max((_bad(value, column) for value in known), default=-math.inf)
+        return -math.inf
+
+    def _name(self, method: str) -> str:
+        """A method's name with its colour."""
+        return f'<i class="{method_class(self._methods.index(method))}"></i> <bdi>{escape(method)}</bdi>'
+
+    def _nav(self) -> str:
+        boxes = " ".join(
+            f'<label><input type=checkbox checked autocomplete=off value="{index}"> {self._name(method)}</label>'
+            for index, method in enumerate(self._methods)
+        )
+        return (
+            '<nav><a href="#means">means</a> <a href="#moments">worst moments</a> <a href="#videos">videos</a>'
+            '<span><button id=previous title="key p">previous</button> <button id=next title="key n">next</button> '
+            f"worst moment <small id=place></small></span><span>{boxes}</span></nav>"
+        )
+
+    def _means(self) -> str:
+        evaluation, counts = self._evaluation, measured(self._evaluation)
+        winners = {column.name: best(evaluation, column) for column in self._columns}
+        rows = []
+        for method in evaluation.methods:
+            cells = f"<td>{counts[method.name]} of {len(method.videos)}</td>"
+            for column in self._columns:
+                mean, count = evaluation.means[method.name][column.name], fewer(evaluation, method.name, column)
+                text = escape(number(mean.value, column))
+                small = escape(interval(mean, column) + (f" n={count}" if count else ""))
+                cells += f"<td>{_bold(text, method.name in winners[column.name])}<small>{small}</small></td>"
+            rows.append(f"<tr><td>{self._name(method.name)}</td>{cells}</tr>")
+        heads = "".join(f"<th>{_head(column)}</th>" for column in self._columns)
+        tools = "".join(f"<li>{escape(name)}: {escape(tool)}</li>" for name, tool in evaluation.tools.items())
+        notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
+        return (
+            f"<h2 id=means>Means</h2><p>{escape(INTERVALS.capitalize())}.</p>"
+            f"<div class=wide><table><thead><tr><th>method</th><th>videos</th>{heads}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>"
+            + f"<p>{'<br>'.join(map(escape, remarks(evaluation)))}</p>"
+            + (f"<h2>Not measured, left out</h2><ul class=bad>{notes}</ul>" if notes else "")
+            + f"<details><summary>What measured</summary><ul>{tools}</ul></details>"
+        )
+
+    def _moments(self) -> str:
+        results = {method.name: method.videos for method in self._evaluation.methods}
+        worst = worst_moments(self._columns, results, WORST)
+        lists = []
+        for column in self._columns:
+            rows = "".join(
+                f'<tr data-method="{self._methods.index(moment.method)}"><td>{self._button(moment)}</td>'
+                f'<td class=text><bdi>{escape(moment.method)}</bdi></td><td class=text title="{escape(moment.video)}">'
+                f"<bdi>{escape(moment.video)}</bdi></td><td>{number(moment.value, column)}</td></tr>"
+                for moment in worst[column.name]
             )
-            lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
-        keys.append(f'<span style="color:{colour}">{html.escape(method)}</span>')
+            if rows:
+                head = "<th>at</th><th class=text>method</th><th class=text>video</th>"
+                head += f"<th>{_head(column)}</th>"
+                table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+                lists.append(f"<div class=wide>{table}</div>")
+        found = f"<div class=lists>{''.join(lists)}</div>" if lists else "<p>None: no measure changes over time.</p>"
+        return f"<section id=moments><h2>Worst moments</h2>{found}</section>"
+
+    def _button(self, moment: Moment) -> str:
+        what = f"{moment.method}, {moment.video}, {heading(moment.column)} {number(moment.value, moment.column)}"
+        return (
+            f'<button data-video="{self._ids[moment.video]}" data-time="{moment.time:.6f}" title="{escape(what)}">'
+            f'<i class="{method_class(self._methods.index(moment.method))}"></i> {moment.time:.2f} s</button>'
+        )
+
+    def _table(self) -> str:
+        """Every video: for each measure the values of all methods side by side."""
+        columns = [
+            column
+            for column in self._columns
+            if any(row[column.name].value is not None for row in self._evaluation.means.values())
+        ]
+        spans = "".join(f"<th colspan={len(self._methods)}>{_head(column)}</th>" for column in columns)
+        heads = "".join(
+            f'<th><button data-column="{1 + place}" data-better="{column.better}" title="sort, worst first">'
+            f"{self._name(method)}</button></th>"
+            for place, (column, method) in enumerate((column, method) for column in columns for method in self._methods)
+        )
+        rows = []
+        for name in self._worst_first:
+            link = f'<a href="#{self._ids[name]}" title="{escape(name)}"><bdi>{escape(name)}</bdi></a>'
+            cells = "".join(self._cells(column, self._videos[name]) for column in columns)
+            rows.append(f"<tr><td>{link}</td>{cells}</tr>")
+        order = f", worst first by {escape(columns[0].label)}" if columns else ""
+        return (
+            f"<section id=videos><h2>Videos</h2><p>Means over frames{order}; a click on a method sorts by that column."
+            f"</p><div class=wide><table><thead><tr><th rowspan=2>video</th>{spans}</tr><tr>{heads}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+        )
+
+    def _cells(self, column: Column, found: Mapping[str, VideoResult]) -> str:
+        values = {
+            method: found[method].values.get(column.name) if method in found and not found[method].failed else None
+            for method in self._methods
+        }
+        printed = {method: number(value, column) for method, value in values.items()}
+        bad = {method: _bad(float(printed[method]), column) for method, value in values.items() if value is not None}
+        winners = {method for method in bad if bad[method] == min(bad.values()) < max(bad.values())}
+        return "".join(
+            f"<td>{printed[method]}</td>"
+            if value is None
+            else f'<td data-value="{value!r}">{_bold(printed[method], method in winners)}</td>'
+            for method, value in values.items()
+        )
+
+    def _video(self, name: str) -> str:
+        found = {method: self._videos[name][method] for method in self._methods if method in self._videos[name]}
+        good = {method: video for method, video in found.items() if not video.failed}
+        notes = [f"{self._name(method)}: {escape(video.failed)}" for method, video in found.items() if video.failed]
+        notes += [escape(note) for note in dict.fromkeys(note for video in good.values() for note in video.notes)]
+        worst = worst_moments(self._columns, {method: [video] for method, video in good.items()}, 1)
+        moments = " ".join(
+            f"<span>{escape(column.label)}: {' '.join(map(self._button, worst[column.name]))}</span>"
+            for column in self._columns
+            if worst[column.name]
+        )
+        times = next((video.times for video in good.values() if video.times), [])
+        summary = f"<bdi>{escape(name)}</bdi> <small>{len(times)} frames</small>" if times else escape(name)
+        plots = "".join(plot(column, found) for column in self._columns) if good else ""
+        return (
+            f'<details class=video id="{self._ids[name]}"{_timing(times)}><summary>{summary}</summary>'
+            + (f"<ul>{''.join(f'<li>{note}</li>' for note in notes)}</ul>" if notes else "")
+            + (f"<p class=lists>Worst: {moments}</p>" if moments else "")
+            + self._players(name)
+            + (_controls(bool(self._clips.get(name))) if times else "")
+            + f"<div class=plots>{plots}</div></details>"
+        )
+
+    def _players(self, name: str) -> str:
+        players = []
+        for label, path in self._clips.get(name, {}).items():
+            link = escape(quote(path))
+            method = "" if label == ORIGINAL else f' data-method="{self._methods.index(label)}"'
+            shown = "original" if label == ORIGINAL else self._name(label)
+            players.append(
+                f'<figure{method}><video muted playsinline preload=auto data-src="{link}"></video>'
+                f'<figcaption><a href="{link}">{shown}</a> <span class=bad hidden>this copy cannot be played</span>'
+                "</figcaption></figure>"
+            )
+        return f"<div class=players>{''.join(players)}</div>" if players else ""
+
+
+def _bad(value: float, column: Column) -> float:
+    return value if column.better == "lower" else -value
+
+
+def _bold(text: str, bold: bool) -> str:
+    return f"<b>{text}</b>" if bold else text
+
+
+def _head(column: Column) -> str:
+    arrow = "&uarr;" if column.better == "higher" else "&darr;"
+    better = f"{column.description}; {column.better} is better"
+    return f'<span title="{escape(better)}">{escape(heading(column))} {arrow}</span>'
+
+
+def _controls(players: bool) -> str:
+    play = '<button class=play title="space">play</button>' if players else ""
+    speeds = "".join(
+        f'<option value="{speed}"{" selected" if speed == 1 else ""}>{speed:g}x</option>'
+        for speed in (0.1, 0.25, 0.5, 1)
+    )
     return (
-        f"<figure class=plot><figcaption>{html.escape(heading(column))} {' '.join(keys)} "
-        f"<small>{low:.4g} to {high:.4g}</small></figcaption>"
-        f'<svg viewBox="0 0 300 90" data-end="{end:.3f}">{"".join(lines)}<line class=now x1="5" x2="5" y1="0" y2="90"/>'
-        "</svg></figure>"
+        f'<div class=controls>{play}<button class=back title="one frame, left arrow">&lsaquo;</button>'
+        '<button class=forward title="one frame, right arrow">&rsaquo;</button>'
+        '<input type=range min=0 value=0 aria-label="frame"><span class=at></span>'
+        + (f"<select aria-label=speed>{speeds}</select>" if players else "")
+        + "</div>"
     )
 
 
-def thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most about `POINTS` of a series, with the extremes of each stretch that was left out."""
-    step = -(-2 * len(values) // POINTS)
-    if step <= 2:
-        return times, values
-    kept: list[int] = []
-    for start in range(0, len(values), step):
-        part = values[start : start + step]
-        seen = np.flatnonzero(np.isfinite(part))
-        kept += (
-            sorted({start + int(seen[np.argmin(part[seen])]), start + int(seen[np.argmax(part[seen])])})
-            if len(seen)
-            else [start]
-        )
-    return times[kept], values[kept]
-
-
-def _runs(where: np.ndarray) -> list[slice]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], where.astype(np.int8), [0]])))
-    return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{style}</style></head>
-<body><h1>{title}</h1>
-{body}
-<script>{script}</script></body></html>
-"""
-
-_STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:80rem;padding:0 1rem}
-table{border-collapse:collapse}td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884}
-td:first-child,th:first-child{text-align:left}.wide{overflow-x:auto}.players,.plots{display:flex;flex-wrap:wrap;gap:.5rem}
-figure{margin:0;flex:1 1 14rem}video,svg{width:100%}svg{background:#8881;cursor:pointer}.now{stroke:#888}
-.controls{display:flex;gap:.5rem}.controls input{flex:1}small{opacity:.7}
-"""
-
-_SCRIPT = """
-for (const section of document.querySelectorAll('section')) {
-  const videos = [...section.querySelectorAll('video')], bar = section.querySelector('input');
-  const play = section.querySelector('.play'), plots = [...section.querySelectorAll('svg')];
-  const end = () => videos.length && videos[0].duration || Number(plots[0]?.dataset.end) || 1;
-  const mark = t => {
-    if (bar) bar.value = t / end();
-    for (const p of plots) { const x = 5 + 290 * t / p.dataset.end, now = p.querySelector('.now');
-      now.setAttribute('x1', x); now.setAttribute('x2', x); }
-  };
-  section.seek = t => {
-    for (const v of videos) { v.pause(); v.currentTime = t; }
-    if (play) play.textContent = 'play';
-    mark(t);
-  };
-  if (bar) bar.oninput = () => section.seek(bar.value * end());
-  if (play) play.onclick = () => {
-    const running = !videos[0].paused;
-    play.textContent = running ? 'play' : 'pause';
-    for (const v of videos) { if (running) v.pause(); else { v.currentTime = videos[0].currentTime; v.play(); } }
-  };
-  if (videos.length) videos[0].ontimeupdate = () => mark(videos[0].currentTime);
-  for (const p of plots) p.onclick = e => {
-    const box = p.getBoundingClientRect();
-    section.seek(Math.max(0, ((e.clientX - box.left) / box.width * 300 - 5) / 290 * p.dataset.end));
-  };
-}
-for (const b of document.querySelectorAll('button[data-video]')) b.onclick = () => {
-  const section = document.getElementById('video-' + b.dataset.video);
-  section.scrollIntoView(); section.seek(Number(b.dataset.time));
-};
-"""
+def _timing(times: Sequence[float]) -> str:
+    """Attributes with the times of the frames: the first one, and from there each or a constant step."""
+    if not times:
+        return ' data-start="0" data-frames="1" data-step="0"'
+    after = np.array(times) - times[0]
+    step = float(after[-1]) / max(1, len(after) - 1)
+    start = f' data-start="{times[0]:.6f}"'
+    if np.abs(after - step * np.arange(len(after))).max() <= step / 10:
+        return f'{start} data-frames="{len(after)}" data-step="{step:.9f}"'
+    return f'{start} data-times="[{",".join(f"{time:.4f}" for time in after)}]"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,18 +33,21 @@ class Chunk:
 class InStep:
     """Reads an original and others frame by frame; memory does not depend on their length.
 
+    An H.264 video of an odd original has a row or column more, because its sides must be even: that one is cut off.
+
     Args:
         original: the video that counts.
         others: name -> video, which must have as many frames of the same size.
         length: frames of a chunk.
 
     Attributes:
-        problems: name -> sentence: why another was left out.
+        problems: name -> sentence: why another was left out; complete after the last chunk.
         count: frames of the original, when it was read.
     """
 
     def __init__(self, original: Path, others: Mapping[str, Path], length: int):
         self._original, self._paths, self._length = original, dict(others), length
+        self._short: dict[str, int] = {}  # name -> frames of a video that ended before the original
         self.problems: dict[str, str] = {}
         self.count = 0
 
@@ -54,24 +58,31 @@ class InStep:
         """
         from toolkit.video import read_frames
 
-        streams = {name: read_frames(path) for name, path in self._paths.items()}
-        frames: list[Frame] = []
-        held: dict[str, list[np.ndarray]] = {name: [] for name in streams}
-        for frame in read_frames(self._original):
-            frames.append(frame)
-            for name in [name for name in streams if name not in self.problems]:
-                picture = self._next(name, streams[name], frame)
-                if picture is not None:
-                    held[name].append(picture)
-            self.count = frame.index + 1
-            if len(frames) == self._length:
+        with ExitStack() as stack:
+            originals = stack.enter_context(closing(read_frames(self._original)))
+            streams = {name: stack.enter_context(closing(read_frames(path))) for name, path in self._paths.items()}
+            frames: list[Frame] = []
+            held: dict[str, list[np.ndarray]] = {name: [] for name in streams}
+            for frame in originals:
+                self.count = frame.index + 1
+                left = [name for name in streams if name not in self.problems and name not in self._short]
+                if not left and streams:
+                    continue  # only its length is still of interest
+                frames.append(frame)
+                for name in left:
+                    picture = self._next(name, streams[name], frame)
+                    if picture is not None:
+                        held[name].append(picture)
+                if len(frames) == self._length:
+                    yield self._chunk(frames, held)
+                    frames, held = [], {name: [] for name in streams}
+            if frames:
                 yield self._chunk(frames, held)
-                frames, held = [], {name: [] for name in streams}
-        if frames:
-            yield self._chunk(frames, held)
-        for name, stream in streams.items():
-            if name not in self.problems:
-                self._ends(name, stream)
+            for name, stream in streams.items():
+                if name in self._short:
+                    self.problems[name] = self._counts(name, self._short[name])
+                elif name not in self.problems:
+                    self._end(name, stream)
 
     def _chunk(self, frames: list[Frame], held: dict[str, list[np.ndarray]]) -> Chunk:
         return Chunk(
@@ -88,23 +99,33 @@ class InStep:
             self.problems[name] = str(error)
             return None
         if other is None:
-            self.problems[name] = self._differ(name, f"has {frame.index} frames", "has more")
+            self._short[name] = frame.index
             return None
-        if other.image.shape != frame.image.shape:
-            sizes = [f"has frames of {shape[1]}x{shape[0]} pixels" for shape in (other.image.shape, frame.image.shape)]
-            self.problems[name] = self._differ(name, *sizes)
-            return None
-        return other.image
+        shape, found = frame.image.shape, other.image.shape
+        if all(wanted <= side <= wanted + wanted % 2 for wanted, side in zip(shape[:2], found[:2])):
+            return other.image[: shape[0], : shape[1]]
+        self.problems[name] = (
+            f"{self._paths[name]} has frames of {found[1]}x{found[0]} pixels and {self._original} of "
+            f"{shape[1]}x{shape[0]}: they must be of one size; edit without changing it"
+        )
+        return None
 
-    def _ends(self, name: str, stream: Iterator[Frame]) -> None:
+    def _end(self, name: str, stream: Iterator[Frame]) -> None:
+        """Count what another has more."""
         try:
-            if next(stream, None) is not None:
-                self.problems[name] = self._differ(name, "has more frames", f"has {self.count}")
+            more = sum(1 for _ in stream)
         except InputError as error:
             self.problems[name] = str(error)
+            return
+        if more:
+            self.problems[name] = self._counts(name, self.count + more)
 
-    def _differ(self, name: str, of_other: str, of_original: str) -> str:
+    def _counts(self, name: str, frames: int) -> str:
         return (
-            f"{self._paths[name]} {of_other} and {self._original} {of_original}: they must have the same frames; edit "
-            "without changing the frame rate or the size"
+            f"{self._paths[name]} has {_frames(frames)} and {self._original} has {_frames(self.count)}: they must have "
+            "the same frames; edit without changing the frame rate or the length"
         )
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"

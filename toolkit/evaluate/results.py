@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+
+
+def _portable(value: Any) -> Any:
+    """With escapes for the bytes of paths that are no UTF-8, which JSON cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_portable(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _portable(one) for key, one in value.items()}
+    return value
+
+
+Text = Annotated[str, AfterValidator(_portable)]
 
 
 class Column(BaseModel):
@@ -29,8 +43,8 @@ class VideoResult(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
     name: str = Field(description="of the original, below its folder")
-    original: str = ""
-    edited: str = ""
+    original: Text = ""
+    edited: Text = ""
     frames: int = 0
     frames_without_face: int = 0
     values: dict[str, float | None] = Field(
@@ -41,8 +55,8 @@ class VideoResult(BaseModel):
         default_factory=dict, description="the same for each frame; of consecutive pairs the value is at the second"
     )
     times: list[float] = Field(default_factory=list, description="presentation times in seconds")
-    notes: list[str] = Field(default_factory=list, description="what a reader should know, in sentences")
-    failed: str | None = Field(None, description="why it could not be measured, a sentence")
+    notes: list[Text] = Field(default_factory=list, description="what a reader should know, in sentences")
+    failed: Text | None = Field(None, description="why it could not be measured, a sentence")
 
 
 class MethodResult(BaseModel):
@@ -74,9 +88,9 @@ class Evaluation(BaseModel):
     task: str
     columns: list[Column]
     methods: list[MethodResult]
-    tools: dict[str, str] = Field(description="what measured: fidelity, identity, flow, analyser")
+    tools: dict[str, Text] = Field(description="what measured: fidelity, identity, flow, analyser")
     means: dict[str, dict[str, Mean]] = Field(description="method -> column -> mean over its videos")
-    notes: list[str] = Field(default_factory=list)
-    config: dict[str, Any] = Field(default_factory=dict)
+    notes: list[Text] = Field(default_factory=list)
+    config: Annotated[dict[str, Any], AfterValidator(_portable)] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     seconds: float = 0.0

@@ -5,91 +5,145 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from typing import TYPE_CHECKING
 
 from toolkit.evaluate.results import Column, Evaluation, Mean
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 NONE = "n/a"
+INTERVALS = "means over videos; in brackets 95 % intervals, by bootstrap over the videos"
 
 
 def heading(column: Column) -> str:
     """The label with its unit, such as ``E_warp (1e-4)`` or ``PSNR (dB)``."""
-    notes = [column.suffix] if column.suffix else []
+    notes = []
     if column.unit != 1:
-        notes.insert(0, f"1e{round(math.log10(column.unit))}")
+        power = exponent(column)
+        notes.append(f"{column.unit:g}" if power is None else f"1e{power}")
+    if column.suffix:
+        notes.append(column.suffix)
     return f"{column.label} ({' '.join(notes)})" if notes else column.label
+
+
+def exponent(column: Column) -> int | None:
+    """Of ten, if the column's unit is a power of it."""
+    power = round(math.log10(column.unit))
+    return power if math.isclose(column.unit, 10.0**power) else None
 
 
 def number(value: float | None, column: Column) -> str:
     """A value in the column's unit; ``inf`` and ``n/a`` where it is none."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return f"{value / column.unit:.{column.digits}f}"
+    return f"{value / column.unit:z.{column.digits}f}"
 
 
 def best(evaluation: Evaluation, column: Column) -> set[str]:
     """The methods whose mean is the best of a column, as it is printed; none where all are the same."""
     printed = {
-        method: number(row[column.name].value, column)
+        method: float(number(row[column.name].value, column))
         for method, row in evaluation.means.items()
         if row[column.name].value is not None
     }
     if len(set(printed.values())) < 2:
         return set()
-    choose = max if column.better == "higher" else min
-    first = choose(printed.values(), key=float)
-    return {method for method, text in printed.items() if text == first}
+    first = (max if column.better == "higher" else min)(printed.values())
+    return {method for method, value in printed.items() if value == first}
 
 
-def terminal(evaluation: Evaluation) -> Table:
-    """One row a method: means over videos, with 95 % intervals; the best in bold."""
+def measured(evaluation: Evaluation) -> dict[str, int]:
+    """Method -> how many of its videos could be measured."""
+    return {method.name: sum(video.failed is None for video in method.videos) for method in evaluation.methods}
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What a reader of the means must know, in sentences: columns without values, means over other videos."""
+    found = []
+    for column in evaluation.columns:
+        if all(row[column.name].value is None for row in evaluation.means.values()):
+            tool = evaluation.tools.get("identity", "") if column.name.startswith("identity") else ""
+            reason = tool if tool.startswith("not ") else "not measured in any video"
+            found.append(f"{column.label}: {reason}")
+    counts = measured(evaluation)
+    if any(count < len(method.videos) for method, count in zip(evaluation.methods, counts.values())):
+        found.append("not all methods' means are over the same videos: some could not be measured")
+    if any(fewer(evaluation, method, column) for method in counts for column in evaluation.columns):
+        found.append("n= stands where a mean is over fewer videos than others of its method")
+    return found
+
+
+def fewer(evaluation: Evaluation, method: str, column: Column) -> int | None:
+    """The videos behind a mean, where the measure is missing in some that could be measured."""
+    mean = evaluation.means[method][column.name]
+    return mean.videos if 0 < mean.videos < measured(evaluation)[method] else None
+
+
+def terminal(evaluation: Evaluation) -> RenderableType:
+    """One row a method: means over videos, with 95 % intervals, the best in bold; below it what `remarks` says."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{evaluation.task}: means over videos, 95 % intervals", title_justify="left")
-    table.add_column("method")
+    table = Table()
+    table.add_column("method", overflow="fold")
+    table.add_column("videos", justify="right")
     for column in evaluation.columns:
-        table.add_column(Text(heading(column) + (" +" if column.better == "higher" else " -")), justify="right")
+        table.add_column(
+            Text(f"{heading(column)}\n{'high' if column.better == 'higher' else 'low'} is good"), justify="right"
+        )
     winners = {column.name: best(evaluation, column) for column in evaluation.columns}
+    counts = measured(evaluation)
     for method in evaluation.methods:
-        cells = [Text(method.name)]
+        cells = [Text(method.name), Text(f"{counts[method.name]} of {len(method.videos)}")]
         for column in evaluation.columns:
-            style = "bold" if method.name in winners[column.name] else ""
-            cells.append(Text(_cell(evaluation.means[method.name][column.name], column), style=style))
+            mean, count = evaluation.means[method.name][column.name], fewer(evaluation, method.name, column)
+            text = Text(number(mean.value, column), style="bold" if method.name in winners[column.name] else "")
+            more = (f" n={count}" if count else "") + interval(mean, column).replace(" [", "\n[")
+            cells.append(text.append(more, style="not bold"))
         table.add_row(*cells)
-    return table
+    return Group(Text(f"{evaluation.task}: {INTERVALS}"), table, *map(Text, remarks(evaluation)))
 
 
-def _cell(mean: Mean, column: Column) -> str:
-    text = number(mean.value, column)
+def interval(mean: Mean, column: Column) -> str:
+    """Such as `` [1.20, 1.40]``; nothing where there is none."""
     if mean.low is None or mean.high is None:
-        return text
-    return f"{text} [{number(mean.low, column)}, {number(mean.high, column)}]"
+        return ""
+    return f" [{number(mean.low, column)}, {number(mean.high, column)}]"
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """Every video and the means, in plain numbers without units; empty where nothing could be measured."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Every video and the means, in plain numbers without units; empty where nothing could be measured.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
     names = [column.name for column in evaluation.columns]
     writer.writerow(["method", "video", "frames", "frames_without_face", *names, "note"])
     for method in evaluation.methods:
         for video in method.videos:
-            values = ["" if video.values.get(name) is None else repr(video.values[name]) for name in names]
+            values = ["" if (value := video.values.get(name)) is None else repr(value) for name in names]
             note = video.failed or "; ".join(video.notes)
-            writer.writerow([method.name, video.name, video.frames, video.frames_without_face, *values, note])
-        for row, part in (("mean", "value"), ("low", "low"), ("high", "high")):
+            frames = [video.frames, video.frames_without_face]
+            writer.writerow([_plain(method.name), _plain(video.name), *frames, *values, _plain(note)])
+        total = [sum(video.frames for video in method.videos), sum(v.frames_without_face for v in method.videos)]
+        rows = {"mean": ("value", total, "; ".join(remarks(evaluation))), "low": ("low", ["", ""], "")}
+        for row, (part, frames, note) in (rows | {"high": ("high", ["", ""], "")}).items():
             found = [getattr(evaluation.means[method.name][name], part) for name in names]
-            frames = sum(video.frames for video in method.videos)
-            without = sum(video.frames_without_face for video in method.videos)
             cells = ["" if value is None else repr(value) for value in found]
-            writer.writerow([method.name, f"({row})", frames, without, *cells, ""])
+            writer.writerow([_plain(method.name), f"({row})", *frames, *cells, _plain(note)])
+        counts = [evaluation.means[method.name][name].videos for name in names]
+        writer.writerow([_plain(method.name), "(videos)", "", "", *counts, ""])
     return text.getvalue()
+
+
+def _plain(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 _LATEX = str.maketrans(
@@ -98,37 +152,58 @@ _LATEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # after a line's end these two would be its arguments
+        "*": "{*}",
+        '"': "''",
+        "-": "{-}",  # no ligatures to dashes
     }
 )
 
 
+def _tex(text: str) -> str:
+    """Text as LaTeX prints it; white space and what cannot be printed is one space."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(printable.split()).translate(_LATEX)
+
+
 def latex(evaluation: Evaluation) -> str:
-    """A table for booktabs; the best of each column is bold, intervals stand small below."""
+    """A table for booktabs; the best of each column is bold, intervals stand small beside."""
 
     def head(column: Column) -> str:
         arrow = r"$\uparrow$" if column.better == "higher" else r"$\downarrow$"
-        unit = f" $(10^{{{round(math.log10(column.unit))}}})$" if column.unit != 1 else ""
-        suffix = f" ({column.suffix.translate(_LATEX)})" if column.suffix else ""
-        return f"{column.label.translate(_LATEX)}{unit}{suffix} {arrow}"
+        power = exponent(column)
+        unit = "" if column.unit == 1 else f" ({column.unit:g})" if power is None else f" ($10^{{{power}}}$)"
+        suffix = f" ({_tex(column.suffix)})" if column.suffix else ""
+        return f"{_tex(column.label)}{unit}{suffix} {arrow}"
 
     def cell(method: str, column: Column) -> str:
-        mean = evaluation.means[method][column.name]
-        text = number(mean.value, column).replace("inf", r"$\infty$")
+        mean, count = evaluation.means[method][column.name], fewer(evaluation, method, column)
+        text = sign(number(mean.value, column))
         if method in winners[column.name]:
-            text = rf"\textbf{{{text}}}"
-        if mean.low is not None and mean.high is not None:
-            text += rf" {{\scriptsize [{number(mean.low, column)}, {number(mean.high, column)}]}}"
-        return text.replace("-inf", r"$-\infty$")
+            text = rf"\textbf{{\boldmath {text}}}"
+        small = interval(mean, column) + (f" n={count}" if count else "")
+        return rf"{text} {{\scriptsize {sign(small.strip())}}}" if small else text
+
+    def sign(text: str) -> str:
+        signs = {"-": "$-$", "inf": r"$\infty$", "-inf": r"$-\infty$"}
+        return re.sub("-?inf|-", lambda found: signs[found[0]], text)
 
     winners = {column.name: best(evaluation, column) for column in evaluation.columns}
+    counts = measured(evaluation)
+    width = len(evaluation.columns) + 2
     lines = [
-        "% Needs \\usepackage{booktabs}. Means over videos with 95 % bootstrap intervals.",
-        rf"\begin{{tabular}}{{l{'r' * len(evaluation.columns)}}}",
+        rf"% Needs \usepackage{{booktabs}}. {INTERVALS[0].upper()}{INTERVALS[1:]}.",
+        rf"\begin{{tabular}}{{lr{'r' * len(evaluation.columns)}}}",
         r"\toprule",
-        " & ".join(["method", *map(head, evaluation.columns)]) + r" \\",
+        " & ".join(["method", "videos", *map(head, evaluation.columns)]) + r" \\",
         r"\midrule",
     ]
     for method in evaluation.methods:
-        cells = [cell(method.name, column) for column in evaluation.columns]
-        lines.append(" & ".join([method.name.translate(_LATEX), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        cells = [_tex(method.name), f"{counts[method.name]} of {len(method.videos)}"]
+        lines.append(" & ".join([*cells, *(cell(method.name, column) for column in evaluation.columns)]) + r" \\")
+    lines.append(r"\bottomrule")
+    lines += [rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {_tex(remark)}}} \\" for remark in remarks(evaluation)]
+    return "\n".join([*lines, r"\end{tabular}", ""])

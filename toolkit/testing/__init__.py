@@ -21,6 +21,7 @@ from toolkit.testing.conformance import (
 )
 from toolkit.testing.drawn_dataset import drawn_dataset
 from toolkit.testing.tiny_backbone import tiny_backbone
+from toolkit.testing.tiny_remover import tiny_remover
 
 __all__ = [
     "Check",
@@ -33,6 +34,7 @@ __all__ = [
     "no_face_clip",
     "synthetic_clip",
     "tiny_backbone",
+    "tiny_remover",
     "tools",
     "two_face_clips",
 ]

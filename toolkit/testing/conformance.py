@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError
+from toolkit.evaluate.task_measures import checked_values, measures_of
 from toolkit.synthesis.validator import changed_outside, check_pair, pair_problem
 from toolkit.task import API_VERSION, AttributeTask, FaceClip, Inpainted, Inpainter, Pair
 from toolkit.testing.building import building_problems
@@ -279,6 +280,24 @@ def _one_frame(subject: Subject) -> None:
     assert all(pair.index == 0 for pair in subject.generate(clip)), "a clip of one frame has only frame 0"
 
 
+def _metrics(subject: Subject) -> None:
+    task, clip = subject.task, subject.clip
+    edited = replace(clip, frames=np.clip(clip.frames.astype(np.int16) + 9, 0, 255).astype(np.uint8))
+    for name, measure in measures_of(task).items():
+        pair = copy.deepcopy((clip, edited))
+        values = checked_values(measure.metric(*pair), len(clip), name, task.name)
+        for role, before, after in zip(("original", "edited"), (clip, edited), pair):
+            for part in ("frames", "landmarks", "times"):
+                same = np.array_equal(getattr(before, part), getattr(after, part), equal_nan=part == "landmarks")
+                assert same, f"{name}: the {role} clip's {part} were changed"
+        again = checked_values(measure.metric(clip, edited), len(clip), name, task.name)
+        assert np.array_equal(values, again, equal_nan=True), f"{name} must be the same for the same clips"
+        still = checked_values(measure.metric(clip, clip), len(clip), name, task.name)
+        assert not np.isinf(still).any(), f"{name} of a clip that was not edited must be finite or NaN, found {still}"
+        empty = _read_only(no_face_clip())
+        checked_values(measure.metric(empty, empty), len(empty), name, task.name)
+
+
 def _read_only(clip: FaceClip) -> FaceClip:
     for array in (clip.frames, clip.landmarks, clip.times):
         array.flags.writeable = False
@@ -308,4 +327,5 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "face in some frames": _face_in_some,
     "many faces": _many_faces,
     "one frame": _one_frame,
+    "metrics": _metrics,
 }

@@ -1,0 +1,63 @@
+"""The variants of an ablation: our settings with one of them changed."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from toolkit.backbones import describe
+from toolkit.compare.config import OURS, AblateConfig, Variant
+from toolkit.compare.engine import Plan
+from toolkit.compare.methods import EditMethod
+from toolkit.edit.config import EditConfig
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.registry import load_task
+
+CHANGES: dict[str, tuple[str, dict]] = {
+    "cross-frame": ("motion", {"reference_frames": "first+middle"}),
+    "ion": ("masking", {"normalisation": "ion"}),
+    "adain": ("masking", {"normalisation": "adain"}),
+    "no-normalisation": ("masking", {"normalisation": "none"}),
+    "masks-on": ("masking", {"masks": "on"}),
+    "masks-off": ("masking", {"masks": "off"}),
+    "all-motion-layers": ("motion", {"removed_motion_layers": []}),
+    "no-motion": ("motion", {"motion": False}),
+}
+"""Variant -> the group of settings, and what changes in it."""
+
+
+def plan_ablation(config: AblateConfig) -> Plan:
+    """Ours, and each variant that differs from it.
+
+    Raises:
+        UsageError: a variant that was named is what is run anyway, or the backbone has no motion adapter for it.
+        ToolkitError: as for `toolkit.edit.edit_video`.
+    """
+    task = load_task(config.task, config.options)
+    adapter = describe(config.backbone).motion_adapter is not None
+    base = config.edit(config.remover)
+    plan = Plan({OURS: EditMethod(base)})
+    for name in config.variants if config.variants is not None else get_args(Variant):
+        group, change = CHANGES[name]
+        changed = base.model_copy(update={group: getattr(base, group).model_copy(update=change)})
+        try:
+            if group == "motion" and "reference_frames" not in change and not adapter:
+                raise UsageError(f"{name} needs a motion adapter, and the backbone {config.backbone} has none")
+            if _effect(changed, adapter, task.exact_mask) == _effect(base, adapter, task.exact_mask):
+                raise UsageError(f"{name} is what {OURS} does already")
+            plan.methods[name] = EditMethod(EditConfig.model_validate(changed.model_dump()))
+        except ToolkitError as error:
+            if config.variants is not None:
+                raise
+            plan.left_out[name] = str(error)
+    return plan
+
+
+def _effect(config: EditConfig, adapter: bool, exact: bool) -> dict:
+    """The settings, with `auto` as what it means: settings of equal effect are equal."""
+    values = config.model_dump()
+    masking, motion = values["masking"], values["motion"]
+    if masking["normalisation"] == "auto":
+        masking["normalisation"] = "ion" if masking["masks"] == "off" and exact else "none"
+    if not adapter or not motion["motion"]:
+        motion |= {"motion": False, "removed_motion_layers": None}
+    return values

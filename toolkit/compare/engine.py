@@ -1,0 +1,297 @@
+"""Runs methods, then measures them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.compare.config import OURS, AblateConfig, CompareConfig, RunConfig
+from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.evaluate.config import EvaluateConfig, named_paths
+from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport, evaluate
+from toolkit.interruption import termination_interrupts
+from toolkit.registry import load_task
+
+if TYPE_CHECKING:
+    from toolkit.compare.methods import Method
+    from toolkit.edit.report import EditObserver
+    from toolkit.task import AttributeTask
+
+VIDEOS, SETTINGS = "videos", "settings.json"
+"""In the output: a folder for each method, and what was asked for."""
+
+
+class CompareObserver:
+    """Follows a comparison; the base class says nothing."""
+
+    def left_out(self, name: str, sentence: str) -> None:
+        """A method that nobody named cannot be run."""
+
+    def method(self, name: str, number: int, count: int) -> None:
+        """A method begins, the `number`-th of `count`."""
+
+    def failed(self, name: str, source: Path, error: Exception) -> None:
+        """A method could not make a video."""
+
+    def edits(self) -> EditObserver:
+        """Follows the work on single videos."""
+        from toolkit.edit.report import EditObserver
+
+        return EditObserver()
+
+    def measures(self) -> EvaluateObserver:
+        """Follows the evaluation at the end."""
+        return EvaluateObserver()
+
+
+@dataclass
+class Plan:
+    """What is run and measured.
+
+    Attributes:
+        methods: name -> how its videos are made, or where they are.
+        left_out: name -> sentence: methods that nobody named, and that cannot be run.
+    """
+
+    methods: dict[str, Method | Path] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def compare(config: CompareConfig, observer: CompareObserver | None = None) -> EvaluateReport:
+    """Run methods on the same videos, and measure them in one report (V-LASIK, table 1).
+
+    Videos that an earlier run made with the same settings are not made again. What fails for one video does not stop
+    the rest; the report says so.
+
+    Raises:
+        UsageError: a method that was named cannot be run here, or a setting is wrong.
+        InputError: videos, a remover, a backbone or a checkout is not what it should be.
+        ToolkitError: as for `toolkit.edit.edit_video` and `toolkit.evaluate.evaluate`.
+    """
+    return _run(config, plan_comparison(config), observer or CompareObserver())
+
+
+def ablate(config: AblateConfig, observer: CompareObserver | None = None) -> EvaluateReport:
+    """Change one setting at a time, and measure what it does to the results (V-LASIK, section 5.3), as `compare`.
+
+    Raises:
+        ToolkitError: as for `compare`.
+    """
+    from toolkit.compare.ablation import plan_ablation
+
+    return _run(config, plan_ablation(config), observer or CompareObserver())
+
+
+def plan_comparison(config: CompareConfig) -> Plan:
+    """Ours, the baselines, the checkouts and the outputs, in this order.
+
+    Raises:
+        ToolkitError: as for `compare`.
+    """
+    from toolkit.compare.methods import checked
+
+    task = load_task(config.task, config.options)
+    plan = Plan()
+    if config.remover:
+        from toolkit.compare.methods import EditMethod
+
+        plan.methods[OURS] = EditMethod(config.edit(config.remover))
+    for name in _baselines(config):
+        try:
+            plan.methods[name] = _baseline(name, config, task)
+        except ToolkitError as error:
+            if config.baselines is not None:
+                raise
+            plan.left_out[name] = str(error)
+    for name, checkout in named_paths(config.checkouts).items():
+        plan.methods[name] = _external(name, checkout, config, task)
+    for name, path in named_paths(config.outputs).items():
+        plan.methods[name] = checked(path)
+    if not plan.methods:
+        raise UsageError("there is nothing to compare: name a remover, baselines, checkouts or outputs")
+    return plan
+
+
+def _baselines(config: CompareConfig) -> list[str]:
+    if config.baselines is not None:
+        return list(dict.fromkeys(config.baselines))
+    return ["unedited", "telea", "navier-stokes", "cn-inpaint", "first-frame"]
+
+
+def _baseline(name: str, config: CompareConfig, task: AttributeTask) -> Method | Path:
+    from toolkit.compare.methods import EditMethod, FrameMethod
+
+    if name == "unedited":
+        return config.videos
+    if name == "first-frame":
+        if not config.remover:
+            raise UsageError("first-frame attention is another way to run a remover: name one with --remover")
+        motion = config.motion.model_copy(update={"motion": False, "reference_frames": "first"})
+        return EditMethod(config.edit(config.remover, motion=motion))
+    exact = task.exact_mask or (name != "cn-inpaint" and config.masks_of == "target")
+    if config.baselines is None and not exact:
+        raise UsageError(
+            f"the masks of {task.name} are all of the skin on which one may be, so filling them says little; name "
+            f"{name} with --baselines to do it nevertheless"
+        )
+    if name == "cn-inpaint":
+        return EditMethod(config.edit([Path(f"inpaint:{task.name}")]))
+    masking = _Masking(config, task)
+    return FrameMethod(name, partial(_filled, name, masking), masking.settings, config.writing)
+
+
+def _filled(name: str, masking: _Masking, source: Path, digest: str, folder: Path):
+    from toolkit.compare.methods import opencv_frames
+
+    return opencv_frames(source, masking.of(source, digest, folder), name)
+
+
+def _external(name: str, checkout: Path, config: CompareConfig, task: AttributeTask) -> Method:
+    from toolkit.compare.external import external
+    from toolkit.compare.methods import FrameMethod, external_frames
+
+    tool = external(name, checkout, named_paths(config.pythons).get(name, Path(sys.executable)))
+    tool.check()
+    masking, prompts = _Masking(config, task), (task.prompt, task.negative_prompt)
+
+    def frames(source: Path, digest: str, folder: Path):
+        masks = masking.of(source, digest, folder) if tool.needs_masks else None
+        return external_frames(tool, source, masks, prompts, folder)
+
+    settings = {**masking.settings, "checkout": str(checkout), "prompts": list(prompts)}
+    return FrameMethod(name, frames, settings, config.writing)
+
+
+class _Masking:
+    """The masks that methods are given."""
+
+    def __init__(self, config: CompareConfig, task: AttributeTask):
+        self._config, self._task = config, task
+        self._analyser: Any = None
+        self._targets: dict[Path, Path | None] | None = None
+        self.settings = {
+            "task": task.name,
+            "options": task.options.model_dump(mode="json"),
+            "masks_of": config.masks_of,
+            "region": config.region.model_dump(mode="json"),
+            "dilation": config.masking.dilation,
+        }
+
+    def of(self, source: Path, digest: str, folder: Path):
+        """Masks of a video, bool ``[H, W]`` for each frame.
+
+        Raises:
+            InputError: there is no target for the video.
+        """
+        from toolkit.compare.masks import FrameMasks, TargetMasks
+        from toolkit.edit.masking import TaskMaskers
+        from toolkit.faces import create_analyser
+
+        region = self._config.region
+        if self._config.masks_of == "target":
+            return TargetMasks(source, self._target(source))
+        if self._analyser is None:
+            self._analyser = create_analyser(region.analyser, max_faces=region.max_faces, model_file=region.model_file)
+        maskers = TaskMaskers([self._task.name], {self._task.name: self._task.options.model_dump(mode="json")})
+        dilation = self._config.masking.dilation
+        return FrameMasks(source, digest, maskers, self._analyser, region, dilation, folder / "masks")
+
+    def _target(self, source: Path) -> Path:
+        from toolkit.evaluate.pairing import pair_videos
+
+        if self._targets is None:
+            sets = pair_videos(self._config.videos, {}, self._config.measuring.target)
+            self._targets = {videos.original: videos.target for videos in sets}
+        found = self._targets.get(source)
+        if found is None:
+            raise InputError(f"there is no counterpart of {source} in {self._config.measuring.target}")
+        return found
+
+
+def _run(config: RunConfig, plan: Plan, observer: CompareObserver) -> EvaluateReport:
+    from toolkit.video.finding import find_videos
+
+    for name, sentence in plan.left_out.items():
+        observer.left_out(name, sentence)
+    sources = find_videos([config.videos])
+    _start(config)
+    edited, failed = {}, {}
+    with termination_interrupts():
+        for number, (name, method) in enumerate(plan.methods.items(), 1):
+            observer.method(name, number, len(plan.methods))
+            if isinstance(method, Path):
+                edited[name] = method
+                continue
+            folder = config.output / VIDEOS / name
+            failed[name] = _make(name, method, sources, folder, config.writing.lossless, observer)
+            edited[name] = folder
+    wanted = config.measuring.model_dump() | {
+        "original": config.videos,
+        "edited": [f"{name}={path}" for name, path in edited.items()],
+        "task": config.task,
+        "options": config.options,
+        "output": config.output,
+        "analyser": config.region.analyser,
+        "model_file": config.region.model_file,
+        "device": config.device,
+    }
+    return evaluate(EvaluateConfig(**wanted), observer.measures(), failed=failed)
+
+
+def _start(config: RunConfig) -> None:
+    if config.output.exists() and not config.output.is_dir():
+        raise UsageError(f"the results need a folder, and {config.output} is a file; name another output")
+    if config.videos.is_dir() and config.output.resolve().is_relative_to(config.videos.resolve()):
+        raise UsageError(f"{config.output} lies in the folder of the videos, {config.videos}; name another output")
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+        temporary = config.output / f".{SETTINGS}.part"
+        temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
+        os.replace(temporary, config.output / SETTINGS)
+    except OSError as error:
+        raise ToolkitError(f"expected to write into {config.output}, but: {error.strerror}") from error
+
+
+def _make(
+    name: str,
+    method: Method,
+    sources: list[tuple[Path, str]],
+    folder: Path,
+    lossless: bool,
+    observer: CompareObserver,
+) -> Mapping[str, str]:
+    """A method's videos; name of a video -> sentence, where it could not be made."""
+    from toolkit.edit.batch import KEPT
+
+    failed, made, edits = {}, set(), observer.edits()
+    for number, (source, video) in enumerate(sources, 1):
+        suffix = Path(video).suffix.lower()
+        target = folder / Path(video).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])
+        edits.video(source, target, number, len(sources))
+        made.add(target.resolve())
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            method.make(source, target, edits)
+        except (ToolkitError, OSError) as error:
+            target.unlink(missing_ok=True)  # one of an earlier run with other settings
+            failed[video] = str(error)
+            observer.failed(name, source, error)
+    method.close()
+    for path, _ in _found(folder):
+        if path not in made:
+            path.unlink()  # of a video that is no more there, or of a run with another container
+    return failed
+
+
+def _found(folder: Path) -> list[tuple[Path, str]]:
+    from toolkit.video.finding import find_videos
+
+    try:
+        return find_videos([folder])
+    except InputError:
+        return []
