@@ -409,3 +409,16 @@ def metrics(self):
     report, notes = measure(videos / "clean", ours=videos / "noisy", task=plugin("looking", body), clip_length=5)
     assert not notes.bugs
     assert video(report).per_frame["m"] == list(range(12))
+
+
+def test_identity_to_the_target(measure, videos, shared):
+    arcface = shared("weights/mobilefacenet_pixamatch.onnx")
+    methods = {"same": videos / "noisy", "true": videos / "clean"}
+    report, _ = measure(videos / "noisy", target=videos / "clean", identity=True, arcface=arcface, **methods)
+    means = report.evaluation.means
+    assert means["true"]["identity_target"].value == pytest.approx(1, abs=1e-9)
+    assert means["same"]["identity"].value == pytest.approx(1, abs=1e-9)
+    assert means["same"]["identity_target"].value == pytest.approx(means["true"]["identity"].value, abs=1e-9)
+    assert means["same"]["identity_target"].value < 0.97
+    labels = [column.label for column in report.evaluation.columns]
+    assert "ID to target" in labels and labels.index("ID to target") < labels.index("E_warp")

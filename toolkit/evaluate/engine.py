@@ -235,6 +235,16 @@ def columns_of(config: EvaluateConfig, measures: Mapping[str, Measure], measured
                         description=f"{measure.label} times identity, of each video",
                     )
                 )
+        if "identity_target" in measured:
+            columns.append(
+                Column(
+                    name="identity_target",
+                    label="ID to target",
+                    unit=0.1,
+                    digits=2,
+                    description="cosine of the ArcFace embeddings of target and edit, mean over frames with a face",
+                )
+            )
     columns.append(
         Column(
             name="warp_error",

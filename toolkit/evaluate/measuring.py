@@ -163,12 +163,17 @@ class _Measuring:
         def embedded(frames: np.ndarray) -> np.ndarray:
             return self._arcface.embed(np.stack([align(frames[k], points) for k, points in zip(seen, places)]))
 
-        before = embedded(chunk.original) if seen else None
+        wanted = {"identity": chunk.original}
+        if TARGET in chunk.others:
+            wanted["identity_target"] = chunk.others[TARGET]
+        wanted = {key: embedded(frames) for key, frames in wanted.items()} if seen else dict.fromkeys(wanted)
         for name in names:
-            values = np.full(len(chunk.times), np.nan)
-            if seen:
-                values[seen] = (before * embedded(chunk.others[name])).sum(axis=1)
-            self._values[name]["identity"] += values.tolist()
+            made = embedded(chunk.others[name]) if seen else None
+            for key, embeddings in wanted.items():
+                values = np.full(len(chunk.times), np.nan)
+                if seen:
+                    values[seen] = (embeddings * made).sum(axis=1)
+                self._values[name][key] += values.tolist()
 
     # consistency
 
