@@ -228,6 +228,66 @@ def test_archive_without_a_published_checksum(server, tmp_path):
     assert not (tmp_path / "jit.pt").exists()
 
 
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "pack/model.onnx", "../../model.onnx"])
+def test_one_file_of_an_archive(server, tmp_path, name):
+    server.files["/pack.zip"] = zipped(tmp_path / "made.zip", **{name: DATA, "other.onnx": b"unwanted"})
+    file, folder = RemoteFile(f"{server.url}/pack.zip", SHA256, "model.onnx"), tmp_path / "deep" / "models"
+    assert fetch_file(file, folder) and not fetch_file(file, folder)
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+    assert (folder / "model.onnx").read_bytes() == DATA
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "members", [{"model.onnx": DATA + b"!"}, {"other": b""}, {"model.onnx": DATA, "b/model.onnx": DATA}, None]
+)
+def test_archives_that_are_not_what_they_should_be(server, tmp_path, members):
+    made = b"<html>please log in</html>" if members is None else zipped(tmp_path / "made.zip", **members)
+    server.files["/pack.zip"] = made
+    folder = tmp_path / "models"
+    with pytest.raises(ToolkitError, match="is damaged and was thrown away"):
+        fetch_file(RemoteFile(f"{server.url}/pack.zip", SHA256, "model.onnx"), folder)
+    assert not list(folder.iterdir())
+
+
+def test_an_archive_stays_while_the_disk_is_full(server, tmp_path, monkeypatch):
+    server.files["/pack.zip"] = zipped(tmp_path / "made.zip", **{"model.onnx": DATA})
+    file, folder = RemoteFile(f"{server.url}/pack.zip", SHA256, "model.onnx"), tmp_path / "models"
+
+    def full(source, target, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sources.shutil, "copyfileobj", full)
+    with pytest.raises(ToolkitError, match="cannot be written"):
+        fetch_file(file, folder)
+    monkeypatch.undo()
+    assert [path.name for path in folder.iterdir()] == ["pack.zip"]
+    asked = len(server.seen)
+    assert fetch_file(file, folder) and len(server.seen) == asked
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+
+
+def test_fetched_weights_lie_where_they_are_looked_for(monkeypatch, tmp_path):
+    from toolkit.evaluate.arcface import find_arcface
+    from toolkit.evaluate.flow import raft_weights
+
+    monkeypatch.setenv("INSIGHTFACE_HOME", str(tmp_path))
+    source = sources.SOURCES["arcface"]
+    assert find_arcface() is None
+    path = source.folder() / source.files[0].name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert find_arcface() == path and path.is_relative_to(tmp_path)
+    assert raft_weights() == sources.SOURCES["raft"].folder() / sources.SOURCES["raft"].files[0].name
+
+
 def test_verb_fetches_a_source(server, url, tmp_path, monkeypatch, capsys):
     source = Source("a flow model", "10 MB", "MIT", lambda: tmp_path / "hub", (RemoteFile(url, SHA256),))
     monkeypatch.setitem(sources.SOURCES, "raft", source)

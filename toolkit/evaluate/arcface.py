@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from toolkit.errors import InputError, MissingExtra
+from toolkit.fetch.sources import insightface_models
 
 SIDE = 112
 """Of the pictures that ArcFace models take, in pixels."""
@@ -28,7 +28,7 @@ def find_arcface(path: Path | None = None) -> Path | None:
         if not path.is_file():
             raise InputError(f"expected an ArcFace model (.onnx) at {path}, found nothing; check the path")
         return path
-    root = Path(os.environ.get("INSIGHTFACE_HOME") or Path.home() / ".insightface") / "models"
+    root = insightface_models()
     for name in KNOWN:
         found = sorted(root.glob(f"*/{name}"))
         if found:

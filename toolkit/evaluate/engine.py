@@ -185,7 +185,10 @@ def settle(config: EvaluateConfig, measures: Mapping[str, Measure]) -> tuple[Eva
         ArcFace(embedder)
         identity = embedder.name
     elif config.identity:
-        identity = "not measured: no ArcFace model is here; name one with --arcface or run `toolkit fetch arcface`"
+        identity = (
+            "not measured: there is no ArcFace model in the insightface cache; name one with --arcface, or run "
+            "`toolkit fetch arcface`"
+        )
     else:
         identity = "not asked for"
     flow = choose_flow(config.flow, config.flow_weights, config.device)

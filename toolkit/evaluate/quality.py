@@ -94,11 +94,11 @@ class Lpips:
 def lpips_or_none() -> Lpips | None:
     """None where the package or its weights are not here."""
     from importlib.util import find_spec
-    from pathlib import Path
 
-    import torch
+    from toolkit.fetch.sources import SOURCES
 
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    source = SOURCES["lpips"]
+    weights = source.folder() / source.files[0].name
     return Lpips() if find_spec("lpips") and weights.is_file() else None
 
 

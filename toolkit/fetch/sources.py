@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.fetch.transfer import Progress, download, sha256_of
+from toolkit.fetch.transfer import CHUNK, Progress, download, sha256_of
 
 
 def cache_folder() -> Path:
     """The toolkit's own folder for fetched files: ``$XDG_CACHE_HOME/vlasik-toolkit``, or below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlasik-toolkit"
+
+
+def insightface_models() -> Path:
+    """insightface's own cache of models: ``$INSIGHTFACE_HOME/models``, or below ``~/.insightface``."""
+    return Path(os.environ.get("INSIGHTFACE_HOME") or Path.home() / ".insightface") / "models"
 
 
 def _torch_checkpoints() -> Path:
@@ -31,14 +38,17 @@ class RemoteFile:
         url: its address; the last part is its name here too.
         sha256: its checksum or the first digits of it; None where its project publishes none. Such a file is a zip
             archive, and the archive's own checksums are looked at.
+        member: name of the one file that is wanted of a zip archive at `url`, which is not kept; `sha256` is then the
+            member's.
     """
 
     url: str
     sha256: str | None = None
+    member: str | None = None
 
     @property
     def name(self) -> str:
-        return self.url.rsplit("/", 1)[1]
+        return self.member or self.url.rsplit("/", 1)[1]
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,26 @@ SOURCES = {
         _torch_checkpoints,
         (RemoteFile("https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth", "ff5fadd5"),),
     ),
+    "arcface": Source(
+        "identity: ArcFace, ResNet-50 trained on WebFace600K, of insightface's pack buffalo_l",
+        "288 MB",
+        "non-commercial research only",
+        lambda: insightface_models() / "buffalo_l",
+        (
+            RemoteFile(
+                "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",
+                "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+                "w600k_r50.onnx",
+            ),
+        ),
+    ),
+    "lpips": Source(
+        "perceptual distance: AlexNet of torchvision, on which the package lpips stands",
+        "233 MB",
+        "BSD-3-Clause",
+        _torch_checkpoints,
+        (RemoteFile("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79"),),
+    ),
     "mediapipe": Source(
         "the default analyser's models, for releases of mediapipe that carry none",
         "3.8 MB",
@@ -124,8 +154,37 @@ def fetch_file(file: RemoteFile, folder: Path, progress: Progress | None = None)
     path = folder / file.name
     if is_sound(path, file):
         return False
+    if file.member is not None:
+        _fetch_member(file, path, progress)
+        return True
     download(file.url, path, sha256=file.sha256, progress=progress)
     if file.sha256 is None and not is_sound(path, file):
         path.unlink()
         raise ToolkitError(f"what came from {file.url} is damaged and was thrown away; run the command again")
     return True
+
+
+def _fetch_member(file: RemoteFile, path: Path, progress: Progress | None) -> None:
+    """Bring an archive, keep the one file that is wanted of it."""
+    archive, part = path.with_name(file.url.rsplit("/", 1)[1]), path.with_name(f"{path.name}.part")
+    damaged = ToolkitError(f"what came from {file.url} is damaged and was thrown away; run the command again")
+    if not is_sound(archive, RemoteFile(file.url)):
+        download(file.url, archive, progress=progress)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            found = [entry for entry in opened.infolist() if entry.filename.rsplit("/", 1)[-1] == file.member]
+            if len(found) != 1:
+                raise zipfile.BadZipFile
+            with opened.open(found[0]) as source, open(part, "wb") as target:
+                shutil.copyfileobj(source, target, CHUNK)
+        if not is_sound(part, file):
+            raise zipfile.BadZipFile
+        part.replace(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        archive.unlink()
+        raise damaged from None
+    except OSError as error:  # the archive stays, for the next attempt
+        raise ToolkitError(f"{path} cannot be written: {error.strerror}; check free space and access rights") from error
+    finally:
+        part.unlink(missing_ok=True)
+    archive.unlink()
