@@ -18,13 +18,16 @@ class RemovedGlasses:
 
     def __init__(self, parser: str = "embedded"):
         self._parser = parser
-        self._segmenter = self._masker = None
+        self._segmenter = self._analyser = None
+        self._before: tuple[FaceClip, np.ndarray] | None = None
 
     def __call__(self, original: FaceClip, edited: FaceClip) -> np.ndarray:
         """float64 ``[T]``; NaN where the original shows no face."""
+        if self._before is None or self._before[0] is not original:  # one original, and several methods' edits of it
+            self._before = original, self.area(original)
         # Glasses move landmarks: the original's are the place to look in both.
-        before, after = (self.area(clip) for clip in (original, replace(edited, landmarks=original.landmarks)))
-        return np.where(original.present, before - after, np.nan)
+        after = self.area(replace(edited, landmarks=original.landmarks))
+        return np.where(original.present, self._before[1] - after, np.nan)
 
     def area(self, clip: FaceClip) -> np.ndarray:
         """Share of each frame's pixels that are glasses, lenses too, float64 ``[T]``."""
@@ -51,14 +54,14 @@ class RemovedGlasses:
         from toolkit.faces import create_analyser
         from toolkit.faces.facer import CELEBM_CLASSES
 
-        if self._masker is None:
-            self._masker = create_analyser("facer", max_faces=32)
+        if self._analyser is None:
+            self._analyser = create_analyser("facer", max_faces=32)
         glasses = CELEBM_CLASSES.index("glasses")
         shares = np.zeros(len(clip))
         for t in np.flatnonzero(clip.present):
-            self._masker.reset()
+            self._analyser.reset()
             middle = clip.landmarks[t, :, :2].mean(axis=0)
-            for face in self._masker.analyse(clip.frames[t]):
+            for face in self._analyser.analyse(clip.frames[t]):
                 inside = (face.box[:2] <= middle).all() and (middle <= face.box[2:]).all()
                 if inside and face.parsing is not None:
                     shares[t] = (face.parsing == glasses).mean()
