@@ -46,7 +46,7 @@ from toolkit.device import Placement
 from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
 from toolkit.diffusion.context_windows import context_windows
 from toolkit.diffusion.edit_pipeline import CHUNK
-from toolkit.testing import tiny_backbone
+from toolkit.testing import tiny_backbone, tiny_remover
 
 LIMITS = {"memory": 1.15, "time": 1.0, "size": 1.3}
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile", "motion_adapter")
@@ -324,31 +324,6 @@ def sample_videos(folder: Path, frames: int) -> dict[str, Path]:
     return paths
 
 
-def make_remover(folder: Path, backbone: Path, resolution: int) -> Path:
-    """A remover of the backbone's own ControlNet."""
-    from toolkit.backbones import describe, identity
-    from toolkit.remover import DatasetUse, RemoverRecord, write_remover
-
-    use = DatasetUse(name="none", task="stickers", sha256="0" * 64, pairs=0, clips=0, perfect=True)
-    record = RemoverRecord(
-        tasks=["stickers"],
-        prompts={"stickers": "a face"},
-        backbone=identity(describe(backbone)),
-        resolution=resolution,
-        prediction_type="epsilon",
-        step=0,
-        held_out={},
-        stopped="it was not trained",
-        datasets=[use],
-        config={},
-        versions={},
-        licence="",
-    )
-    controlnet = ControlNetModel.from_pretrained(backbone / "controlnet_tile")
-    write_remover(folder, controlnet.save_pretrained, record, {})
-    return folder
-
-
 def timed_edit(source: Path, target: Path, remover: Path, backbone: Path, steps: int) -> tuple[float, int]:
     """Seconds of a whole edit, and the frames that were edited. Every face is, since no masks are asked for."""
     from toolkit.edit import EditConfig, edit_video
@@ -372,7 +347,7 @@ def size(quick: bool, motion_heads: int) -> bool:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         backbone = editing_backbone(folder / "backbone", motion_heads)
-        remover = make_remover(folder / "remover", backbone, resolution)
+        remover = tiny_remover(folder / "remover", backbone, resolution=resolution)
         videos = sample_videos(folder / "videos", frames)
         warmup = sample_videos(folder / "warmup", 4)
         timed_edit(warmup["512"], folder / "warmup.mp4", remover, backbone, 1)  # what libraries prepare once

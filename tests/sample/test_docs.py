@@ -22,7 +22,8 @@ def flags():
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         builds = ("build-dataset --task stickers", "build-dataset --task glasses")
-        for words in (*builds, "dataset show", "demo", "edit", "fetch", "finetune", "push"):
+        verbs = "ablate", "compare", "dataset show", "demo", "edit", "evaluate", "fetch", "finetune", "push"
+        for words in (*builds, *verbs):
             assert main([*words.split(), "--help"]) == 0
     return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))
 
