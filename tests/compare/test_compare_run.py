@@ -67,6 +67,18 @@ def test_what_is_made_is_not_made_again(comparison, remover, target, tmp_path):
     }
 
 
+def test_another_target_of_the_same_name_makes_a_video_anew(comparison, folders, tmp_path):
+    targets = tmp_path / "targets"
+    shutil.copytree(folders / "targets", targets)
+    config = comparison(baselines=["telea"], masks_of="target", measuring={"target": targets})
+    compare(config)
+    before = state(tmp_path / "out/videos")
+    shutil.copy(folders / "videos/a.mkv", targets / "a.mkv")
+    compare(config)
+    after = state(tmp_path / "out/videos")
+    assert {path.name for path in before if after[path] != before[path]} == {"a.mkv", "a.mkv.json"}
+
+
 def test_a_damaged_record_makes_a_video_anew(comparison, target, tmp_path):
     config = comparison(baselines=["telea"], masks_of="target", measuring=target)
     compare(config)
@@ -141,6 +153,9 @@ def test_a_checkout_is_run_on_the_masks(comparison, target, monkeypatch, tmp_pat
 
         def check(self):
             asked.append("check")
+
+        def scripts(self):
+            return {}
 
         def run(self, request):
             masks = list(request.masks())

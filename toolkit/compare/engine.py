@@ -14,6 +14,7 @@ from toolkit.compare.config import OURS, AblateConfig, CompareConfig, RunConfig
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.evaluate.config import EvaluateConfig, named_paths
 from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport, evaluate
+from toolkit.fetch.transfer import sha256_of
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import load_task
 
@@ -163,7 +164,10 @@ def _external(name: str, checkout: Path, config: CompareConfig, task: AttributeT
         masks = masking.of(source, digest, folder) if tool.needs_masks else None
         return external_frames(tool, source, masks, prompts, folder)
 
-    settings = {**masking.settings, "checkout": str(checkout), "prompts": list(prompts)}
+    def settings(source: Path) -> dict[str, Any]:
+        asked = masking.settings(source) if tool.needs_masks else {"prompts": list(prompts)}
+        return asked | {"checkout": tool.scripts()}
+
     return FrameMethod(name, frames, settings, config.writing)
 
 
@@ -174,12 +178,20 @@ class _Masking:
         self._config, self._task = config, task
         self._analyser: Any = None
         self._targets: dict[Path, Path | None] | None = None
-        self.settings = {
-            "task": task.name,
-            "options": task.options.model_dump(mode="json"),
-            "masks_of": config.masks_of,
-            "region": config.region.model_dump(mode="json"),
-            "dilation": config.masking.dilation,
+
+    def settings(self, source: Path) -> dict[str, Any]:
+        """What decides a video's masks, as JSON values.
+
+        Raises:
+            InputError: there is no target for the video.
+        """
+        if self._config.masks_of == "target":
+            return {"target": sha256_of(self._target(source))}
+        return {
+            "task": self._task.name,
+            "options": self._task.options.model_dump(mode="json"),
+            "region": self._config.region.model_dump(mode="json"),
+            "dilation": self._config.masking.dilation,
         }
 
     def of(self, source: Path, digest: str, folder: Path):

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.errors import InputError, ToolkitError
+from toolkit.fetch.transfer import sha256_of
 
 NAMES = ("propainter", "fgt", "tokenflow", "rave")
 
@@ -80,6 +81,10 @@ class External(ABC):
                 )
         if not (self.python.is_file() and os.access(self.python, os.X_OK)):
             raise InputError(f"expected a Python interpreter for {self.name} at {self.python}, found none")
+
+    def scripts(self) -> dict[str, str]:
+        """The checksums of its scripts: other ones may give another result."""
+        return {name: sha256_of(self.checkout / name) for name in self.needed if name.endswith(".py")}
 
     @abstractmethod
     def run(self, request: Request) -> Iterator[np.ndarray]:

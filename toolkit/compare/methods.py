@@ -28,6 +28,9 @@ INPAINT_RADIUS = 3.0
 """px around a pixel that OpenCV's inpainting looks at, as in its own example."""
 
 
+_LIBRARIES = ("vlasik-toolkit", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")
+
+
 class Method(ABC):
     """Makes a video's counterpart, and knows when it is made already."""
 
@@ -74,7 +77,7 @@ class FrameMethod(Method):
     Args:
         name: for people.
         frames: function of the video, its digest and an empty folder, which gives uint8 ``[H, W, 3]`` for each frame.
-        settings: JSON values that decide what it gives.
+        settings: function of the video, which gives JSON values that decide what `frames` gives.
         writing: how videos are written.
     """
 
@@ -82,18 +85,23 @@ class FrameMethod(Method):
         self,
         name: str,
         frames: Callable[[Path, str, Path], Generator[np.ndarray]],
-        settings: dict[str, Any],
+        settings: Callable[[Path], dict[str, Any]],
         writing: WritingConfig,
     ):
-        self._name, self._frames, self._writing = name, frames, writing
-        self._settings = settings | {"method": name, "writing": writing.model_dump(mode="json")}
+        self._name, self._frames, self._settings, self._writing = name, frames, settings, writing
 
     def make(self, source: Path, target: Path, observer: EditObserver) -> None:
         from toolkit.video import probe
 
         total = probe(source).frame_count
         digest = sha256_of(source)
-        document = self._settings | {"source": digest, "versions": installed(("vlasik-toolkit", "av", "numpy"))}
+        document = {
+            **self._settings(source),
+            "method": self._name,
+            "writing": self._writing.model_dump(mode="json"),
+            "source": digest,
+            "versions": installed(_LIBRARIES),
+        }
         text = json.dumps(document, sort_keys=True, indent=1)
         record = target.with_name(f"{target.name}.json")
         if target.is_file() and record.is_file() and record.read_text(encoding="utf-8") == text:
