@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ FGT = """
     parser.add_argument("--imgH", type=int); parser.add_argument("--imgW", type=int)
     parser.add_argument("--vis_frame", action="store_true")
     args = parser.parse_args()
-    assert os.path.isfile(args.opt) and os.path.isdir("../LAFC/checkpoint")
+    assert os.path.isfile(args.opt)
+    for folder in ("../LAFC/checkpoint", "../FGT/checkpoint"): assert len(os.listdir(folder)) == 2
     out = os.path.join(args.outroot, "frames"); os.makedirs(out)
     frames, masks = (sorted(glob.glob(os.path.join(place, "*.png"))) for place in (args.path, args.path_mask))
     assert len(frames) == len(masks) >= 8
@@ -57,9 +59,10 @@ PREPROCESS = """
     import util
     parser = argparse.ArgumentParser()
     for name in ("--data_path", "--save_dir", "--sd_version", "--inversion_prompt"): parser.add_argument(name)
-    for name in ("--steps", "--n_frames", "--H", "--W"): parser.add_argument(name, type=int)
+    for name in ("--steps", "--save_steps", "--n_frames", "--H", "--W", "--batch_size"):
+        parser.add_argument(name, type=int)
     args = parser.parse_args()
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert os.environ["HF_HUB_OFFLINE"] == "1" and args.inversion_prompt == ""
     video, stem, index = cv2.VideoCapture(args.data_path), os.path.basename(args.data_path)[:-4], 0
     os.makedirs(os.path.join("data", stem))
     while True:
@@ -68,20 +71,28 @@ PREPROCESS = """
         assert frame.shape == (args.H, args.W, 3)
         cv2.imwrite(os.path.join("data", stem, "%05d.png" % index), frame); index += 1
     assert index == args.n_frames
-    os.makedirs(os.path.join(args.save_dir, util.KIND, "sd_" + args.sd_version, stem, "steps_%d" % args.steps,
+    os.makedirs(os.path.join(args.save_dir, "sd_" + args.sd_version, stem, "steps_%d" % args.steps,
                              "nframes_%d" % args.n_frames, "latents"))
 """
 
 PNP = """
     import argparse, glob, json, os, shutil
+    import tokenflow_utils
     parser = argparse.ArgumentParser(); parser.add_argument("--config_path")
     config = json.load(open(parser.parse_args().config_path))
     stem = os.path.basename(config["data_path"])
-    latents = os.path.join(config["latents_path"], "sd_" + config["sd_version"], stem, "steps_50")
-    assert glob.glob(latents + "/nframes_*/latents")
-    assert config["n_frames"] % config["batch_size"] == 0
-    out = os.path.join(config["output_path"] + "_pnp_SD_2.1", stem, config["prompt"][:240], "img_ode")
-    shutil.copytree(config["data_path"], out)
+    latents = os.path.join(config["latents_path"], "sd_" + config["sd_version"], stem,
+                           "steps_%d" % config["n_inversion_steps"])
+    (found,) = glob.glob(latents + "/*")
+    count = min(int([part for part in found.split("/") if "nframes" in part][0].split("_")[1]), config["n_frames"])
+    count -= count % config["batch_size"]
+    out = os.path.join(config["output_path"] + "_pnp_SD_" + config["sd_version"], stem, config["prompt"][:240],
+                       "attn_%s_f_%s" % (config["pnp_attn_t"], config["pnp_f_t"]),
+                       "batch_size_%d" % config["batch_size"], str(config["n_timesteps"]), "img_ode")
+    os.makedirs(out)
+    for index in range(count):
+        name = "%05d.png" % index
+        shutil.copy(os.path.join(config["data_path"], name), os.path.join(out, name))
 """
 
 RAVE = """
@@ -92,11 +103,12 @@ RAVE = """
     import utils.constants as const
     import pipelines.sd_controlnet_rave
     config = json.load(open(sys.argv[1]))
+    assert os.path.isfile("pretrained_models/zoedepth/ZoeD_M12_N.pt")
     video = cv2.VideoCapture(os.path.join(const.MP4_PATH, config["video_name"] + ".mp4"))
     frames = []
-    while True:
+    for _ in range(int(video.get(cv2.CAP_PROP_FRAME_COUNT))):
         read, frame = video.read()
-        if not read: break
+        assert read
         frames.append(Image.fromarray(frame[..., ::-1]))
     grids = len(frames) // config["grid_size"] ** 2
     frames = frames[:grids * config["grid_size"] ** 2]
@@ -119,9 +131,11 @@ FILES = {
         "tool/configs/object_removal.yaml": "",
         "LAFC/flowCheckPoint/raft-things.pth": "",
         "LAFC/checkpoint/lafc.tar": "",
+        "LAFC/checkpoint/lafc.yaml": "",
         "FGT/checkpoint/fgt.tar": "",
+        "FGT/checkpoint/fgt.yaml": "",
     },
-    "tokenflow": {"preprocess.py": PREPROCESS, "run_tokenflow_pnp.py": PNP, "util.py": "KIND = ''"},
+    "tokenflow": {"preprocess.py": PREPROCESS, "run_tokenflow_pnp.py": PNP, "tokenflow_utils.py": "", "util.py": ""},
     "rave": {
         "scripts/run_experiment.py": RAVE,
         "pipelines/sd_controlnet_rave.py": "",
@@ -130,6 +144,7 @@ FILES = {
             MP4_PATH = os.path.join(os.getcwd(), "data", "mp4_videos")
             OUTPUT_PATH = os.path.join(os.getcwd(), "results", "01-01-2024")
         """,
+        "pretrained_models/zoedepth/ZoeD_M12_N.pt": "",
     },
 }
 
@@ -150,15 +165,16 @@ def checkout(tmp_path):
 
 
 @pytest.fixture
-def request_of(tmp_path):
-    """A function that makes a request of smooth moving frames, and their masks."""
+def request_of(tmp_path, monkeypatch):
+    """A function that makes a request of smooth moving frames, and their masks, in a folder below the current one."""
+    monkeypatch.chdir(tmp_path)
 
-    def make(count=5, height=77, width=101, prompt="a face, bare/clean"):
+    def make(count=5, height=77, width=101, prompt="/a face, bare/clean"):
         y, x = np.mgrid[:height, :width]
         ramps = x * 150 // width, y * 250 // height, (x + y) // 8
         frames = [np.stack([ramps[0] + 4 * t, *ramps[1:]], axis=2).astype(np.uint8) for t in range(count)]
         masks = [(abs(x - 30 - t) < 9) & (abs(y - 40) < 6) for t in range(count)]
-        work = tmp_path / "work -x"
+        work = Path("-work [x] 'y'.mp4")
         work.mkdir()
         request = Request(lambda: iter(frames), lambda: iter(masks), count, width, height, 25.0, prompt, "bad", work)
         return request, np.stack(frames), np.stack(masks)
@@ -180,11 +196,10 @@ def test_tools_that_fill_masks_change_nothing_else(checkout, request_of, name, c
     assert np.array_equal(made, np.where(masks[..., None], np.array([1, 2, 3], np.uint8), frames))
 
 
-@pytest.mark.parametrize("kind", ["", "inversion_ddpm"])
 @pytest.mark.parametrize(("count", "height", "width"), [(1, 77, 101), (9, 640, 360)])
-def test_tokenflow_gets_squares_and_full_batches(checkout, request_of, kind, count, height, width):
+def test_tokenflow_gets_squares_and_full_batches(checkout, request_of, count, height, width):
     request, frames, _ = request_of(count, height, width)
-    made = run("tokenflow", checkout("tokenflow", **{"util.py": f"KIND = {kind!r}"}), request)
+    made = run("tokenflow", checkout("tokenflow"), request)
     assert made.shape == frames.shape
     assert np.abs(made.astype(int) - frames).mean() < 3
 
@@ -208,7 +223,7 @@ def test_a_tool_that_fails_is_quoted(checkout, request_of, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_incomplete_checkout_is_told_before_it_is_run(checkout, tmp_path, name):
     for missing in external(name, tmp_path, sys.executable).needed:
-        path = missing.replace("*", name if "FGT/" in missing else "lafc")
+        path = missing.replace("*", "fgt" if missing.startswith("FGT") else "lafc")
         root = checkout(name)
         (root / path).unlink()
         with pytest.raises(InputError, match=rf"no complete checkout of {name}"):
@@ -234,6 +249,23 @@ def test_results_of_another_size(checkout, request_of):
         run("propainter", checkout("propainter", **{"inference_propainter.py": other}), request)
 
 
+def test_squares_of_another_size(checkout, request_of):
+    other = RAVE.replace("Image.fromarray(frame[..., ::-1])", "Image.fromarray(frame[::2, :, ::-1])")
+    other = other.replace("(511, 511)", "(0, 0)")
+    request, _, _ = request_of()
+    with pytest.raises(ToolkitError, match="rave gave frames of 512x256 for 512x512"):
+        run("rave", checkout("rave", **{"scripts/run_experiment.py": other}), request)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_an_interpreter_that_cannot_be_started(checkout, request_of, tmp_path):
+    (tmp_path / "python").write_text("no program")
+    (tmp_path / "python").chmod(0o755)
+    request, _, _ = request_of()
+    with pytest.raises(ToolkitError, match=r"propainter cannot be started by .*python: Exec format error"):
+        list(external("propainter", checkout("propainter"), tmp_path / "python").run(request))
+
+
 def test_damaged_results(checkout, request_of):
     damaged = PROPAINTER + '\n        open(os.path.join(out, "0001.png"), "wb").write(b"no picture")\n'
     request, _, _ = request_of()
@@ -244,9 +276,12 @@ def test_damaged_results(checkout, request_of):
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_an_interruption_ends_the_tool_and_its_children(checkout, request_of, tmp_path):
     sleeper = f"""
-        import subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        open({str(tmp_path / "pids")!r}, "w").write(str(child.pid))
+        import os, signal, subprocess, sys, time
+        if len(sys.argv) == 2:
+            subprocess.Popen([sys.executable, __file__, "a child", "that does not want to end"])
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            open({str(tmp_path / "pids")!r}, "w").write(str(os.getpid()))
         time.sleep(60)
     """
     root = checkout("rave", **{"scripts/run_experiment.py": sleeper})

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -76,8 +77,8 @@ class External(ABC):
         for pattern in self.needed:
             if not any(path.is_file() for path in self.checkout.glob(pattern)):
                 raise InputError(
-                    f"{self.checkout} is no complete checkout of {self.name}: there is no {pattern}; its README says "
-                    "where weights go"
+                    f"{self.checkout} is no complete checkout of {self.name}: there is no {pattern}; get it as its "
+                    "README says, or by running it once by hand"
                 )
         if not (self.python.is_file() and os.access(self.python, os.X_OK)):
             raise InputError(f"expected a Python interpreter for {self.name} at {self.python}, found none")
@@ -98,7 +99,7 @@ class External(ABC):
         """Run one of its scripts: without a shell, without the Hub, and with an end when we are interrupted.
 
         Raises:
-            ToolkitError: it failed.
+            ToolkitError: it cannot be started, or failed.
         """
         log = work / "log.txt"
         # What it may download it would download unasked: the user fetches weights by the tool's own means.
@@ -106,15 +107,18 @@ class External(ABC):
         paths = [str(self.checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = offline | dict(os.environ) | {"PYTHONPATH": os.pathsep.join(paths)}
         with open(log, "ab") as file:
-            process = subprocess.Popen(
-                [str(self.python), *map(str, arguments)],
-                cwd=cwd or work,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(
+                    [str(self.python), *map(str, arguments)],
+                    cwd=cwd or work,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ToolkitError(f"{self.name} cannot be started by {self.python}: {error.strerror}") from error
             try:
                 code = process.wait()
             except BaseException:
@@ -198,15 +202,15 @@ def unsquared(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _end(process: subprocess.Popen) -> None:
     """End a tool and what it started."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            continue
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(PATIENCE)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    finally:  # also where somebody interrupts the waiting, or the tool ended without its children
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _last_words(log: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterator
 from fractions import Fraction
@@ -61,14 +62,18 @@ class FGT(External):
         "tool/configs/object_removal.yaml",
         "LAFC/flowCheckPoint/raft-things.pth",
         "LAFC/checkpoint/*.tar",
+        "LAFC/checkpoint/*.yaml",
         "FGT/checkpoint/*.tar",
+        "FGT/checkpoint/*.yaml",
     )
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
         # Its flow completion looks at neighbours three frames away, and reflects at the ends.
         frames, masks, results = _pictures(request, least=8, multiple=8)
         height, width = (-(-side // 8) * 8 for side in (request.height, request.width))
-        words = ["--opt", "configs/object_removal.yaml", "--path", frames, "--path_mask", masks, "--outroot", results]
+        # It takes the folders of its input for patterns; a name with brackets would match nothing.
+        words = ["--path", glob.escape(str(frames)), "--path_mask", glob.escape(str(masks)), "--outroot", results]
+        words += ["--opt", "configs/object_removal.yaml"]
         words += ["--imgH", str(height), "--imgW", str(width), "--vis_frame"]
         # Its settings name weights relative to `tool`.
         tool = self.checkout / "tool"
@@ -85,34 +90,31 @@ class TokenFlow(External):
     """
 
     name, needs_masks = "tokenflow", False
-    needed = ("preprocess.py", "run_tokenflow_pnp.py")
-    batch, steps, version = 8, 50, "2.1"
-    """Its defaults."""
+    needed = ("preprocess.py", "run_tokenflow_pnp.py", "tokenflow_utils.py", "util.py")
+    batch, inversion_steps, steps, version = 8, 500, 50, "2.1"
+    """As in its `configs/config_pnp.yaml`; it takes frames in full batches, and leaves out the rest."""
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
-        work, video = request.work, request.work / "input.mp4"
+        work = request.work.absolute()
+        video = work / "input.mp4"
         count = _write_square_video(request, video, self.batch)
         words = ["--data_path", video, "--save_dir", "latents", "--sd_version", self.version, "--inversion_prompt", ""]
-        words += ["--steps", str(self.steps), "--n_frames", str(count), "--H", str(SIDE), "--W", str(SIDE)]
+        words += ["--steps", str(self.inversion_steps), "--save_steps", str(self.steps), "--n_frames", str(count)]
+        words += ["--H", str(SIDE), "--W", str(SIDE)]
+        # It leaves frames in `data` and latents in `latents` of the folder that it is run in.
         self.call([self.checkout / "preprocess.py", *words], work)
-        # Some of its versions put the kind of inversion in between; the second script looks below the first of these.
-        found = sorted((work / "latents").glob("**/sd_*"))
-        if not found:
-            raise ToolkitError(f"{self.name}'s preprocess.py left no inverted latents in {work / 'latents'}")
         config = {
             "seed": 1,
             "device": "cuda",
-            "output_path": str(work / "results"),
+            "output_path": "results",
             "data_path": "data/input",
-            "latents_path": str(found[0].parent),
-            "n_inversion_steps": self.steps,
+            "latents_path": "latents",
+            "n_inversion_steps": self.inversion_steps,
             "n_frames": count,
             "sd_version": self.version,
             "guidance_scale": 7.5,
             "n_timesteps": self.steps,
-            "skip_steps": 5,
-            "inversion": "ddpm",
-            "prompt": request.prompt,
+            "prompt": _folder_name(request.prompt),
             "negative_prompt": request.negative_prompt,
             "batch_size": self.batch,
             "pnp_attn_t": 0.5,
@@ -125,7 +127,7 @@ class TokenFlow(External):
         if not results:
             raise ToolkitError(f"{self.name} left no frames in {work}")
         for picture in read_pictures(results[0], request.count, self.name):
-            yield unsquared(picture, request.height, request.width)
+            yield _unsquare(picture, request, self.name)
 
 
 class Rave(External):
@@ -136,17 +138,21 @@ class Rave(External):
     """
 
     name, needs_masks = "rave", False
-    needed = ("scripts/run_experiment.py", "pipelines/sd_controlnet_rave.py", "utils/constants.py")
+    needed = (
+        "scripts/run_experiment.py",
+        "pipelines/sd_controlnet_rave.py",
+        "utils/constants.py",
+        "pretrained_models/zoedepth/ZoeD_M12_N.pt",
+    )
     grid = 3
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
-        work = request.work
+        work = request.work.absolute()
         videos = work / "data" / "mp4_videos"
         videos.mkdir(parents=True)
         _write_square_video(request, videos / "input.mp4", self.grid**2)
-        # It looks for everything below the folder that it is run in.
-        if (self.checkout / "pretrained_models").is_dir():
-            (work / "pretrained_models").symlink_to(self.checkout / "pretrained_models")
+        # It looks for everything below the folder that it is run in, and downloads what is not there.
+        (work / "pretrained_models").symlink_to(self.checkout / "pretrained_models")
         config = {
             "video_name": "input",
             "preprocess_name": "depth_zoe",
@@ -167,7 +173,7 @@ class Rave(External):
             "negative_prompts": request.negative_prompt,
             "num_inference_steps": 50,
             "num_inversion_step": 50,
-            "positive_prompts": request.prompt.replace("/", " "),  # it becomes the name of a folder
+            "positive_prompts": _folder_name(request.prompt),
             "save_folder": "toolkit",
             "seed": 0,
             "model_id": "None",
@@ -179,7 +185,7 @@ class Rave(External):
         if not found:
             raise ToolkitError(f"{self.name} left no GIF in {work / 'results'}")
         for picture in _gif(found[0], request.count, self.name):
-            yield unsquared(picture, request.height, request.width)
+            yield _unsquare(picture, request, self.name)
 
 
 TOOLS = {tool.name: tool for tool in (ProPainter, FGT, TokenFlow, Rave)}
@@ -187,10 +193,11 @@ TOOLS = {tool.name: tool for tool in (ProPainter, FGT, TokenFlow, Rave)}
 
 def _pictures(request: Request, least: int, multiple: int) -> tuple[Path, Path, Path]:
     """Folders of frames and masks, and one for results."""
-    frames, masks = request.work / "frames", request.work / "masks"
+    work = request.work.absolute()  # the tools are run in other folders
+    frames, masks = work / "frames", work / "masks"
     write_pictures(frames, (padded(frame, multiple) for frame in request.frames()), least)
     write_pictures(masks, (padded(mask, multiple) for mask in request.masks()), least)
-    return frames, masks, request.work / "results"
+    return frames, masks, work / "results"
 
 
 def _cut(picture: np.ndarray, request: Request, name: str) -> np.ndarray:
@@ -198,6 +205,17 @@ def _cut(picture: np.ndarray, request: Request, name: str) -> np.ndarray:
     if picture.shape[0] - height not in range(8) or picture.shape[1] - width not in range(8):
         raise ToolkitError(f"{name} gave frames of {picture.shape[1]}x{picture.shape[0]} for {width}x{height}")
     return np.ascontiguousarray(picture[:height, :width])
+
+
+def _unsquare(picture: np.ndarray, request: Request, name: str) -> np.ndarray:
+    if picture.shape[:2] != (SIDE, SIDE):
+        raise ToolkitError(f"{name} gave frames of {picture.shape[1]}x{picture.shape[0]} for {SIDE}x{SIDE}")
+    return unsquared(picture, request.height, request.width)
+
+
+def _folder_name(prompt: str) -> str:
+    """The prompt as the tools can use it: they name the folder of their results after it."""
+    return prompt.replace("/", " ")
 
 
 def _write_square_video(request: Request, path: Path, multiple: int) -> int:
