@@ -95,21 +95,6 @@ def files(folder, *names):
         (folder / name).write_bytes(b"")
 
 
-def test_a_manifest_says_which_portraits_are_for_training(tmp_path):
-    files(tmp_path, "001_a.jpg", "002_a.jpg", "003_a.jpg", "notes.txt")
-    manifest = tmp_path / "list.csv"
-    manifest.write_text("file,use\n001_a.jpg,train: yes\n002_a.jpg,test\n003_a.jpg,train: yes\n")
-    values = {"portraits": tmp_path, "output": tmp_path / "w", "work": tmp_path / "x"}
-    assert len(train.list_portraits(TrainConfig(**values))) == 3
-    chosen = train.list_portraits(TrainConfig(**values, manifest=manifest, only="train: yes"))
-    assert [file.name for file in chosen] == ["001_a.jpg", "003_a.jpg"]
-    with pytest.raises(InputError, match="at least two portraits"):
-        train.list_portraits(TrainConfig(**values, manifest=manifest, only="test"))
-    manifest.write_text("name\nx\n")
-    with pytest.raises(InputError, match="columns 'file' and 'use'"):
-        train.list_portraits(TrainConfig(**values, manifest=manifest))
-
-
 def test_nobody_is_both_trained_on_and_held_out(tmp_path):
     pictures = [tmp_path / f"{person:03}_{mood}.jpg" for person in range(20) for mood in ("neutral", "smiling")]
     kept, held = train.split_people(pictures, 0.12)

@@ -14,6 +14,7 @@ from importlib import import_module
 VERBS = {
     "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
     "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
+    "make-people": ("toolkit.cli.make_people", "videos of people who do not exist, from portraits"),
     "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
     "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
     "evaluate": ("toolkit.cli.evaluate", "measure edited videos: fidelity, identity, consistency"),

@@ -8,8 +8,11 @@ from toolkit.lazy import lazy_names
 _HOMES = {
     "Camera": "camera",
     "MadePeople": "people",
+    "PeopleConfig": "making",
     "Portrait": "portrait",
+    "list_portraits": "listing",
     "load_portraits": "portrait",
+    "make_people": "making",
 }
 
 __all__ = sorted(_HOMES)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import sys
 import time
@@ -26,31 +25,9 @@ from attributes.glasses.segmenter.model import write_weights
 from attributes.glasses.segmenter.network import GlassesNetwork, normalise
 from attributes.glasses.segmenter.samples import Samples, make_samples, read_samples
 from toolkit.errors import InputError, ToolkitError
+from toolkit.portraits import list_portraits
 from toolkit.seeds import fraction, generator
 from toolkit.validation import validated
-
-
-def list_portraits(config: TrainConfig) -> list[Path]:
-    """The portraits to train on, sorted by name.
-
-    Raises:
-        InputError: the folder or the manifest is missing, or nothing is left.
-    """
-    if not config.portraits.is_dir():
-        raise InputError(f"expected a folder of portraits, but there is none at {config.portraits}")
-    files = sorted(f for f in config.portraits.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    if config.manifest is not None:
-        try:
-            rows = list(csv.DictReader(config.manifest.read_text(encoding="utf-8").splitlines()))
-        except OSError as error:
-            raise InputError(f"the manifest {config.manifest} cannot be read: {error.strerror}") from error
-        if not rows or not {"file", "use"} <= rows[0].keys():
-            raise InputError(f"expected columns 'file' and 'use' in {config.manifest}")
-        listed = {config.manifest.parent / row["file"] for row in rows if (config.only or "") in row["use"]}
-        files = [file for file in files if file in listed]
-    if len(files) < 2:
-        raise InputError(f"expected at least two portraits in {config.portraits}, found {len(files)}")
-    return files
 
 
 def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path]]:
@@ -68,7 +45,8 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
     Raises:
         InputError: the portraits cannot be used, or the work folder belongs to another config.
     """
-    train, held = split_people(list_portraits(config), config.held_out_people)
+    files = list_portraits(config.portraits, config.manifest, config.only)
+    train, held = split_people(files, config.held_out_people)
     if not train:
         raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person's")
     _claim(config)
