@@ -125,6 +125,20 @@ def test_the_masked_hint_hides_what_is_masked(pipeline):
     assert (hidden[where] == -1).all() and torch.equal(hidden[~where], wanted[~where])
 
 
+def test_frames_and_masks_of_other_kinds(pipeline):
+    frames, masks = clip(2), np.zeros((2, 32, 32), bool)
+    masks[:, 8:20, 8:20] = True
+    wanted = latents(pipeline, frames, masks=masks)
+    assert torch.equal(latents(pipeline, list(frames), masks=list(masks)), wanted)
+    assert torch.equal(latents(pipeline, np.ascontiguousarray(frames[..., ::-1])[..., ::-1], masks=masks), wanted)
+    for wrong in (masks.astype(np.uint8) * 255, masks * 2.0, masks - 1.0):
+        with pytest.raises(UsageError, match="bool, or floats"):
+            latents(pipeline, frames, masks=wrong)
+    for settings in ({"num_inference_steps": 0}, {"guidance_scale": 0.5}):
+        with pytest.raises(UsageError, match="at least 1"):
+            latents(pipeline, frames, **settings)
+
+
 def test_bad_settings(pipeline):
     with pytest.raises(UsageError, match="masked hint needs masks"):
         latents(pipeline, clip(2), hint="masked")

@@ -1,5 +1,6 @@
 """Crops there and back."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -82,3 +83,30 @@ def test_masks_go_the_same_way(frame):
     assert crop.shape == (80, 80)
     assert crop[40, 40] == pytest.approx(1)
     assert crop[5, 5] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("ratio", [1.5, 3, 6])
+def test_a_small_face_gets_no_more_detail_than_its_frame_has_pixels_for(ratio):
+    """As if the pasted crop had been shrunk by area: neither noise nor stripes alias."""
+    side = 192
+    place = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
+    frame = np.zeros((round(side / ratio), round(side / ratio), 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    made = paste(frame, noise, np.ones((side, side)), place)
+    inner = slice(round(20 / ratio), -round(20 / ratio))
+    wanted = cv2.resize(noise, frame.shape[1::-1], interpolation=cv2.INTER_AREA)[inner, inner].std()
+    assert made[inner, inner].std() < 1.35 * wanted
+    assert abs(made[inner, inner].mean() - 127.5) < 3
+
+
+def test_colours_that_were_not_kept_do_not_darken_the_edge():
+    """Patches hold no colours far from the mask; smoothing for a small face must not draw them in."""
+    side, ratio = 192, 4
+    place = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2]])
+    alpha = np.zeros((side, side), np.float32)
+    alpha[60:130, 60:130] = 1
+    colours = np.full((side, side, 3), 200, np.uint8)
+    near = cv2.dilate(alpha, np.ones((7, 7))) > 0
+    frame = np.full((side // ratio, side // ratio, 3), 200, np.uint8)
+    made = paste(frame, np.where(near[..., None], colours, 0).astype(np.uint8), alpha, place)
+    assert np.abs(made.astype(int) - 200).max() <= 1

@@ -107,6 +107,33 @@ def test_settings_that_the_backbone_does_not_have(backbone, remover):
         models(motion={"removed_motion_layers": ["up_blocks.7.motion_modules.0"]})
 
 
+def test_schedulers_that_a_backbone_of_samples_cannot_have(backbone, remover, monkeypatch):
+    from toolkit.edit import models
+
+    def of_samples(folder):
+        return describe(folder).model_copy(update={"prediction_type": "sample"})
+
+    monkeypatch.setattr(models, "describe", of_samples)
+    monkeypatch.setattr("toolkit.edit.removers.check_backbone", lambda remover, spec: None)
+    for name in PART_CLASSES["scheduler"]:
+        settings = EditConfig(remover=[remover], backbone=str(backbone), denoising={"scheduler": name}, device="cpu")
+        if name in models.NOT_OF_SAMPLES:
+            with pytest.raises(UsageError, match="predicts the sample"):
+                EditModels(settings)
+            continue
+        EditModels(settings)
+        scheduler = make_scheduler(load(backbone, ("scheduler",), PLACEMENT), settings)
+        scheduler.register_to_config(prediction_type="sample")
+        scheduler.set_timesteps(4)
+        sample = scheduler.scale_model_input(torch.zeros(1, 4, 2, 2), scheduler.timesteps[0])
+        assert torch.isfinite(scheduler.step(torch.zeros(1, 4, 2, 2), scheduler.timesteps[0], sample).prev_sample).all()
+
+
+def test_load_pipeline_knows_what_its_controlnet_is_shown(backbone, remover):
+    assert load_pipeline(remover, backbone, device="cpu").config.hint == "frame"
+    assert load_pipeline("inpaint:stickers", backbone, device="cpu").config.hint == "masked"
+
+
 def test_load_pipeline_takes_the_groups_of_settings(backbone, remover):
     pipeline = load_pipeline(
         remover,

@@ -1,6 +1,7 @@
 """Whole videos through the edit: what changes, what stays, what is said."""
 
 import json
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -236,6 +237,32 @@ def test_no_attribute_anywhere_copies_the_video(video, settings, glasses_remover
     assert times(tmp_path / "out.mkv") == pytest.approx(times(video), abs=1e-3)
 
 
+def test_a_copy_in_another_container_keeps_what_is_said_of_its_streams(tmp_path, video, settings, glasses_remover):
+    source = tmp_path / "said.mp4"
+    with av.open(str(video)) as reader, av.open(str(source), "w") as writer:
+        copies = {stream.index: writer.add_stream_from_template(stream) for stream in reader.streams}
+        writer.streams[1].metadata["language"] = "nor"
+        chapters = [{"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "one"}}]
+        writer.set_chapters(chapters)
+        for packet in reader.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                writer.mux(packet)
+    report = edit_video(source, tmp_path / "out.mkv", settings(remover=[glasses_remover]))
+    assert report.outcome == "no attribute"
+    with av.open(str(tmp_path / "out.mkv")) as copy:
+        assert copy.streams.audio[0].metadata["language"] == "nor"
+        assert [chapter["metadata"]["title"] for chapter in copy.chapters()] == ["one"]
+
+
+def test_a_preview_without_the_attribute_does_not_say_that_it_was_edited(video, settings, glasses_remover, tmp_path):
+    writing = {"preview": 0.3, "lossless": False}
+    report = edit_video(video, tmp_path / "out.mp4", settings(remover=[glasses_remover], writing=writing))
+    assert report.outcome == "no attribute"
+    with av.open(str(tmp_path / "out.preview.mp4")) as made:
+        assert not any("edited" in value.lower() for value in made.metadata.values())
+
+
 def test_without_its_attribute_a_remover_is_passed_by(video, edited, settings, remover, glasses_remover, tmp_path):
     edit_video(video, tmp_path / "out.mkv", settings(remover=[glasses_remover, remover]))
     report = edit_video(video, tmp_path / "back.mkv", settings(remover=[remover, glasses_remover]))
@@ -257,6 +284,8 @@ def refused(error, words, video, target, config):
 def test_outputs_that_cannot_be(video, settings, tmp_path):
     refused(UsageError, "the video itself|one file", video, video, settings(writing={"lossless": False}))
     refused(UsageError, "is a folder", video, tmp_path, settings())
+    (tmp_path / "taken.mkv.json").mkdir()
+    refused(UsageError, "in the place of what is written beside it", video, tmp_path / "taken.mkv", settings())
     refused(UsageError, "expected a folder", video, tmp_path / "gone" / "out.mkv", settings())
     refused(UsageError, "ends in", video, tmp_path / "out.avi", settings())
     refused(UsageError, "ends in", video, tmp_path / "out.mov", settings())  # not lossless

@@ -204,6 +204,19 @@ def test_a_folder_is_edited_and_what_fails_does_not_stop_the_others(folder, sett
     assert "2 videos edited, 1 copied, 1 failed" in said.out and "broken.mp4" in said.err
 
 
+def test_results_may_go_into_the_folder_above(folder, settings, tmp_path):
+    (folder / "face.mp4").unlink()
+    report = edit_videos(folder / "below", folder, settings())
+    assert [one.outcome for one in report.done] == ["edited"] and (folder / "face.mp4").is_file()
+
+
+def test_half_written_files_of_a_killed_run_are_removed(video, settings, tmp_path):
+    for name in ("..out.staged.123.part.mkv", ".out.compare.123.part.mkv", ".other.staged.1.part.mkv"):
+        (tmp_path / name).write_bytes(b"half")
+    edit_video(video, tmp_path / "out.mkv", settings())
+    assert {path.name for path in tmp_path.iterdir()} == {"out.mkv", "out.mkv.json", ".other.staged.1.part.mkv"}
+
+
 def test_folders_that_cannot_be(folder, settings, tmp_path):
     with pytest.raises(UsageError, match="itself"):
         edit_videos(folder, folder, settings())

@@ -81,3 +81,13 @@ def test_a_real_cut_through_black(shared):
 def test_a_real_truncated_clip_names_its_frame(shared):
     with pytest.raises(InputError, match="cut off at frame 110"):
         list(read_frames(shared("media/faces/eamm_sad.mp4")))
+
+
+def test_a_pan_that_is_too_fast_to_be_followed_is_one_cut():
+    rng = np.random.default_rng(0)
+    still = [rng.integers(0, 256, (90, 160, 3), dtype=np.uint8)] * 5
+    pan = [rng.integers(0, 256, (90, 160, 3), dtype=np.uint8) for _ in range(12)]  # no frame is like the one before
+    detector = SceneCutDetector()
+    cuts = [index for index, image in enumerate([*still, *pan]) if detector.update(image)]
+    assert cuts[0] == 5 and len(cuts) <= 2
+    assert np.diff([*cuts, 99]).min() > 1

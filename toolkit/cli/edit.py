@@ -81,7 +81,7 @@ def summarise(report: EditReport, target: Path) -> None:
         out.print(f"edited {counts['edited']} of {len(report.frames)} frames{passed}", soft_wrap=True)
     if report.counts.get("small faces"):
         out.print(
-            f"  {report.counts['small faces']} faces were smaller than --min-face, and left alone", soft_wrap=True
+            f"  faces smaller than --min-face were left alone {report.counts['small faces']} times", soft_wrap=True
         )
     for kind, number in Counter(warned.kind for warned in report.warnings).items():
         out.print(f"  {kind}: {number} stretches, see the report", soft_wrap=True)

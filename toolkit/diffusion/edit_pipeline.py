@@ -66,6 +66,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         unet: a UNet with motion modules; some of its layers may have been removed, see `toolkit.diffusion`.
         controlnet: the remover's; its hint is the frame, RGB in 0..1.
         scheduler: of the motion module, which for AnimateDiff has the linear beta schedule.
+        hint: ``masked`` for a ControlNet 1.1 inpaint, whose hint is -1 where the frame is masked.
     """
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
@@ -83,8 +84,10 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         unet: UNetMotionModel,
         controlnet: ControlNetModel,
         scheduler: KarrasDiffusionSchedulers,
+        hint: str = "frame",
     ):
         super().__init__()
+        self.register_to_config(hint=hint)
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
@@ -112,7 +115,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         cuts: Sequence[int] = (),
         shared_noise: bool = False,
         reference_frames: str | None = None,
-        hint: Literal["frame", "masked"] = "frame",
+        hint: Literal["frame", "masked"] | None = None,
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -139,7 +142,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             reference_frames: cross-frame attention (eq. 1): frames of a shot, as for `reference_indices`, to which all
                 frames of it attend instead of to themselves; None: they attend to themselves.
             hint: what the ControlNet is shown: the frame; or, for ControlNet 1.1 inpaint, the frame with -1 where it
-                is masked.
+                is masked; None: what the pipeline was made with.
             blend_masks: whether after each step the original, noised to its level, is blended in around the masks.
             blend_range: weight of the original in that inside the masks, and far from them.
             blend_width: distance over which the weight rises, as a share of the picture's side.
@@ -153,10 +156,16 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             InputError: there are no frames.
             ToolkitError: a model gave NaN.
         """
+        frames = np.ascontiguousarray(frames)  # also lists, and views with reversed channels
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             raise UsageError(f"expected frames uint8 [T, H, W, 3], found {frames.dtype} {list(frames.shape)}")
-        if masks is not None and masks.shape != frames.shape[:3]:
-            raise UsageError(f"expected masks {list(frames.shape[:3])}, found {list(masks.shape)}")
+        if masks is not None:
+            masks = np.ascontiguousarray(masks)
+            if masks.shape != frames.shape[:3]:
+                raise UsageError(f"expected masks {list(frames.shape[:3])}, found {list(masks.shape)}")
+            known = masks.dtype == bool or np.issubdtype(masks.dtype, np.floating)
+            if not known or masks.min(initial=0) < 0 or masks.max(initial=0) > 1:
+                raise UsageError(f"expected masks that are bool, or floats in 0..1, found {masks.dtype}")
         if output_type not in ("uint8", "latent"):
             raise UsageError(f"output_type must be uint8 or latent, found {output_type!r}")
         chunks = (
@@ -204,7 +213,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         cuts: Sequence[int] = (),
         shared_noise: bool = False,
         reference_frames: str | None = None,
-        hint: Literal["frame", "masked"] = "frame",
+        hint: Literal["frame", "masked"] | None = None,
         blend_masks: bool = True,
         blend_range: tuple[float, float] = PAPER_RANGE,
         blend_width: float = WIDTH,
@@ -232,6 +241,11 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         """
         if not 0 < strength <= 1:
             raise UsageError(f"strength must be over 0 and at most 1, found {strength}")
+        if num_inference_steps < 1 or guidance_scale < 1:
+            raise UsageError(
+                "num_inference_steps and guidance_scale must be at least 1, found "
+                f"{num_inference_steps} and {guidance_scale}"
+            )
         low, high = blend_range
         if not 0 <= low <= high <= 1 or not 0 <= blend_width <= 1:
             raise UsageError(
@@ -240,6 +254,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             )
         if normalisation not in ("ion", "adain", "none"):
             raise UsageError(f"normalisation must be ion, adain or none, found {normalisation!r}")
+        hint = hint or self.config.hint
         if hint not in ("frame", "masked"):
             raise UsageError(f"hint must be frame or masked, found {hint!r}")
         if resume and folder is None:

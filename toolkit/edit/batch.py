@@ -90,8 +90,9 @@ def plan(source: Path, target: Path, lossless: bool) -> Sequence[tuple[Path, Pat
     if target.resolve() == source.resolve():
         raise UsageError(f"{target} is the folder of the videos itself; name another one for the results")
     jobs: dict[Path, Path] = {}
+    within = target.resolve().is_relative_to(source.resolve())
     for video, name in find_videos([source]):
-        if video.is_relative_to(target.resolve()):
+        if within and video.is_relative_to(target.resolve()):
             continue  # a result of an earlier run
         suffix = Path(name).suffix.lower()
         result = target / Path(name).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])

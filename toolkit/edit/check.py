@@ -26,8 +26,10 @@ def check_target(source: Path, target: Path, config: WritingConfig) -> None:
     from toolkit.video.retouch import VideoRetoucher
     from toolkit.video.rewrite import VideoRewriter
 
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder; name the file of the edited video")
+    beside = [report_name(target), *([comparison_name(target)] if config.compare is not None else [])]
+    for path, what in ((target, "the edited video"), *((path, "what is written beside it") for path in beside)):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder, in the place of {what}; name another output")
     if config.c2pa_certificate is not None:
         check_signable(target)
     with suppress(_Trial), VideoRetoucher(source, target, config.crf, config.lossless):
@@ -39,6 +41,11 @@ def check_target(source: Path, target: Path, config: WritingConfig) -> None:
         raise ToolkitError(
             f"{target} is there already and may not be replaced; allow writing it or name another output"
         )
+
+
+def report_name(target: Path) -> Path:
+    """``face.mp4`` has its report in ``face.mp4.json``."""
+    return target.with_name(f"{target.name}.json")
 
 
 def comparison_name(target: Path) -> Path:

@@ -10,6 +10,10 @@ MARGIN = 0.04
 """Width of the soft rim of a crop, as a share of its side: whatever the mask says, the crop's own edge never shows."""
 
 
+NEAR = 7
+"""Side of the square around a pasted pixel whose colours are kept, in pixels of the crop."""
+
+
 def cut(frame: np.ndarray, to_crop: np.ndarray, resolution: int) -> np.ndarray:
     """The crop of a frame.
 
@@ -53,9 +57,10 @@ def paste(frame: np.ndarray, edited: np.ndarray, alpha: np.ndarray, to_crop: np.
     if x0 >= x1 or y0 >= y1:
         return frame.copy()
     from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    flags = (cv2.INTER_LINEAR if to_crop[0, 0] > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     size = (x1 - x0, y1 - y0)
-    picture = cv2.warpAffine(edited, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    smooth = _smoothed(edited, alpha, to_crop[0, 0])
+    picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     weights = (alpha * _rim(resolution)).astype(np.float32)
     weights = cv2.warpAffine(weights, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[..., None]
     result = frame.copy()
@@ -63,6 +68,23 @@ def paste(frame: np.ndarray, edited: np.ndarray, alpha: np.ndarray, to_crop: np.
     mixed = below + weights * (picture.astype(np.float32) - below)
     result[y0:y1, x0:x1] = np.where(weights > 0, np.rint(mixed), below).astype(np.uint8)
     return result
+
+
+def _smoothed(edited: np.ndarray, alpha: np.ndarray, scale: float) -> np.ndarray:
+    """A crop without the detail that the frame has no pixels for; of pixels without colours nothing is mixed in.
+
+    Args:
+        scale: pixels of the crop for one of the frame.
+    """
+    import cv2
+
+    if scale <= 1:
+        return edited
+    sigma = 0.5 * np.sqrt(scale**2 - 1) + 1e-3
+    known = cv2.dilate((alpha > 0).astype(np.float32), np.ones((NEAR, NEAR), np.uint8))
+    weight = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
+    colours = cv2.GaussianBlur(edited * known[..., None], (0, 0), sigma)
+    return np.where(weight > 1e-3, colours / np.maximum(weight, 1e-3), edited).astype(np.float32)
 
 
 def write_patch(path: Path, colours: np.ndarray, weights: np.ndarray) -> None:
@@ -76,7 +98,7 @@ def write_patch(path: Path, colours: np.ndarray, weights: np.ndarray) -> None:
 
     alpha = np.rint(255 * weights).astype(np.uint8)
     # Interpolation looks two pixels beyond those that count; what lies farther away need not be stored.
-    near = cv2.dilate(alpha, np.ones((7, 7), np.uint8)) > 0
+    near = cv2.dilate(alpha, np.ones((NEAR, NEAR), np.uint8)) > 0
     rgb = np.where(near[..., None], np.rint(colours), 0).astype(np.uint8)
     _, data = cv2.imencode(".png", np.dstack([rgb[..., ::-1], alpha]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     path.write_bytes(data.tobytes())

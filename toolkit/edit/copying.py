@@ -34,11 +34,18 @@ def copy_video(source: Path, target: Path) -> None:
 def _remux(source: Path, temporary: Path, target: Path) -> None:
     import av
 
-    with av.open(f"file:{source}") as reader, av.open(f"file:{temporary}", "w") as writer:
-        writer.metadata.update(reader.metadata)
+    from toolkit.video.remux import copy_attachments, describe, lasting
+
+    tolerant = {"metadata_errors": "replace"}
+    with av.open(f"file:{source}", **tolerant) as reader, av.open(f"file:{temporary}", "w", **tolerant) as writer:
+        writer.metadata.update(lasting(reader.metadata))
+        writer.set_chapters(reader.chapters())
         streams = [stream for stream in reader.streams if stream.type in ("video", "audio", "subtitle")]
         try:
             copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
+            for stream in streams:
+                describe(copies[stream.index], stream)
+            copy_attachments(reader, writer, target)
             writer.start_encoding()
         except (ValueError, av.FFmpegError) as error:
             raise UsageError(

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from toolkit.edit.check import report_name
 from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Warned
 from toolkit.edit.workplace import Workplace
@@ -112,7 +113,7 @@ class Editor:
         from toolkit.fetch.transfer import sha256_of
 
         target = preview_name(target) if self.config.writing.preview else target
-        path = report_path(target)
+        path = report_name(target)
         if not (target.is_file() and path.is_file()):
             return None
         try:
@@ -266,15 +267,10 @@ class _Job:
         )
 
     def _write(self, report: EditReport) -> None:
-        path = report_path(self.target)
+        path = report_name(self.target)
         temporary = path.with_name(f".{path.name}.part")
         temporary.write_text(report.model_dump_json(indent=1), encoding="utf-8")
         os.replace(temporary, path)
-
-
-def report_path(target: Path) -> Path:
-    """``face.mp4`` has its report in ``face.mp4.json``."""
-    return target.with_name(f"{target.name}.json")
 
 
 def _frame_report(index: int, when: float, faces: list[FaceReport]) -> FrameReport:

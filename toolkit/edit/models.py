@@ -28,6 +28,9 @@ SPACING = "trailing"
 """Of the timesteps, as in finetuning's trials. With AnimateDiff's usual ``linspace`` DDIM steps by less than the
 distance of its timesteps: of 20 steps that predict the noise without error a deviation of 0.18 is left, here 0.03."""
 
+NOT_OF_SAMPLES = ("EulerAncestralDiscreteScheduler", "PNDMScheduler")
+"""Classes of diffusers that have no formula for a UNet which predicts the sample."""
+
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 """A backbone that has one of these was distilled for it."""
 
@@ -79,6 +82,11 @@ class EditModels:
         self.spec: BackboneSpec = describe(config.backbone)
         self.removers = [edit_remover(word, self.spec, config.options) for word in config.remover]
         _check_references(config.motion.reference_frames)
+        if self.spec.prediction_type == "sample" and config.denoising.scheduler in NOT_OF_SAMPLES:
+            raise UsageError(
+                f"{config.denoising.scheduler} cannot be used with {self.spec.name}, whose UNet predicts the sample; "
+                "leave --scheduler out or choose another one"
+            )
         if config.denoising.guidance_scale > 1 and self.spec.tokenizer is None:
             raise UsageError(
                 f"the backbone {self.spec.name} has one learned prompt, so there is nothing to guide by: leave "
@@ -112,6 +120,7 @@ class EditModels:
         if self._pipeline is None:
             self._pipeline = self._load(index)
         self._pipeline.register_modules(controlnet=self._controlnet(index))
+        self._pipeline.register_to_config(hint=self.removers[index].hint)
         return self._pipeline
 
     def _load(self, index: int) -> VideoEditPipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -52,10 +53,12 @@ def paste_runs(
     output = editor.config.writing
     tasks = sorted({task for remover in editor.models.removers for task in remover.tasks})
     staged = target.with_name(f".{target.stem}.staged{target.suffix}")
-    metadata = container_metadata(_metadata(source), tasks, __version__) if output.provenance else {}
+    edited = any(frame.status == "edited" for frame in frames)  # else a preview of a stretch without the attribute
+    metadata = container_metadata(_metadata(source), tasks, __version__) if output.provenance and edited else {}
     pasted = _Patches(runs, sightings, editor.config.region.padding, place)
     observer.phase("writing", len(frames), "frames")
     compared = comparison_name(target) if output.compare else None
+    _remove_remains(staged, comparison_name(target))
     try:
         with ExitStack() as opened:
             video = opened.enter_context(
@@ -64,8 +67,8 @@ def paste_runs(
             comparison = writer = None
             for frame in video:
                 begun = time.monotonic()
-                edited = pasted.onto(frame.image, frame.index)
-                video.put(edited)
+                picture = pasted.onto(frame.image, frame.index)
+                video.put(picture)
                 if compared is not None:
                     if comparison is None:
                         comparison = Comparison(output.compare, frame.image.shape[1], frame.image.shape[0])
@@ -73,15 +76,23 @@ def paste_runs(
                         writer = opened.enter_context(
                             VideoRewriter(source, compared, output.crf, metadata=metadata, stop_time=end)
                         )
-                    writer.write(comparison.picture(frame.image, edited, frame.time), frame.time)
+                    writer.write(comparison.picture(frame.image, picture, frame.time), frame.time)
                 frames[frame.index].seconds = round(frames[frame.index].seconds + time.monotonic() - begun, 4)
                 observer.advance(frame.index + 1)
-        if output.c2pa_certificate is not None:
+        signed = output.c2pa_certificate is not None and edited
+        if signed:
             sign(source, staged, output, tasks, __version__, target.name)
         staged.replace(target)
     finally:
         staged.unlink(missing_ok=True)
-    return compared and compared.name, output.c2pa_certificate is not None
+    return compared and compared.name, signed
+
+
+def _remove_remains(*names: Path) -> None:
+    """Half-written files of a run that was killed; nobody else writes this video."""
+    for name in names:
+        for path in name.parent.glob(f".{glob.escape(name.stem)}.*.part{glob.escape(name.suffix)}"):
+            path.unlink(missing_ok=True)
 
 
 def _end(times: np.ndarray) -> float:

@@ -164,7 +164,6 @@ class Removal:
             context_overlap=motion.context_overlap,
             shared_noise=self._shares_noise(),
             reference_frames=motion.reference_frames,
-            hint=remover.hint,
             blend_masks=masking.masks == "on",
             blend_range=masking.blend_range,
             blend_width=masking.blend_width,

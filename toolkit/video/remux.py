@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 import av
+from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 
@@ -109,19 +110,17 @@ class Remuxer:
         return self._stop_time != float("inf")
 
     def _prepare(self) -> None:
-        self._output.metadata.update({**_lasting(self._source.metadata), **self._metadata})
+        self._output.metadata.update({**lasting(self._source.metadata), **self._metadata})
         if not self._ends_early():
             self._output.set_chapters(self._source.chapters())
         rate = Fraction(frame_rate(self._video)).limit_denominator(1001)
         self._stream = self._output.add_stream("ffv1" if self._lossless else "libx264", rate=rate)
         self._stream.time_base = self._stream.codec_context.time_base = self._clock
         self._stream.codec_context.thread_count = self._threads
-        _describe(self._stream, self._video)
+        describe(self._stream, self._video)
         copied = [stream for stream in self._others.streams if stream.type in COPIED]
         self._copies = {stream.index: self._copy(stream) for stream in copied}
-        if self.target.suffix.lower() == ".mkv":
-            for stream in self._others.streams.attachments:
-                self._output.add_attachment(stream.name or "unnamed", stream.mimetype or "", stream.data)
+        copy_attachments(self._others, self._output, self.target)
         self._waiting = (
             (packet for packet in self._others.demux(copied) if packet.dts is not None) if copied else iter(())
         )
@@ -136,7 +135,7 @@ class Remuxer:
                 f"a {self.target.suffix} file cannot hold the {stream.type} of {self.source.name}: {error}; name "
                 f"an output that ends in {other}"
             ) from error
-        _describe(copy, stream)
+        describe(copy, stream)
         return copy
 
     def _encode(self, frame: VideoFrame, time: float, ticks: int, duration: int = 0) -> None:
@@ -171,11 +170,19 @@ class Remuxer:
             ) from None
 
 
-def _lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata that is as true of a copy: without sizes, dates of encoding and such."""
     return {key: value for key, value in metadata.items() if not OUTDATED.fullmatch(key)}
 
 
-def _describe(copy: Stream, stream: Stream) -> None:
+def describe(copy: Stream, stream: Stream) -> None:
     """Language, title and whether the stream is the default one, forced, for the hearing impaired and so on."""
-    copy.metadata.update(_lasting(stream.metadata))
+    copy.metadata.update(lasting(stream.metadata))
     copy.disposition = stream.disposition
+
+
+def copy_attachments(source: InputContainer, output: OutputContainer, target: Path) -> None:
+    """Fonts and such, where the new container is Matroska, which can hold them."""
+    if target.suffix.lower() == ".mkv":
+        for stream in source.streams.attachments:
+            output.add_attachment(stream.name or "unnamed", stream.mimetype or "", stream.data)

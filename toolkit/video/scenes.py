@@ -25,7 +25,8 @@ class SceneCutDetector:
     The change between two frames is the geometric mean of three measures on small pictures: of structure, correlation
     under the best small shift; of colour per pixel, without its mean; and of the colour histogram. Motion moves
     the first, a change of light the last, a cut all three. It counts as a cut where it is much above the change of the
-    frames before. Blank frames never start a shot: what follows them is compared with what preceded them.
+    frames before. Blank frames never start a shot: what follows them is compared with what preceded them. A shot has
+    two frames or more: a fast pan from its first frame on is one cut, not a cut at each frame.
     """
 
     def __init__(self):
@@ -35,6 +36,7 @@ class SceneCutDetector:
         """Forget the frames seen, as at the start of another video."""
         self._previous: _Picture | None = None
         self._mean_change: float | None = None
+        self._begins = False
 
     def update(self, image: np.ndarray) -> bool:
         """Whether a frame, uint8 ``[H, W, 3]``, starts a new shot; False for the first. Frames come in order."""
@@ -46,9 +48,11 @@ class SceneCutDetector:
             return False
         dissimilarity, change = _compare(previous, picture)
         mean = self._mean_change or 0.0
-        if dissimilarity > MIN_DISSIMILARITY and change > MIN_CHANGE + HISTORY_WEIGHT * mean:
-            self._mean_change = None
+        differs = dissimilarity > MIN_DISSIMILARITY and change > MIN_CHANGE + HISTORY_WEIGHT * mean
+        if differs and not self._begins:
+            self._mean_change, self._begins = None, True
             return True
+        self._begins = False
         self._mean_change = change if self._mean_change is None else mean + (change - mean) / HISTORY
         return False
 
