@@ -9,7 +9,7 @@ from toolkit.backbones import describe
 from toolkit.edit.masking import LENGTH, MARGIN, TaskMaskers, make_maskers, mask_blocks
 from toolkit.edit.removers import edit_remover
 from toolkit.edit.workplace import Workplace
-from toolkit.errors import ContractError, InputError, UsageError
+from toolkit.errors import ContractError, UsageError
 from toolkit.faces import load_topology
 
 
@@ -70,7 +70,7 @@ def test_options_reach_their_task(settings, remover, backbone):
     assert maskers.tasks[0].options.forbidden == ("nose",) and not maskers.exact
     with pytest.raises(UsageError, match=r"task 'sticker'.*did you mean stickers"):
         make_maskers(settings(options={"sticker": {}}), removers)
-    with pytest.raises(InputError, match="unknown option"):
+    with pytest.raises(UsageError, match="unknown option"):
         make_maskers(settings(options={"stickers": {"forbiden": ["nose"]}}), removers)
 
 

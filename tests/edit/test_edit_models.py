@@ -129,6 +129,12 @@ def test_schedulers_that_a_backbone_of_samples_cannot_have(backbone, remover, mo
         assert torch.isfinite(scheduler.step(torch.zeros(1, 4, 2, 2), scheduler.timesteps[0], sample).prev_sample).all()
 
 
+def test_layers_cannot_be_left_out_where_none_are_used(backbone, remover):
+    motion = {"motion": False, "removed_motion_layers": ["mid_block.motion_modules.0"]}
+    with pytest.raises(UsageError, match="none are used"):
+        EditModels(EditConfig(remover=[remover], backbone=str(backbone), device="cpu", motion=motion))
+
+
 def test_load_pipeline_knows_what_its_controlnet_is_shown(backbone, remover):
     assert load_pipeline(remover, backbone, device="cpu").config.hint == "frame"
     assert load_pipeline("inpaint:stickers", backbone, device="cpu").config.hint == "masked"

@@ -210,6 +210,17 @@ def test_results_may_go_into_the_folder_above(folder, settings, tmp_path):
     assert [one.outcome for one in report.done] == ["edited"] and (folder / "face.mp4").is_file()
 
 
+def test_a_comparison_that_is_gone_is_made_again(video, settings, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "face.mp4").write_bytes(video.read_bytes())
+    config = settings(writing={"compare": "side", "lossless": False})
+    edit_videos(source, target, config)
+    (target / "face.compare.mp4").unlink()
+    edit_videos(source, target, config)
+    assert (target / "face.compare.mp4").is_file()
+
+
 def test_half_written_files_of_a_killed_run_are_removed(video, settings, tmp_path):
     for name in ("..out.staged.123.part.mkv", ".out.compare.123.part.mkv", ".other.staged.1.part.mkv"):
         (tmp_path / name).write_bytes(b"half")
@@ -227,6 +238,11 @@ def test_folders_that_cannot_be(folder, settings, tmp_path):
         (folder / name).write_bytes((folder / "face.mp4").read_bytes())
     with pytest.raises(UsageError, match="would both become"):
         edit_videos(folder, tmp_path / "out", settings())
+    (folder / "face.mov").unlink()
+    (folder / "face.avi").unlink()
+    (folder / "face.compare.mp4").write_bytes((folder / "face.mp4").read_bytes())
+    with pytest.raises(UsageError, match=r"would both become .*face\.compare\.mp4"):
+        edit_videos(folder, tmp_path / "out", settings(writing={"compare": "side"}))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="no video"):
         edit_videos(tmp_path / "nothing", tmp_path / "out", settings())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.edit.config import EditConfig
+from toolkit.edit.check import comparison_name, preview_name
+from toolkit.edit.config import EditConfig, WritingConfig
 from toolkit.edit.report import EditObserver, EditReport
 from toolkit.errors import ToolkitError, UsageError
 
@@ -51,7 +52,7 @@ def edit_videos(
 
     observer = observer or EditObserver()
     source, target = Path(source), Path(target)
-    jobs = plan(source, target, config.writing.lossless)
+    jobs = plan(source, target, config.writing)
     editor, report = Editor(config), BatchReport()
     for number, (video, result) in enumerate(jobs, 1):
         observer.video(video, result, number, len(jobs))
@@ -77,7 +78,7 @@ def _fail(report: BatchReport, observer: EditObserver, video: Path, error: Toolk
     observer.failed(video, error)
 
 
-def plan(source: Path, target: Path, lossless: bool) -> Sequence[tuple[Path, Path]]:
+def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[Path, Path]]:
     """Videos and where their results go.
 
     Raises:
@@ -89,14 +90,19 @@ def plan(source: Path, target: Path, lossless: bool) -> Sequence[tuple[Path, Pat
         raise UsageError(f"{source} is a folder, so the output must be one too, and {target} is a file")
     if target.resolve() == source.resolve():
         raise UsageError(f"{target} is the folder of the videos itself; name another one for the results")
-    jobs: dict[Path, Path] = {}
+    jobs: list[tuple[Path, Path]] = []
+    taken: dict[Path, Path] = {}
     within = target.resolve().is_relative_to(source.resolve())
     for video, name in find_videos([source]):
         if within and video.is_relative_to(target.resolve()):
             continue  # a result of an earlier run
         suffix = Path(name).suffix.lower()
-        result = target / Path(name).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])
-        if result in jobs:
-            raise UsageError(f"{jobs[result]} and {video} would both become {result}; rename one of them")
-        jobs[result] = video
-    return [(video, result) for result, video in jobs.items()]
+        kept = KEPT[writing.lossless]
+        result = target / Path(name).with_suffix(suffix if suffix in kept else kept[0])
+        made = preview_name(result) if writing.preview else result
+        for path in (made, comparison_name(made)) if writing.compare else (made,):
+            if path in taken:
+                raise UsageError(f"{taken[path]} and {video} would both become {path}; rename one of them")
+            taken[path] = video
+        jobs.append((video, result))
+    return jobs

@@ -51,3 +51,8 @@ def report_name(target: Path) -> Path:
 def comparison_name(target: Path) -> Path:
     """``face.mp4`` has its comparison in ``face.compare.mp4``."""
     return target.with_name(f"{target.stem}.compare{target.suffix}")
+
+
+def preview_name(target: Path) -> Path:
+    """``face.mp4`` becomes ``face.preview.mp4``."""
+    return target.with_name(f"{target.stem}.preview{target.suffix}")

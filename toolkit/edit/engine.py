@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.edit.check import report_name
+from toolkit.edit.check import comparison_name, preview_name, report_name
 from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Warned
 from toolkit.edit.workplace import Workplace
@@ -121,7 +121,9 @@ class Editor:
             same = report.fingerprint == self.fingerprint(sha256_of(source))
         except (OSError, ValidationError):
             return None
-        return report if same else None
+        if not same or (report.comparison is not None and not comparison_name(target).is_file()):
+            return None
+        return report
 
     def fingerprint(self, digest: str) -> str:
         """sha256 of all that decides the output."""
@@ -159,11 +161,6 @@ class Editor:
         return [
             {"name": remover.name, "tasks": list(remover.tasks), **remover.origin} for remover in self.models.removers
         ]
-
-
-def preview_name(target: Path) -> Path:
-    """``face.mp4`` becomes ``face.preview.mp4``."""
-    return target.with_name(f"{target.stem}.preview{target.suffix}")
 
 
 @dataclass

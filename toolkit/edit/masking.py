@@ -79,12 +79,13 @@ def make_maskers(config: EditConfig, removers: Sequence[EditRemover]) -> list[Ta
 
 def _task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:
     try:
-        return load_task(name, options)
+        load_task(name)
     except ToolkitError as error:
         raise InputError(
             f"the task {name!r} of the remover is needed to find masks, and cannot be used: {error}; or edit without "
             "masks: --masks off --normalisation none --composite crop"
         ) from error
+    return load_task(name, options)
 
 
 def mask_blocks(

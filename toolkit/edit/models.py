@@ -94,7 +94,13 @@ class EditModels:
             )
         dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
         self.placement = choose_placement(config.device, dtype)
-        self.left_out = check_motion(self.spec, config.motion) if "motion_adapter" in self.parts else []
+        adapter = "motion_adapter" in self.parts
+        if not adapter and config.motion.removed_motion_layers not in ([], ["paper"]):
+            raise UsageError(
+                "motion layers are named to be left out, and none are used: --motion is off, or the backbone "
+                f"{self.spec.name} has no motion adapter"
+            )
+        self.left_out = check_motion(self.spec, config.motion) if adapter else []
         """Motion layers that are left out of those of the adapter."""
         self._pipeline: VideoEditPipeline | None = None
         self._controlnets: dict[int, Any] = {}

@@ -48,7 +48,9 @@ class RemoverRecord(BaseModel):
     tasks: list[str] = Field(min_length=1, description="attributes that it removes")
     prompts: dict[str, str] = Field(description="the prompt of each task")
     backbone: dict[str, Any] = Field(description="what `toolkit.backbones.identity` says of the frozen models")
-    resolution: int = Field(gt=0, description="side in px of the pictures that it was trained on")
+    resolution: int = Field(
+        ge=16, le=2048, multiple_of=8, description="side in px of the pictures that it was trained on"
+    )
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="what the UNet predicts")
     step: int = Field(ge=0, description="training steps behind these weights")
     held_out: dict[str, FiniteFloat | None] = Field(description="metrics on held-out pairs; None: not measured")
