@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -211,6 +212,7 @@ class AttributeTask(ABC):
             may be. Only inside exact masks colours are fitted to those outside.
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
         Options: its options, a subclass of `TaskOptions` in which every field has a description.
+        removers: trained removers that lie in the plugin's package, as folders by the name of their backbone.
     """
 
     name: ClassVar[str]
@@ -221,6 +223,7 @@ class AttributeTask(ABC):
     exact_mask: ClassVar[bool] = True
     extra: ClassVar[str | None] = None
     Options: ClassVar[type[TaskOptions]] = TaskOptions
+    removers: ClassVar[Mapping[str, Path]] = {}
 
     def __init__(self, options: TaskOptions | None = None):
         self.options = self.Options() if options is None else options
@@ -284,6 +287,10 @@ def _check_class(cls: type[AttributeTask]) -> None:
         refuse(f"`extra` must be the name of an extra or None, found {cls.extra!r}")
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, TaskOptions)):
         refuse(f"`Options` must be a subclass of TaskOptions, found {cls.Options!r}")
+    if not isinstance(cls.removers, Mapping) or not all(
+        isinstance(name, str) and isinstance(folder, Path) for name, folder in cls.removers.items()
+    ):
+        refuse(f"`removers` must map names of backbones to folders, found {cls.removers!r}")
     undescribed = [name for name, info in cls.Options.model_fields.items() if not info.description]
     if undescribed:
         refuse(f"`Options` needs a description for {', '.join(undescribed)}")

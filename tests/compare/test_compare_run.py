@@ -211,13 +211,69 @@ def test_places_that_do_not_fit(comparison, folders, tmp_path):
         compare(comparison(baselines=[], outputs=["a=/no/such/place"]))
     with pytest.raises(UsageError, match="nothing to compare"):
         compare(comparison(baselines=[]))
-    with pytest.raises(UsageError, match="lies in the folder of the videos"):
+    with pytest.raises(UsageError, match="would lie among the videos"):
         compare(comparison(baselines=["unedited"], output=folders / "videos/out"))
+    inside = tmp_path / "inside" / "videos"
+    shutil.copytree(folders / "videos", inside / "telea")
+    with pytest.raises(UsageError, match="would lie among the videos"):
+        compare(comparison(baselines=["unedited"], videos=inside, output=tmp_path / "inside"))
+    assert (inside / "telea/a.mkv").is_file()
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file"):
         compare(comparison(baselines=["unedited"], output=tmp_path / "file"))
     with pytest.raises(InputError, match="no such video"):
         compare(comparison(baselines=["telea"], videos=tmp_path / "none"))
+
+
+def test_foreign_videos_among_the_results_stay(comparison, target, tmp_path):
+    foreign = tmp_path / "out/videos/telea/precious.mp4"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    compare(comparison(baselines=["telea"], masks_of="target", measuring=target))
+    assert foreign.read_bytes() == b"mine"
+
+
+def test_two_videos_of_one_result_are_refused(comparison, folders, target, tmp_path):
+    videos = tmp_path / "in"
+    shutil.copytree(folders / "videos", videos)
+    shutil.copy(videos / "a.mkv", videos / "a.webm")
+    with pytest.raises(UsageError, match=r"a.mkv and a.webm would both become a.mkv"):
+        compare(comparison(videos=videos, baselines=["telea"], masks_of="target", measuring=target))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_wrong_with_measuring_is_told_before_a_video_is_made(comparison, target, tmp_path):
+    for wrong in ({"arcface": tmp_path / "none.onnx", "identity": True}, {"target": tmp_path / "nowhere"}):
+        with pytest.raises(ToolkitError):
+            compare(comparison(baselines=["telea"], masks_of="target", measuring=target | wrong))
+        assert not (tmp_path / "out/videos").exists()
+
+
+def test_targets_may_be_links_to_one_file(comparison, folders, tmp_path):
+    targets = tmp_path / "targets"
+    (targets / "more").mkdir(parents=True)
+    for name in ("a.mkv", "more/b.mkv"):
+        (targets / name).symlink_to(folders / "targets/a.mkv")
+    report = compare(comparison(baselines=["unedited"], measuring={"target": targets}))
+    assert [video.notes for video in report.evaluation.methods[0].videos] == [[], []]
+
+
+def test_a_bug_of_a_method_costs_its_videos_only(comparison, monkeypatch, target):
+    def fail(*_):
+        raise ZeroDivisionError("a plugin's")
+        yield
+
+    told = []
+
+    class Observer(CompareObserver):
+        def bug(self, name, details):
+            told.append((name, "ZeroDivisionError" in details))
+
+    monkeypatch.setattr("toolkit.compare.methods.opencv_frames", fail)
+    config = comparison(baselines=["unedited", "telea"], masks_of="target", measuring=target)
+    report = compare(config, Observer())
+    assert told == [("telea", True)] * 2
+    assert report.failed == 2 and report.evaluation.means["unedited"]["warp_error"].value is not None
 
 
 def test_the_command_line(folders, tmp_path, capsys):

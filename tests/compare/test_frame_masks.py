@@ -77,5 +77,5 @@ def test_true_masks_are_where_the_target_differs(folders, tmp_path):
     short = tmp_path / "short.mkv"
     with VideoWriter(short, fps=25, lossless=True) as writer:
         writer.write(np.zeros((192, 192, 3), np.uint8))
-    with pytest.raises(InputError, match="another number or size"):
+    with pytest.raises(InputError, match="must have the same frames"):
         list(TargetMasks(folders / "videos/a.mkv", short))

@@ -108,12 +108,12 @@ def test_settings_that_the_backbone_does_not_have(backbone, remover):
 
 
 def test_schedulers_that_a_backbone_of_samples_cannot_have(backbone, remover, monkeypatch):
-    from toolkit.edit import models
+    from toolkit.edit import models, settling
 
     def of_samples(folder):
         return describe(folder).model_copy(update={"prediction_type": "sample"})
 
-    monkeypatch.setattr(models, "describe", of_samples)
+    monkeypatch.setattr(settling, "describe", of_samples)
     monkeypatch.setattr("toolkit.edit.removers.check_backbone", lambda remover, spec: None)
     for name in PART_CLASSES["scheduler"]:
         settings = EditConfig(remover=[remover], backbone=str(backbone), denoising={"scheduler": name}, device="cpu")

@@ -365,7 +365,7 @@ def test_more_than_memory_holds(video, settings, tmp_path, monkeypatch):
 def test_the_command_line_says_one_sentence(video, backbone, remover, tmp_path, capsys):
     words = ["edit", str(video), str(tmp_path / "out.mp4"), "--backbone", str(backbone)]
     for more, sentence in (
-        ([], "--remover is required"),
+        ([], "name what to remove"),
         (["--remover", str(remover), "--blend-range", "0.9", "0.1"], "two numbers in order"),
         (["--remover", str(remover), "--context-overlap", "16"], "below context_length"),
         (["--remover", str(remover), "--strength", "0.01"], "runs none"),

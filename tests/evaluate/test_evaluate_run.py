@@ -267,7 +267,7 @@ def test_a_missing_target_is_a_note_and_the_rest_is_measured(measure, write, fac
     write(tmp_path / "t" / "b.mkv", face[:3])
     report, _ = measure(tmp_path / "o", ours=tmp_path / "o", target=tmp_path / "t")
     assert report.failed == 0
-    assert "no target of this name" in video(report).notes[0] and "psnr_frame" not in video(report).values
+    assert "no counterpart of" in video(report).notes[0] and "psnr_frame" not in video(report).values
     assert report.evaluation.means["ours"]["psnr_frame"].videos == 1
 
 

@@ -323,17 +323,17 @@ class TestFailures:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, before)
-        assert "clips/000-0-0-original.mp4" in sentence and "free space" in sentence
+        assert "free space" in sentence
         assert inside(tmp_path / "report") == ["table.csv", "table.tex"]
 
-    def test_a_worker_that_died_is_said(self, report):
+    def test_a_worker_that_died_costs_copies_only(self, tmp_path, report):
         class Dead:
             def run(self, function, items):
                 for item in items:
                     yield Outcome(item, error=ToolkitError("its worker process was ended by SIGKILL"))
 
-        with pytest.raises(ToolkitError, match="SIGKILL"):
-            report(executor=Dead())
+        report(executor=Dead())
+        assert "SIGKILL" in (tmp_path / "report" / "report.json").read_text()
 
     def test_a_file_where_the_folder_should_be(self, tmp_path, report):
         (tmp_path / "report").write_text("mine")

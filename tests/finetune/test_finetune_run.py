@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 
-from toolkit.backbones import load
+from toolkit.backbones import describe, load
 from toolkit.errors import InputError, MissingExtra, ToolkitError, UsageError
 from toolkit.finetune import FinetuneObserver, finetune
 from toolkit.finetune import trainer as trainer_module
@@ -406,3 +406,32 @@ def test_tensorboard_gets_curves_and_pictures(settings):
     assert {"train/loss", "train/learning_rate", "validation/removal"} <= set(events.Tags()["scalars"])
     assert [scalar.step for scalar in events.Scalars("train/loss")] == [1, 2]
     assert events.Tags()["images"] == ["validation"]
+
+
+def test_what_the_backbone_asks_for(settings, backbone):
+    """Steps, timesteps and learning rate are the backbone's where nobody says otherwise."""
+    spec = describe(backbone)
+    asked = {"num_inference_steps": 2, "learning_rate": 3e-4}
+    plain = settings(optimisation={"learning_rate": None}, validation={"num_inference_steps": None})
+    own = plain.settled(spec.model_copy(update=asked))
+    assert (own.optimisation.learning_rate, own.validation.num_inference_steps) == (3e-4, 2)
+    usual = plain.settled(spec)
+    assert (usual.optimisation.learning_rate, usual.validation.num_inference_steps) == (1e-5, 20)
+    named = settings(optimisation={"learning_rate": 0.1}, validation={"num_inference_steps": 5})
+    kept = named.settled(spec.model_copy(update=asked))
+    assert (kept.optimisation.learning_rate, kept.validation.num_inference_steps) == (0.1, 5)
+    with pytest.raises(UsageError, match="runs none of 2"):
+        settings(validation={"num_inference_steps": None, "strength": 0.4}).settled(spec.model_copy(update=asked))
+
+
+def test_half_precision_on_disk(settings, tmp_path):
+    from safetensors.torch import load_file
+
+    whole, half = settings(output=tmp_path / "whole"), settings(output=tmp_path / "half", save_dtype="float16")
+    for config in (whole, half):
+        finetune(config)
+    files = [load_file(c.output / "controlnet" / "diffusion_pytorch_model.safetensors") for c in (whole, half)]
+    assert {tensor.dtype for tensor in files[0].values()} == {torch.float32}
+    assert {tensor.dtype for tensor in files[1].values()} == {torch.float16}
+    assert all(torch.equal(files[0][name].half(), files[1][name]) for name in files[0])
+    read_remover(half.output)

@@ -26,7 +26,7 @@ def prepared(config):
     cache = folder.open()
     folder.fill(cache, backbone, folder.missing(cache))
     states = folder.prompts(cache, backbone)
-    return backbone, make_controlnet(plan, backbone), PairStream(cache, config, 1000), states
+    return backbone, make_controlnet(plan, backbone), PairStream(cache, config, range(1000)), states
 
 
 def plain_step(backbone, controlnet, scheduler, entries, posterior_noise, noise, timesteps):

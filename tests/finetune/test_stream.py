@@ -24,7 +24,7 @@ def stream(settings):
         folder.prepare()
         cache = folder.open()
         folder.fill(cache, backbone, folder.missing(cache))
-        return PairStream(cache, config, 1000), config
+        return PairStream(cache, config, range(1000)), config
 
     return make
 
@@ -132,3 +132,11 @@ def test_hint_is_augmented_as_its_target_was(stream):
     hint = (pairs[place]["hint"] * 255).round().byte().permute(1, 2, 0).numpy()
     assert (hint == made["conditioning_image"]).all()
     assert (made["image"][~made["mask"]] == hint[~made["mask"]]).mean() > 0.95
+
+
+def test_timesteps_come_from_those_that_the_backbone_was_made_for(stream):
+    pairs, config = stream()
+    few = PairStream(pairs._cache, config, [999, 999, 499])
+    found = Counter(int(few[place]["timesteps"]) for place in range(120))
+    assert set(found) == {999, 499} and 60 < found[999] < 100
+    assert torch.equal(few[3]["noise"], pairs[3]["noise"])

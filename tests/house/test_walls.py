@@ -115,10 +115,11 @@ def test_stages_do_not_import_the_command_line():
             assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
 
 
-def test_only_the_command_line_imports_the_comparison():
+@pytest.mark.parametrize("package", ["toolkit.compare", "toolkit.pretrain"])
+def test_only_the_command_line_imports_what_stands_above_the_stages(package):
     for path in SOURCES:
-        if not inside(module_name(path), "toolkit.cli") and not inside(module_name(path), "toolkit.compare"):
-            crossed = [name for name in imports(path) if inside(name, "toolkit.compare")]
+        if not inside(module_name(path), "toolkit.cli") and not inside(module_name(path), package):
+            crossed = [name for name in imports(path) if inside(name, package)]
             assert not crossed, f"{path.relative_to(ROOT)} imports {crossed}"
 
 
@@ -171,6 +172,8 @@ def test_every_package_is_listed_and_has_an_init():
             ["fetch", "--help"],
             ["finetune", "--help"],
             ["push", "--help"],
+            ["pretrain", "nano", "--help"],
+            ["removers", "--help"],
         ),
         *(["build-dataset", "--task", task, "--help"] for task in ("stickers", "glasses")),
     ],
@@ -191,7 +194,7 @@ def test_light_verbs_import_nothing_heavy(words):
     [
         *("toolkit.task", "toolkit.faces", "toolkit.video", "toolkit.testing", "toolkit.registry", "tasks.stickers"),
         *("toolkit.backbones", "toolkit.diffusion", "toolkit.portraits", "toolkit.fetch", "tasks.glasses"),
-        *("toolkit.finetune", "toolkit.remover"),
+        *("toolkit.finetune", "toolkit.remover", "toolkit.pretrain"),
     ],
 )
 def test_light_modules_import_nothing_heavy(module):

@@ -23,6 +23,7 @@ def flags():
     with contextlib.redirect_stdout(text):
         builds = ("build-dataset --task stickers", "build-dataset --task glasses")
         verbs = "ablate", "compare", "dataset show", "demo", "edit", "evaluate", "fetch", "finetune", "push"
+        verbs += "make-people", "pretrain", "removers"
         for words in (*builds, *verbs):
             assert main([*words.split(), "--help"]) == 0
     return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.backbones.compatible import check_compatible
 from toolkit.backbones.describing import describe
-from toolkit.backbones.places import part_folder
+from toolkit.backbones.places import digest, part_folder
 from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
 from toolkit.device import Placement, choose_placement
 from toolkit.errors import InputError, ToolkitError, UsageError
@@ -98,6 +98,11 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, placement: Placement
     from safetensors import SafetensorError
 
     part = spec.parts[name]
+    if part.sha256 is not None and digest(folder, part) != part.sha256:
+        raise InputError(
+            f"the {name} of the backbone {spec.name} in {folder} is damaged or was changed: its sha256 is not the one "
+            "in the backbone's description; install or train it again"
+        )
     try:
         model = _from_pretrained(part, folder, placement)
         if part.weights is None:

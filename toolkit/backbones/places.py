@@ -82,7 +82,7 @@ def identity(spec: BackboneSpec, parts: Iterable[str] | None = None) -> dict[str
         folder = part_folder(spec, name)
         part = spec.parts[name]
         if part.folder is not None:
-            described[name] = {"class_name": part.class_name, "sha256": _digest(folder, part)}
+            described[name] = {"class_name": part.class_name, "sha256": digest(folder, part)}
             continue
         commit = folder.parent.name if part.subfolder else folder.name
         described[name] = {
@@ -157,7 +157,8 @@ def _weight_files(part: Part) -> list[Path]:
     return files
 
 
-def _digest(folder: Path, part: Part) -> str:
+def digest(folder: Path, part: Part) -> str:
+    """sha256 over the configuration and the weights of a part that lies in a folder."""
     if part.class_name == "CLIPTokenizer":
         files = [folder / file for file in (part.files[0], *TOKENIZER_FILES) if (folder / file).is_file()]
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,6 +41,10 @@ class Part(BaseModel):
     variant: str | None = Field(None, pattern=r"^\w+$", description="Variant of the weights' file, such as fp16.")
     weights_format: Literal["safetensors", "bin"] = Field(
         "safetensors", description="`bin`, read as tensors only, is for built-in backbones that have nothing else."
+    )
+
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Digest of a folder's part; other files than these are refused."
     )
 
     @model_validator(mode="after")
@@ -82,6 +86,18 @@ class BackboneSpec(BaseModel):
         "linear",
         description="Noise schedule that the motion adapter was trained with, AnimateDiff's where nothing is said; "
         "none: the scheduler's own.",
+    )
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=1000, description="Denoising steps that it was made for; without it whoever samples chooses."
+    )
+    training_timesteps: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="Timesteps that it was trained on, to be drawn evenly; one named twice weighs double. Without it "
+        "all of them.",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="With which removers are finetuned on it; without it whoever trains chooses."
     )
     licence: str = Field("", description="Licence of the weights.")
     download_size: str = Field("", description="Size of all files that `toolkit fetch` brings, for people.")

@@ -13,13 +13,15 @@ from importlib import import_module
 
 VERBS = {
     "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
-    "dataset": ("toolkit.cli.dataset", "check a dataset or show its preview"),
+    "dataset": ("toolkit.cli.dataset", "check or show a dataset, or write it as videos"),
     "make-people": ("toolkit.cli.make_people", "videos of people who do not exist, from portraits"),
+    "pretrain": ("toolkit.cli.pretrain", "train the embedded backbone anew, stage by stage"),
     "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
     "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
     "evaluate": ("toolkit.cli.evaluate", "measure edited videos: fidelity, identity, consistency"),
     "compare": ("toolkit.cli.compare", "run baselines and other methods beside ours, and measure them"),
     "ablate": ("toolkit.cli.ablate", "change one setting at a time, and measure what it does"),
+    "removers": ("toolkit.cli.removers", "list removers, shipped and local, and show their cards"),
     "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
     "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
     "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),

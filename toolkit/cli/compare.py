@@ -61,6 +61,9 @@ class ConsoleObserver(CompareObserver):
     def failed(self, name: str, source: Path, error: Exception) -> None:
         err.print(f"failed: {name}: {source}: {' '.join(str(error).split())}", soft_wrap=True)
 
+    def bug(self, name: str, details: str) -> None:
+        err.print(details, soft_wrap=True)
+
     def edits(self) -> EditObserver:
         return self._edits
 

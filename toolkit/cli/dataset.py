@@ -1,4 +1,4 @@
-"""``toolkit dataset``: check a dataset or show its preview."""
+"""``toolkit dataset``: check a dataset, show its preview, or write its clips as videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 50
 
 
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """`check DIR` and `show DIR`."""
+    """`check DIR`, `show DIR` and `videos DIR OUTPUT`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="validate every file, row and pixel; exit 1 if something is wrong")
     check.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
@@ -22,6 +22,13 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
         "--output", type=Path, metavar="PNG", help="where to write the sheet (default: the preview that lies in DIR)"
     )
     show.add_argument("--clips", type=_positive, metavar="N", help="clips on the sheet (default: 8); needs --output")
+    videos = actions.add_parser(
+        "videos", help="write its clips as videos, with and without the attribute, to measure on"
+    )
+    videos.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
+    videos.add_argument("output", type=Path, metavar="OUTPUT", help="folder for with/ and without/; new or empty")
+    videos.add_argument("--split", choices=("train", "validation"), help="only its clips (default: all)")
+    videos.add_argument("--clips", type=_positive, metavar="N", help="no more than so many (default: all)")
 
 
 def _positive(text: str) -> int:
@@ -32,13 +39,13 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action that was asked for."""
-    return _check(args.folder) if args.action == "check" else _show(args)
+    return {"check": _check, "show": _show, "videos": _videos}[args.action](args)
 
 
-def _check(folder: Path) -> int:
+def _check(args: argparse.Namespace) -> int:
     from toolkit.dataset.check import check_dataset
 
-    report = check_dataset(folder)
+    report = check_dataset(args.folder)
     for problem in report.problems[:_SHOWN]:
         err.print(f"problem: {problem}", soft_wrap=True)
     if len(report.problems) > _SHOWN:
@@ -75,4 +82,12 @@ def _show(args: argparse.Namespace) -> int:
         if source.status != "ok":
             out.print(f"{source.status} {source.name}: {source.reason}", soft_wrap=True)
     out.print(f"preview: {args.output or args.folder / PREVIEW}", soft_wrap=True)
+    return 0
+
+
+def _videos(args: argparse.Namespace) -> int:
+    from toolkit.dataset.videos import write_videos
+
+    names = write_videos(args.folder, args.output, args.split, args.clips)
+    out.print(f"{len(names)} clips in {args.output / 'with'} and {args.output / 'without'}", soft_wrap=True)
     return 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import get_args
 
-from toolkit.backbones import describe
 from toolkit.compare.config import OURS, AblateConfig, Variant
 from toolkit.compare.engine import Plan
 from toolkit.compare.methods import EditMethod
 from toolkit.edit.config import EditConfig
+from toolkit.edit.settling import settle
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.registry import load_task
 
@@ -33,15 +33,16 @@ def plan_ablation(config: AblateConfig) -> Plan:
         ToolkitError: as for `toolkit.edit.edit_video`.
     """
     task = load_task(config.task, config.options)
-    adapter = describe(config.backbone).motion_adapter is not None
     base = config.edit(config.remover)
+    _, spec = settle(base)
+    adapter = spec.motion_adapter is not None
     plan = Plan({OURS: EditMethod(base)})
     for name in config.variants if config.variants is not None else get_args(Variant):
         group, change = CHANGES[name]
         changed = base.model_copy(update={group: getattr(base, group).model_copy(update=change)})
         try:
             if group == "motion" and "reference_frames" not in change and not adapter:
-                raise UsageError(f"{name} needs a motion adapter, and the backbone {config.backbone} has none")
+                raise UsageError(f"{name} needs a motion adapter, and the backbone {spec.name} has none")
             if _effect(changed, adapter, task.exact_mask) == _effect(base, adapter, task.exact_mask):
                 raise UsageError(f"{name} is what {OURS} does already")
             plan.methods[name] = EditMethod(EditConfig.model_validate(changed.model_dump()))

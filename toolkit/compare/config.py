@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -34,7 +34,12 @@ class RunConfig(BaseModel):
     task: str = Field(description="the attribute that is removed, see `toolkit tasks list`")
     output: Path = Field(description="folder of the edited videos and of the report")
     options: dict[str, Any] = Field(default={}, description="options of the task, as JSON")
-    backbone: str = Field("sd15", min_length=1, description="the models around the remover: a name, or a folder")
+    backbone: str | None = Field(
+        None,
+        min_length=1,
+        description="the models around the remover: a name, or a folder; without it the one that the remover names, or "
+        "the embedded nano",
+    )
     denoising: DenoisingConfig = Field(DenoisingConfig(), description="how a clip is denoised")
     motion: MotionConfig = Field(MotionConfig(), description="what keeps frames consistent")
     masking: MaskConfig = Field(MaskConfig(), description="what keeps the rest as it is")
@@ -52,9 +57,11 @@ class RunConfig(BaseModel):
         return self
 
     def edit(self, remover: list[Path], **groups: BaseModel) -> EditConfig:
-        """The settings of an edit; `groups` take the place of those that were given."""
+        """The settings of an edit, with the task's own remover where none is named; `groups` take the place of those
+        that were given."""
         known = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "region", "writing")}
         return EditConfig(
+            task=[] if remover else [self.task],
             remover=remover,
             backbone=self.backbone,
             options={self.task: self.options} if self.options else {},
@@ -99,7 +106,8 @@ class CompareConfig(RunConfig):
         alone = sorted(set(named_paths(self.pythons)) - set(named_paths(self.checkouts)))
         if alone:
             raise ValueError(f"pythons must belong to a checkout, and there is none of {', '.join(alone)}")
-        taken = [OURS, *(self.baselines or ()), *named_paths(self.checkouts)]
+        baselines = get_args(Baseline) if self.baselines is None else self.baselines
+        taken = [OURS, *baselines, *named_paths(self.checkouts)]
         twice = sorted(set(named_paths(self.outputs)) & set(taken))
         if twice:
             raise ValueError(f"outputs must have names of their own, found {', '.join(twice)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.compare.config import OURS, AblateConfig, CompareConfig, RunConfig
+from toolkit.dataset.layout import dump_json
+from toolkit.edit.batch import result_names
+from toolkit.edit.check import report_name
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.evaluate.config import EvaluateConfig, named_paths
-from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport, evaluate
+from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport, evaluate, settle
+from toolkit.evaluate.pairing import pair_videos
+from toolkit.evaluate.results import portable
+from toolkit.evaluate.task_measures import measures_of
 from toolkit.fetch.transfer import sha256_of
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import load_task
@@ -38,6 +45,9 @@ class CompareObserver:
 
     def failed(self, name: str, source: Path, error: Exception) -> None:
         """A method could not make a video."""
+
+    def bug(self, name: str, details: str) -> None:
+        """A method failed in a way that nobody foresaw; `details` has a traceback."""
 
     def edits(self) -> EditObserver:
         """Follows the work on single videos."""
@@ -98,7 +108,7 @@ def plan_comparison(config: CompareConfig) -> Plan:
 
     task = load_task(config.task, config.options)
     plan = Plan()
-    if config.remover:
+    if has_remover(config):
         from toolkit.compare.methods import EditMethod
 
         plan.methods[OURS] = EditMethod(config.edit(config.remover))
@@ -118,6 +128,18 @@ def plan_comparison(config: CompareConfig) -> Plan:
     return plan
 
 
+def has_remover(config: CompareConfig) -> bool:
+    """Whether one is named, or comes with the task for the backbone."""
+    from toolkit.backbones import describe
+    from toolkit.edit.settling import EMBEDDED
+    from toolkit.registry import load_task_class
+
+    if config.remover:
+        return True
+    removers = load_task_class(config.task).removers
+    return bool(removers) and describe(config.backbone or EMBEDDED).name in removers
+
+
 def _baselines(config: CompareConfig) -> list[str]:
     if config.baselines is not None:
         return list(dict.fromkeys(config.baselines))
@@ -130,7 +152,7 @@ def _baseline(name: str, config: CompareConfig, task: AttributeTask) -> Method |
     if name == "unedited":
         return config.videos
     if name == "first-frame":
-        if not config.remover:
+        if not has_remover(config):
             raise UsageError("first-frame attention is another way to run a remover: name one with --remover")
         motion = config.motion.model_copy(update={"motion": False, "reference_frames": "first"})
         return EditMethod(config.edit(config.remover, motion=motion))
@@ -214,8 +236,6 @@ class _Masking:
         return FrameMasks(source, digest, maskers, self._analyser, region, dilation, folder / "masks")
 
     def _target(self, source: Path) -> Path:
-        from toolkit.evaluate.pairing import pair_videos
-
         if self._targets is None:
             sets = pair_videos(self._config.videos, {}, self._config.measuring.target)
             self._targets = {videos.original: videos.target for videos in sets}
@@ -230,18 +250,36 @@ def _run(config: RunConfig, plan: Plan, observer: CompareObserver) -> EvaluateRe
 
     for name, sentence in plan.left_out.items():
         observer.left_out(name, sentence)
-    sources = find_videos([config.videos])
+    sources = find_videos([config.videos], distinct=False)
+    names = result_names([name for _, name in sources], config.writing.lossless)
+    edited = {
+        name: method if isinstance(method, Path) else config.output / VIDEOS / name
+        for name, method in plan.methods.items()
+    }
+    measuring = _measuring(config, edited)
+    # What is wrong with measuring would else be told when all methods have run.
+    settle(measuring, measures_of(load_task(config.task, config.options)))
+    pair_videos(
+        config.videos,
+        {name: method for name, method in plan.methods.items() if isinstance(method, Path)},
+        config.measuring.target,
+    )
     _start(config)
-    edited, failed = {}, {}
+    failed = {}
     with termination_interrupts():
         for number, (name, method) in enumerate(plan.methods.items(), 1):
             observer.method(name, number, len(plan.methods))
-            if isinstance(method, Path):
-                edited[name] = method
-                continue
-            folder = config.output / VIDEOS / name
-            failed[name] = _make(name, method, sources, folder, config.writing.lossless, observer)
-            edited[name] = folder
+            if not isinstance(method, Path):
+                jobs = [(source, video, edited[name] / result) for (source, video), result in zip(sources, names)]
+                failed[name] = _make(name, method, jobs, edited[name], observer)
+    return evaluate(measuring, observer.measures(), failed=failed, notes=_left_out(plan))
+
+
+def _left_out(plan: Plan) -> list[str]:
+    return [f"{name} was left out: {sentence}" for name, sentence in plan.left_out.items()]
+
+
+def _measuring(config: RunConfig, edited: Mapping[str, Path]) -> EvaluateConfig:
     wanted = config.measuring.model_dump() | {
         "original": config.videos,
         "edited": [f"{name}={path}" for name, path in edited.items()],
@@ -252,18 +290,19 @@ def _run(config: RunConfig, plan: Plan, observer: CompareObserver) -> EvaluateRe
         "model_file": config.region.model_file,
         "device": config.device,
     }
-    return evaluate(EvaluateConfig(**wanted), observer.measures(), failed=failed)
+    return EvaluateConfig(**wanted)
 
 
 def _start(config: RunConfig) -> None:
     if config.output.exists() and not config.output.is_dir():
         raise UsageError(f"the results need a folder, and {config.output} is a file; name another output")
-    if config.videos.is_dir() and config.output.resolve().is_relative_to(config.videos.resolve()):
-        raise UsageError(f"{config.output} lies in the folder of the videos, {config.videos}; name another output")
+    videos, results = config.videos.resolve(), (config.output / VIDEOS).resolve()
+    if (videos.is_dir() and results.is_relative_to(videos)) or videos.is_relative_to(results):
+        raise UsageError(f"the results in {results} would lie among the videos, {config.videos}; name another output")
     try:
         config.output.mkdir(parents=True, exist_ok=True)
         temporary = config.output / f".{SETTINGS}.part"
-        temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
+        temporary.write_text(dump_json(portable(config.model_dump(mode="python"))), encoding="utf-8")
         os.replace(temporary, config.output / SETTINGS)
     except OSError as error:
         raise ToolkitError(f"expected to write into {config.output}, but: {error.strerror}") from error
@@ -272,38 +311,48 @@ def _start(config: RunConfig) -> None:
 def _make(
     name: str,
     method: Method,
-    sources: list[tuple[Path, str]],
+    jobs: list[tuple[Path, str, Path]],
     folder: Path,
-    lossless: bool,
     observer: CompareObserver,
 ) -> Mapping[str, str]:
-    """A method's videos; name of a video -> sentence, where it could not be made."""
-    from toolkit.edit.batch import KEPT
+    """A method's videos; name of a video -> sentence, where it could not be made.
 
-    failed, made, edits = {}, set(), observer.edits()
-    for number, (source, video) in enumerate(sources, 1):
-        suffix = Path(video).suffix.lower()
-        target = folder / Path(video).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])
-        edits.video(source, target, number, len(sources))
-        made.add(target.resolve())
+    Args:
+        jobs: for each video the file, its name, and the file that is to be made.
+        folder: in which all that are made lie.
+    """
+    failed, edits = {}, observer.edits()
+    for number, (source, video, target) in enumerate(jobs, 1):
+        edits.video(source, target, number, len(jobs))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             method.make(source, target, edits)
-        except (ToolkitError, OSError) as error:
-            target.unlink(missing_ok=True)  # one of an earlier run with other settings
-            failed[video] = str(error)
+        except Exception as error:  # of a plugin or a library: it must not cost the other videos
+            _remove(target)  # one of an earlier run with other settings
+            failed[video] = str(error) or type(error).__name__
             observer.failed(name, source, error)
+            if not isinstance(error, ToolkitError | OSError):
+                observer.bug(name, traceback.format_exc())
     method.close()
+    made = {target.absolute() for _, _, target in jobs}
     for path, _ in _found(folder):
         if path not in made:
-            path.unlink()  # of a video that is no more there, or of a run with another container
+            _remove(path)  # of a video that is no more there, or of a run with another container
     return failed
+
+
+def _remove(path: Path) -> None:
+    """Remove a video that a method made: it has a record beside it."""
+    record = report_name(path)
+    if record.is_file():
+        path.unlink(missing_ok=True)
+        record.unlink()
 
 
 def _found(folder: Path) -> list[tuple[Path, str]]:
     from toolkit.video.finding import find_videos
 
     try:
-        return find_videos([folder])
+        return find_videos([folder], distinct=False)
     except InputError:
         return []

@@ -14,7 +14,9 @@ from toolkit.edit.editing import input_of, squares_of
 from toolkit.edit.faces import find_faces, groups_of, runs_of
 from toolkit.edit.masking import TaskMaskers, mask_blocks
 from toolkit.edit.removal import RunStores
-from toolkit.evaluate.measuring import DIFFERS
+from toolkit.errors import InputError
+from toolkit.evaluate.measuring import DIFFERS, TARGET
+from toolkit.evaluate.reading import InStep
 from toolkit.faces.types import FaceAnalyser
 
 SIDE = 512
@@ -126,15 +128,10 @@ class TargetMasks:
         Raises:
             InputError: one of them cannot be decoded, or their frames differ in number or size.
         """
-        from toolkit.errors import InputError
-        from toolkit.video import read_frames
-
-        frames, wanted = (iter(read_frames(path)) for path in (self._source, self._target))
-        for frame in frames:
-            other = next(wanted, None)
-            if other is None or other.image.shape != frame.image.shape:
-                raise InputError(
-                    f"expected {self._target} to have the frames of {self._source}, found another number or size"
-                )
-            difference = np.abs(frame.image.astype(np.int16) - other.image).max(axis=2)
-            yield difference > DIFFERS
+        stream = InStep(self._source, {TARGET: self._target}, 1)
+        for chunk in stream:
+            if TARGET in chunk.others:
+                difference = np.abs(chunk.original[0].astype(np.int16) - chunk.others[TARGET][0]).max(axis=2)
+                yield difference > DIFFERS
+        if stream.problems:
+            raise InputError(stream.problems[TARGET])

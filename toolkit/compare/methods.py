@@ -123,6 +123,7 @@ class FrameMethod(Method):
                     video.put(picture)
                     observer.advance(frame.index + 1)
             record.with_name(f".{record.name}.part").write_text(text, encoding="utf-8")
+            record.unlink(missing_ok=True)  # it must not stand beside a video that it does not describe
             os.replace(staged, target)
             os.replace(record.with_name(f".{record.name}.part"), record)
         finally:

@@ -96,9 +96,7 @@ def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[P
     for video, name in find_videos([source]):
         if within and video.is_relative_to(target.resolve()):
             continue  # a result of an earlier run
-        suffix = Path(name).suffix.lower()
-        kept = KEPT[writing.lossless]
-        result = target / Path(name).with_suffix(suffix if suffix in kept else kept[0])
+        result = target / result_name(name, writing.lossless)
         made = preview_name(result) if writing.preview else result
         for path in (made, comparison_name(made)) if writing.compare else (made,):
             if path in taken:
@@ -106,3 +104,24 @@ def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[P
             taken[path] = video
         jobs.append((video, result))
     return jobs
+
+
+def result_name(name: str, lossless: bool) -> Path:
+    """What the result of a video is called: the same, in a container that can hold it."""
+    suffix = Path(name).suffix.lower()
+    return Path(name).with_suffix(suffix if suffix in KEPT[lossless] else KEPT[lossless][0])
+
+
+def result_names(names: Sequence[str], lossless: bool) -> list[Path]:
+    """Those of several videos.
+
+    Raises:
+        UsageError: two of them would have one name.
+    """
+    taken: dict[Path, str] = {}
+    for name in names:
+        result = result_name(name, lossless)
+        if result in taken:
+            raise UsageError(f"{taken[result]} and {name} would both become {result}; rename one of them")
+        taken[result] = name
+    return list(taken)

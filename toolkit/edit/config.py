@@ -15,7 +15,12 @@ class DenoisingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of the whole schedule")
+    num_inference_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="denoising steps of the whole schedule; without it what the backbone was made for, else 20",
+    )
     strength: float = Field(1.0, gt=0, le=1, description="share of the schedule that is run; 1 starts from noise")
     guidance_scale: float = Field(1.0, ge=1, le=50, description="classifier-free guidance; over 1 costs a second pass")
     controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="weight of the remover")
@@ -30,7 +35,7 @@ class DenoisingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _makes_sense(self):
-        if int(self.strength * self.num_inference_steps) < 1:
+        if self.num_inference_steps is not None and int(self.strength * self.num_inference_steps) < 1:
             raise ValueError(
                 f"a strength of {self.strength} runs none of {self.num_inference_steps} num_inference_steps; raise one"
             )
@@ -175,13 +180,19 @@ class EditConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    remover: list[Path] = Field(
-        min_length=1,
-        description="folders of removers, applied in this order; inpaint:TASK stands for the backbone's own inpainting "
-        "of that task's masks, without training",
+    task: list[str] = Field(
+        [], description="attributes to remove, in this order, by the removers that their tasks bring for the backbone"
     )
-    backbone: str = Field(
-        "sd15", min_length=1, description="the models that the removers were trained on: a name, or a folder"
+    remover: list[Path] = Field(
+        [],
+        description="folders of removers: in the place of those that the tasks bring, or, without a task, applied in "
+        "this order; inpaint:TASK stands for the backbone's own inpainting of that task's masks, without training",
+    )
+    backbone: str | None = Field(
+        None,
+        min_length=1,
+        description="the models that the removers were trained on: a name, or a folder; without it the one that the "
+        "first remover names, or the embedded nano",
     )
     options: dict[str, dict[str, Any]] = Field(
         default={}, description='options of the tasks, which find the masks: {"TASK": {"OPTION": VALUE}}'
@@ -197,9 +208,17 @@ class EditConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="the same seed, video and settings give the same video")
 
+    @model_validator(mode="after")
+    def _something_to_remove(self):
+        if not self.task and not self.remover:
+            raise ValueError("name what to remove: a task, such as glasses, or the folder of a remover")
+        if twice := next((task for task in self.task if self.task.count(task) > 1), None):
+            raise ValueError(f"the task {twice} is named twice")
+        return self
+
     def content(self) -> dict[str, Any]:
         """The settings that decide what the edited faces look like, as JSON values; files are named elsewhere."""
-        return self.model_dump(mode="json", exclude={"remover", "backbone", "writing", "work_dir", "device"})
+        return self.model_dump(mode="json", exclude={"task", "remover", "backbone", "writing", "work_dir", "device"})
 
 
 GROUPS = {

@@ -29,7 +29,13 @@ _LIBRARIES = (
     *("pyfacer", "scipy", "torch", "transformers"),
 )
 
-_PLACES = {"remover": True, "backbone": True, "work_dir": True, "writing": {"c2pa_certificate", "c2pa_key"}}
+_PLACES = {
+    "task": True,
+    "remover": True,
+    "backbone": True,
+    "work_dir": True,
+    "writing": {"c2pa_certificate", "c2pa_key"},
+}
 """Settings that name places on this machine; what lay there is in the report by its checksums."""
 
 
@@ -74,10 +80,10 @@ class Editor:
         from toolkit.edit.models import EditModels
         from toolkit.edit.provenance import check_signer
 
-        self.config = config
         check_signer(config.writing)
         self.models = EditModels(config)
-        self.maskers = make_maskers(config, self.models.removers)
+        self.config = self.models.config
+        self.maskers = make_maskers(self.config, self.models.removers)
         self.backbone = identity(self.models.spec, self.models.parts)
         self._analysers: dict[int, Any] = {}
 

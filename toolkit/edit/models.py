@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.backbones import BackboneSpec, describe, load
+from toolkit.backbones import BackboneSpec, load
 from toolkit.device import Placement, choose_placement
 from toolkit.edit.config import DenoisingConfig, EditConfig, MotionConfig
 from toolkit.edit.removers import EditRemover, edit_remover
+from toolkit.edit.settling import settle
 from toolkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 
 def load_pipeline(
     remover: str | Path,
-    backbone: str | Path = "sd15",
+    backbone: str | Path | None = None,
     *,
     denoising: DenoisingConfig | None = None,
     motion: MotionConfig | None = None,
@@ -47,7 +48,7 @@ def load_pipeline(
 
     Args:
         remover: folder of the remover, or ``inpaint:TASK`` for the backbone's own inpainting.
-        backbone: the models that it was trained on: a name, or a folder.
+        backbone: the models that it was trained on: a name, or a folder; the one that the remover names if None.
         denoising: for its `scheduler` and `dtype`.
         motion: which motion layers are used.
         device: torch device; the best one if None.
@@ -60,7 +61,7 @@ def load_pipeline(
     """
     config = EditConfig(
         remover=[remover],
-        backbone=str(backbone),
+        backbone=None if backbone is None else str(backbone),
         denoising=denoising or DenoisingConfig(),
         motion=motion or MotionConfig(),
         device=device,
@@ -78,8 +79,9 @@ class EditModels:
     """
 
     def __init__(self, config: EditConfig):
-        self._config = config
-        self.spec: BackboneSpec = describe(config.backbone)
+        config, self.spec = settle(config)
+        self.config = config
+        """The settings with nothing left open."""
         self.removers = [edit_remover(word, self.spec, config.options) for word in config.remover]
         _check_references(config.motion.reference_frames)
         if self.spec.prediction_type == "sample" and config.denoising.scheduler in NOT_OF_SAMPLES:
@@ -113,7 +115,7 @@ class EditModels:
     @property
     def parts(self) -> tuple[str, ...]:
         """The backbone's parts that are used."""
-        wanted = (*PARTS, "motion_adapter") if self._config.motion.motion else PARTS
+        wanted = (*PARTS, "motion_adapter") if self.config.motion.motion else PARTS
         return tuple(name for name in wanted if name in self.spec.parts)
 
     def pipeline(self, index: int) -> VideoEditPipeline:
@@ -133,14 +135,14 @@ class EditModels:
         from toolkit.diffusion import VideoEditPipeline
 
         backbone = load(self.spec, self.parts, self.placement)
-        unet = motion_unet(backbone, self._config.motion)
+        unet = motion_unet(backbone, self.config.motion)
         pipeline = VideoEditPipeline(
             vae=backbone.vae,
             text_encoder=backbone.text_encoder,
             tokenizer=backbone.tokenizer,
             unet=unet,
             controlnet=self._controlnet(index),
-            scheduler=make_scheduler(backbone, self._config),
+            scheduler=make_scheduler(backbone, self.config),
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -70,7 +70,8 @@ class ArcFace:
                 f"{path} is no ArcFace model: expected one input tensor(float) [N, 3, 112, 112], found {found}"
             )
         self._input = inputs[0].name
-        self._batch = shape[0] if isinstance(shape[0], int) else BATCH
+        self._fixed = isinstance(shape[0], int)
+        self._batch = shape[0] if self._fixed else BATCH
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """Embeddings of length 1, float64 ``[N, D]``.
@@ -82,10 +83,10 @@ class ArcFace:
         found = []
         for start in range(0, len(values), self._batch):
             part = values[start : start + self._batch]
-            missing = self._batch - len(part) if self._batch != BATCH else 0  # a model of a fixed batch wants it full
-            if missing > 0:
+            missing = self._batch - len(part) if self._fixed else 0  # a model of a fixed batch wants it full
+            if missing:
                 part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
             embeddings = self._session.run(None, {self._input: np.ascontiguousarray(part)})[0]
-            found.append(embeddings[: len(part) - max(missing, 0)])
+            found.append(embeddings[: len(part) - missing])
         embeddings = np.concatenate(found).reshape(len(values), -1).astype(np.float64)
         return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,7 @@ def evaluate(
     observer: EvaluateObserver | None = None,
     executor: Executor | None = None,
     failed: Mapping[str, Mapping[str, str]] | None = None,
+    notes: Sequence[str] = (),
 ) -> EvaluateReport:
     """Measure edited videos (V-LASIK, table 1) and write the report.
 
@@ -80,6 +81,7 @@ def evaluate(
         observer: is told how it goes.
         executor: where videos are measured; processes of this machine if None.
         failed: method -> original's name -> sentence: videos that could not be made, and why.
+        notes: sentences for the report.
 
     Raises:
         UsageError: an unknown task or option, a path that is absent, or an output that is something else.
@@ -105,6 +107,7 @@ def evaluate(
             MethodResult(name=name, videos=[found[videos.name][name] for videos in sets]) for name in config.methods
         ]
         evaluation = summarise(config, measures, methods, tools)
+        evaluation.notes += notes
         evaluation.seconds = round(time.monotonic() - begun, 3)
         from toolkit.evaluate.writing import write_report
 

@@ -34,12 +34,14 @@ def five_points(landmarks: np.ndarray, topology: Topology) -> np.ndarray:
 
 
 def similarity(points: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift that bring points nearest to the `TEMPLATE`, float64 ``[2, 3]`` (Umeyama, 1991)."""
+    """The turn, scale and shift that bring points nearest to the `TEMPLATE`, float64 ``[2, 3]`` (Umeyama, 1991).
+
+    Points that all lie in one place become the whole frame at its own size.
+    """
     from skimage.transform import SimilarityTransform
 
-    transform = SimilarityTransform()
-    transform.estimate(points, TEMPLATE)
-    return transform.params[:2]
+    transform = SimilarityTransform.from_estimate(points, TEMPLATE)
+    return transform.params[:2] if transform else np.eye(3)[:2]
 
 
 def align(frame: np.ndarray, points: np.ndarray) -> np.ndarray:

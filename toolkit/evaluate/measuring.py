@@ -54,13 +54,14 @@ class _Measuring:
         from toolkit.evaluate.warp_error import WarpError
         from toolkit.faces import create_analyser
         from toolkit.faces.tracking import FaceTracker
+        from toolkit.video import SceneCutDetector
 
         self._videos, self._config = job.videos, job.config
         config = job.config
         self._task = job.task
         self._measures: dict[str, Measure] = measures_of(self._task)
         self._analyser = create_analyser(config.analyser, model_file=config.model_file)
-        self._tracker = FaceTracker()
+        self._tracker, self._cuts = FaceTracker(), SceneCutDetector()
         self._warping = WarpError(choose_flow(config.flow, config.flow_weights, config.device), config.clip_length)
         embedder = find_arcface(config.arcface) if config.identity else None
         self._arcface = None if embedder is None else ArcFace(embedder)
@@ -114,6 +115,9 @@ class _Measuring:
         """Track -> landmarks float32 ``[K, N, 3]`` in the original, NaN where it is not seen; in the tracks' order."""
         tracks: dict[int, np.ndarray] = {}
         for k, frame in enumerate(chunk.original):
+            if self._cuts.update(frame):
+                self._analyser.reset()
+                self._tracker.reset()
             faces: list[Face] = self._analyser.analyse(frame)
             for track, face in self._tracker.update(chunk.start + k, faces):
                 if track not in tracks:
@@ -140,17 +144,18 @@ class _Measuring:
         from toolkit.evaluate.task_measures import checked_values
 
         count = len(chunk.times)
-        # One clip for all methods: a metric may keep what it found in it.
-        originals = [self._clip(chunk, chunk.original, landmarks) for landmarks in tracks.values()]
-        for name in names:
-            found: dict[str, list[np.ndarray]] = {key: [] for key in self._measures}
-            for original in originals:
-                edited = self._clip(chunk, chunk.others[name], original.landmarks)
+        found: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+        for landmarks in tracks.values():
+            # One clip for all methods: a metric may keep what it found in it.
+            original = self._clip(chunk, chunk.original, landmarks)
+            for name in names:
+                edited = self._clip(chunk, chunk.others[name], landmarks)
                 for key, measure in self._measures.items():
                     values = checked_values(measure.metric(original, edited), count, key, self._task.name)
-                    found[key].append(np.where(original.present, values, np.nan))
+                    found[name, key].append(np.where(original.present, values, np.nan))
+        for name in names:
             for key, measure in self._measures.items():
-                self._values[name][key] += _over_faces(found[key], measure.over_faces, count).tolist()
+                self._values[name][key] += _over_faces(found[name, key], measure.over_faces, count).tolist()
 
     # identity
 
@@ -231,8 +236,8 @@ class _Measuring:
             notes.append(f"no face in {self._without_face} of {len(self._times)} frames of the original")
         if len(self._times) == 1:
             notes.append("one frame, so nothing can be said of consistency")
-        if self._config.target is not None and self._videos.target is None:
-            notes.append(f"no target of this name in {self._config.target}")
+        if self._videos.no_target:
+            notes.append(f"not compared with a target: {self._videos.no_target}")
         return VideoResult(
             name=self._videos.name,
             frames=len(self._times),

@@ -19,12 +19,14 @@ class VideoSet:
         name: of the original, below its folder.
         edited: method -> video; a sentence where there is none.
         target: the true video without the attribute, or None.
+        no_target: why there is none, where targets were named.
     """
 
     name: str
     original: Path
     edited: dict[str, Path | str] = field(default_factory=dict)
     target: Path | None = None
+    no_target: str = ""
 
 
 def pair_videos(
@@ -61,7 +63,8 @@ def pair_videos(
             method: failed.get(method, {}).get(name) or counterparts.of(name) for method, counterparts in found.items()
         }
         true = None if targets is None else targets.of(name)
-        sets.append(VideoSet(name, path, edited, true if isinstance(true, Path) else None))
+        sentence = true if isinstance(true, str) else ""
+        sets.append(VideoSet(name, path, edited, None if sentence else true, sentence))
     return sets
 
 
@@ -104,7 +107,8 @@ def _videos(path: Path, what: str, may_be_empty: bool = False) -> dict[str, Path
     if not path.exists():
         raise UsageError(f"expected {what} at {path}, found nothing; check the path")
     try:
-        return {name: file for file, name in find_videos([path])}
+        # By name: several targets may be links to one clean video.
+        return {name: file for file, name in find_videos([path], distinct=False)}
     except InputError:
         if may_be_empty and path.is_dir():
             return {}

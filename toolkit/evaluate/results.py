@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -9,18 +10,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 
 
-def _portable(value: Any) -> Any:
+def portable(value: Any) -> Any:
     """With escapes for the bytes of paths that are no UTF-8, which JSON cannot hold."""
+    if isinstance(value, Path):
+        value = str(value)
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, list):
-        return [_portable(one) for one in value]
+        return [portable(one) for one in value]
     if isinstance(value, dict):
-        return {key: _portable(one) for key, one in value.items()}
+        return {key: portable(one) for key, one in value.items()}
     return value
 
 
-Text = Annotated[str, AfterValidator(_portable)]
+Text = Annotated[str, AfterValidator(portable)]
 
 
 class Column(BaseModel):
@@ -91,6 +94,6 @@ class Evaluation(BaseModel):
     tools: dict[str, Text] = Field(description="what measured: fidelity, identity, flow, analyser")
     means: dict[str, dict[str, Mean]] = Field(description="method -> column -> mean over its videos")
     notes: list[Text] = Field(default_factory=list)
-    config: Annotated[dict[str, Any], AfterValidator(_portable)] = Field(default_factory=dict)
+    config: Annotated[dict[str, Any], AfterValidator(portable)] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     seconds: float = 0.0

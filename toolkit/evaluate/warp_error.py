@@ -66,15 +66,13 @@ def error_where(now: np.ndarray, following: np.ndarray, forward: np.ndarray, whe
     Args:
         now, following: the edited frames ``[H, W, 3]``, RGB: uint8, or floats in 0..1.
         forward: floats ``[H, W, 2]``, flow of the *original* from the frame to the next one.
-        where: bool ``[H, W]``, the original's `visible` pixels; if there is none, all count.
+        where: bool ``[H, W]``, the original's `visible` pixels; if there is none, the error is 0, as in the reference.
 
     Raises:
         ValueError: the frames are of another type, or the flow is not finite.
     """
     difference = warp(_unit(following), forward) - _unit(now)
-    if where.any():
-        difference = difference[where]
-    return float((difference**2).mean())
+    return float((difference[where] ** 2).mean()) if where.any() else 0.0
 
 
 def frame_error(now: np.ndarray, following: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> float:

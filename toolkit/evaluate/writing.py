@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import ToolkitError
 from toolkit.evaluate.clips import ORIGINAL, Clip, make_clip
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.page import PAGE, page_text
@@ -105,10 +105,8 @@ def _clips(
     with closing(outcomes):
         for outcome in outcomes:
             name, label = wanted[outcome.item]
-            if isinstance(outcome.error, InputError):
+            if outcome.error is not None:  # a copy is for looking only: the figures are there
                 evaluation.notes.append(f"no copy of {name}, {label or 'original'}: {outcome.error}")
-            elif outcome.error is not None:
-                raise outcome.error
             else:
                 made[outcome.item] = f"{CLIPS}/{outcome.item.target.name}"
     for clip, (name, label) in wanted.items():

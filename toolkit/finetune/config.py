@@ -7,6 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from toolkit.backbones.spec import BackboneSpec
+from toolkit.validation import validated
+
+LEARNING_RATE, NUM_INFERENCE_STEPS = 1e-5, 20
+"""Where neither the user nor the backbone says anything; the first is the paper's."""
+
 
 class OptimisationConfig(BaseModel):
     """How the weights are moved; names and defaults are those of diffusers' `train_controlnet.py`, or the paper's."""
@@ -15,7 +21,9 @@ class OptimisationConfig(BaseModel):
 
     train_batch_size: int = Field(8, ge=1, description="pairs per step and device")
     gradient_accumulation_steps: int = Field(1, ge=1, description="batches whose gradients make one step")
-    learning_rate: float = Field(1e-5, gt=0, description="of AdamW")
+    learning_rate: float | None = Field(
+        None, gt=0, description="of AdamW; without it the one that the backbone asks for, else the paper's 1e-5"
+    )
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = Field(
         "constant", description="how the learning rate moves; all but the constant ones end at max_train_steps"
     )
@@ -71,7 +79,12 @@ class ValidationConfig(BaseModel):
 
     validation_steps: int = Field(250, ge=1, description="steps between two validations")
     validation_samples: int = Field(16, ge=1, le=1024, description="held-out pairs, spread over the sources")
-    num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of a trial")
+    num_inference_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="denoising steps of a trial; without it what the backbone was made for, else 20",
+    )
     strength: float = Field(1.0, gt=0, le=1, description="share of the schedule in a trial, from the noised input")
     early_stopping: bool = Field(True, description="stop when the removal gains no more than artefacts do")
     patience: int = Field(5, ge=1, description="validations without a better one before training stops")
@@ -80,7 +93,7 @@ class ValidationConfig(BaseModel):
 
     @model_validator(mode="after")
     def _some_steps_are_run(self):
-        if int(self.strength * self.num_inference_steps) < 1:
+        if self.num_inference_steps is not None and int(self.strength * self.num_inference_steps) < 1:
             raise ValueError(
                 f"a strength of {self.strength} runs none of {self.num_inference_steps} num_inference_steps; raise one"
             )
@@ -127,8 +140,23 @@ class FinetuneConfig(BaseModel):
     dataloader_num_workers: int | None = Field(
         None, ge=0, le=64, description="processes that read pictures; without it 4 beside a GPU, none on a CPU"
     )
+    save_dtype: Literal["float32", "float16"] = Field(
+        "float32", description="number format of the remover's weights on disk; float16 halves them"
+    )
     cpu: bool = Field(False, description="train on the CPU; GPUs are chosen by CUDA_VISIBLE_DEVICES")
     seed: int = Field(0, ge=0, lt=2**63, description="the same seed, data and settings give the same training")
+
+    def settled(self, spec: BackboneSpec) -> FinetuneConfig:
+        """With what the backbone decides, where nothing else was asked for.
+
+        Raises:
+            UsageError: fewer than one step of a trial.
+        """
+        steps = self.validation.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
+        rate = self.optimisation.learning_rate or spec.learning_rate or LEARNING_RATE
+        validation = validated(ValidationConfig, self.validation.model_dump() | {"num_inference_steps": steps})
+        optimisation = self.optimisation.model_copy(update={"learning_rate": rate})
+        return self.model_copy(update={"validation": validation, "optimisation": optimisation})
 
     def content(self) -> dict[str, Any]:
         """The settings that decide the course of the training, as JSON values.
@@ -137,7 +165,7 @@ class FinetuneConfig(BaseModel):
         """
         running = {"data", "output", "backbone", "init", "check", "checkpointing_steps", "checkpoints_total_limit"}
         running |= {"resume_from_checkpoint", "report_to", "cache_dir", "cache_batch_size"}
-        running |= {"dataloader_num_workers", "cpu", "resolution", "pairs"}
+        running |= {"dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
         content = self.model_dump(mode="json", exclude=running)
         if self.optimisation.lr_scheduler.startswith("constant"):
             del content["max_train_steps"]  # it moves nothing then, so a finished run can be prolonged

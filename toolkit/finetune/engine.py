@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
-from collections.abc import Iterator
 
 from toolkit.backbones import load
 from toolkit.dataset.layout import dump_json
+from toolkit.device import flushed_denormals
 from toolkit.errors import ToolkitError
 from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import SETTINGS, Plan, make_plan
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 from toolkit.folders import locked
+from toolkit.interruption import asked_to_stop
 
 
 def finetune(config: FinetuneConfig, observer: FinetuneObserver | None = None) -> FinetuneReport | None:
@@ -65,7 +64,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     observer = observer if main else FinetuneObserver()
     busy = f"another training is writing {config.output}; wait for it or stop it"
     try:
-        with _flushed_denormals(), locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
+        with flushed_denormals(), locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
             if main:
                 _write_settings(plan)
                 observer.started(plan.datasets, config.max_train_steps)
@@ -79,7 +78,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
             controlnet = make_controlnet(plan, backbone)
             trials = Trials(config, chosen, backbone, scheduler, states) if main else None
             trainer = Trainer(plan, accelerator, backbone, controlnet, cache, states, trials, scheduler, observer)
-            with _interruption() as interrupted:
+            with asked_to_stop() as interrupted:
                 reason = trainer.run(interrupted)
             if not main:
                 return None
@@ -106,54 +105,3 @@ def _write_settings(plan: Plan) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_text(dump_json(plan.document), encoding="utf-8")
     os.replace(temporary, path)
-
-
-@contextlib.contextmanager
-def _flushed_denormals() -> Iterator[None]:
-    """Take numbers next to zero for zero, which the CPU is slow with; as it was before, afterwards."""
-    import numpy as np
-    import torch
-
-    for kind in (np.float32, np.float64):
-        np.finfo(kind)  # numpy looks at the smallest numbers once, and warns if there are none
-    flushed_before = not torch.tensor(1e-310, dtype=torch.float64) * 1
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed_before)
-
-
-class _Interruption:
-    """True once somebody has asked to stop."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def ask(self) -> None:
-        self._asked = True
-
-    def __bool__(self) -> bool:
-        return self._asked
-
-
-@contextlib.contextmanager
-def _interruption() -> Iterator[_Interruption]:
-    """The first Ctrl-C or SIGTERM lets the running step end; the second one acts at once."""
-    interrupted = _Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def ask(*_: object) -> None:
-        interrupted.ask()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, ask) for number in signals}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -58,6 +58,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
     """
     _require_extras(config)
     spec = describe(config.backbone)
+    config = config.settled(spec)
     resolution = config.resolution or spec.resolution
     datasets = open_datasets(config.data, resolution, config.pairs)
     init, origin = _init(config, spec)

@@ -33,9 +33,19 @@ def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
     curve = render_curve(stopping.history, step, reason, config.validation.artefact_weight)
     pictures = {"grid.jpg": (best / SHEET).read_bytes(), "curve.png": curve}
     record = _record(plan, trainer, reason)
-    write_remover(config.output, lambda folder: shutil.copytree(best / CONTROLNET, folder), record, pictures)
+    write_remover(config.output, lambda folder: _save(best / CONTROLNET, folder, config.save_dtype), record, pictures)
     history = [{"step": at, **figures} for at, figures in sorted(trainer.figures.items())]
     return FinetuneReport(config.output, step, reason, trainer.figures[step], history)
+
+
+def _save(source: Path, folder: Path, dtype: str) -> None:
+    if dtype == "float32":
+        shutil.copytree(source, folder)
+        return
+    import torch
+    from diffusers import ControlNetModel
+
+    ControlNetModel.from_pretrained(source, torch_dtype=getattr(torch, dtype)).save_pretrained(folder)
 
 
 def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:

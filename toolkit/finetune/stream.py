@@ -6,7 +6,6 @@ the pairs of a step are shared between devices.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,14 +21,16 @@ from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
 from toolkit.finetune.encode import hints
 from toolkit.finetune.loss import Batch
+from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.seeds import fraction, generator
 
 
 class PairStream(Dataset):
     """Position in the stream -> a pair as the models want it."""
 
-    def __init__(self, cache: LatentCache, config: FinetuneConfig, num_train_timesteps: int):
-        self._cache, self._config, self._timesteps = cache, config, num_train_timesteps
+    def __init__(self, cache: LatentCache, config: FinetuneConfig, timesteps: Sequence[int]):
+        """`timesteps` are drawn from evenly."""
+        self._cache, self._config, self._timesteps = cache, config, timesteps
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class PairStream(Dataset):
         return {
             "latents": latents,
             "noise": torch.randn(mean.shape, generator=rng),
-            "timesteps": torch.randint(self._timesteps, (), generator=rng),
+            "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
             "hint": hints([picture["conditioning_image"]])[0],
             "cells": encoded.cells,
             "text": "" if empty else entry.text,
@@ -122,14 +123,8 @@ def batches(
         num_workers=workers,
         pin_memory=pin,
         multiprocessing_context=context,
-        worker_init_fn=_leave_signals_to_the_trainer,
+        worker_init_fn=leave_signals_to_the_parent,
     )
-
-
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """Ctrl-C reaches the whole process group; the trainer still needs its readers for the step that runs."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def following(loader: Iterator[dict[str, Any]]) -> dict[str, Any]:

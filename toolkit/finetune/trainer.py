@@ -46,7 +46,8 @@ class Trainer:
         """`trials` is None in every process but the first."""
         self._plan, self._config, self._accelerator, self._observer = plan, plan.config, accelerator, observer
         self._backbone, self._states, self._trials, self._scheduler = backbone, states, trials, scheduler
-        self._stream = PairStream(cache, plan.config, scheduler.config.num_train_timesteps)
+        timesteps = plan.spec.training_timesteps or range(scheduler.config.num_train_timesteps)
+        self._stream = PairStream(cache, plan.config, timesteps)
         settings = plan.config.optimisation
         if settings.gradient_checkpointing:
             controlnet.enable_gradient_checkpointing()

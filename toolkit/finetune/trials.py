@@ -152,26 +152,32 @@ class Trials:
         return (np.concatenate(made) * 255).round().astype(np.uint8)
 
     def _loss(self, controlnet: Any) -> float:
-        backbone, count = self._backbone, self._scheduler.config.num_train_timesteps
+        backbone, times = self._backbone, self._times()
         found = []
         for number, pair in enumerate(self._pairs):
             mean, _ = encode_pictures(backbone, pixels([pair.target]))
-            mean = mean.float().expand(_TIMES, -1, -1, -1) * backbone.vae.config.scaling_factor
+            mean = mean.float().expand(len(times), -1, -1, -1) * backbone.vae.config.scaling_factor
             noise = torch.randn(mean.shape, generator=self._noise("loss", number)).to(mean.device)
-            times = ((torch.arange(_TIMES, device=mean.device) + 0.5) * count / _TIMES).long()
             cell = pair.mask.shape[0] // mean.shape[-1]
             batch = Batch(
                 latents=mean,
                 noise=noise,
-                timesteps=times,
-                hint=hints([pair.source]).to(mean.device).expand(_TIMES, -1, -1, -1),
+                timesteps=times.to(mean.device),
+                hint=hints([pair.source]).to(mean.device).expand(len(times), -1, -1, -1),
                 cells=cover(pair.mask, cell)[None].to(mean.device),
-                states=self._states[pair.text].expand(_TIMES, -1, -1),
+                states=self._states[pair.text].expand(len(times), -1, -1),
             )
             predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.placement.torch_dtype)
             wanted = target(self._scheduler, batch)
             found.append(losses(predicted, wanted, batch, self._scheduler, self._config.loss).mean())
         return float(torch.stack(found).mean())
+
+    def _times(self) -> torch.Tensor:
+        """Timesteps at which the loss is measured: all that training draws from, or some of very many."""
+        if few := self._backbone.spec.training_timesteps:
+            return torch.tensor(sorted(set(few)))
+        count = self._scheduler.config.num_train_timesteps
+        return ((torch.arange(_TIMES) + 0.5) * count / _TIMES).long()
 
     def _noise(self, what: str, number: int) -> torch.Generator:
         seed = int(generator(self._config.seed, what, number).integers(2**63))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.executor import Executor, ProcessExecutor
+from toolkit.fetch.transfer import sha256_of
 from toolkit.folders import differences
 from toolkit.interruption import termination_interrupts
 from toolkit.portraits.listing import list_portraits
@@ -32,6 +33,11 @@ class PeopleConfig(BaseModel):
     portraits: Path = Field(description="folder with frontal portraits before plain backgrounds (.jpg, .png)")
     manifest: Path | None = Field(None, description="CSV that lists portraits in a column 'file'")
     only: str | None = Field(None, description="take only rows of the manifest with this text in the column 'use'")
+    drive: list[Path] = Field(
+        [],
+        description="videos of faces whose poses, expressions and blinks are given to the people; of their pictures "
+        "nothing is used",
+    )
     output: Path = Field(description="folder of the videos; a run that was killed goes on in it")
     clips: int = Field(1000, ge=1, le=1_000_000, description="videos, each of another person")
     frames: int = Field(8, ge=1, le=10_000, description="frames of each, 25 a second")
@@ -67,10 +73,12 @@ def make_people(
         UsageError: the output was made with other settings, or is a file.
         ToolkitError: a video cannot be written.
     """
+    from toolkit.portraits.driving import load_movements
     from toolkit.portraits.portrait import load_portraits
 
     _claim(config)
     load_portraits(list_portraits(config.portraits, config.manifest, config.only), config.output / CACHE)
+    load_movements(config.drive, config.output / CACHE)
     paths = [config.output / f"{index:06d}.mp4" for index in range(config.clips)]
     jobs = [_Job(config, index, path) for index, path in enumerate(paths) if not path.exists()]
     there = config.clips - len(jobs)
@@ -86,12 +94,12 @@ def make_people(
 
 
 def _make(job: _Job) -> None:
-    from toolkit.portraits.people import FPS
+    from toolkit.portraits.driving import FPS
     from toolkit.seeds import generator
     from toolkit.video import VideoWriter
 
     config = job.config
-    people = _people(config.portraits, config.manifest, config.only, config.output / CACHE)
+    people = _people(config.portraits, config.manifest, config.only, tuple(config.drive), config.output / CACHE)
     rng = generator("made people", config.seed, job.index)
     clip = people.clip(rng, config.frames, config.size, config.padding)
     with VideoWriter(job.path, fps=FPS, crf=CRF) as writer:
@@ -100,20 +108,24 @@ def _make(job: _Job) -> None:
 
 
 @lru_cache(1)
-def _people(portraits: Path, manifest: Path | None, only: str | None, cache: Path):
+def _people(portraits: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path):
     import cv2
 
+    from toolkit.portraits.driving import load_movements
     from toolkit.portraits.people import MadePeople
     from toolkit.portraits.portrait import load_portraits
 
     cv2.setNumThreads(1)
-    return MadePeople(load_portraits(list_portraits(portraits, manifest, only), cache))
+    portraits = load_portraits(list_portraits(portraits, manifest, only), cache)
+    return MadePeople(portraits, load_movements(drive, cache))
 
 
 def _claim(config: PeopleConfig) -> None:
     """The output is new, or of the same settings; more clips may be asked for."""
     path = config.output / SETTINGS
-    asked = config.model_dump(mode="json", exclude={"output", "clips", "workers", "portraits", "manifest"})
+    asked = config.model_dump(mode="json", exclude={"output", "clips", "workers", "portraits", "manifest", "drive"})
+    if config.drive:
+        asked["drive"] = [_digest(video) for video in config.drive]
     if config.output.exists() and not config.output.is_dir():
         raise UsageError(f"the videos need a folder, and {config.output} is a file; name another output")
     try:
@@ -132,3 +144,10 @@ def _claim(config: PeopleConfig) -> None:
         temporary.replace(path)
     except OSError as error:
         raise ToolkitError(f"expected to write into {config.output}, but: {error.strerror}") from error
+
+
+def _digest(video: Path) -> str:
+    try:
+        return sha256_of(video)
+    except OSError as error:
+        raise InputError(f"the video {video} cannot be read: {error.strerror}") from error

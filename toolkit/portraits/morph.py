@@ -47,8 +47,13 @@ def mixed(portraits: list[Portrait], shape: np.ndarray, texture: np.ndarray, lan
     return Portrait(portraits[0].name, image, blend[..., 3], landmarks, np.ascontiguousarray(blend[..., 4]))
 
 
-def bend(landmarks: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every pixel of a face with `landmarks` the point of the face with `source`: x and y, ``[SIDE, SIDE]``."""
+def bend(landmarks: np.ndarray, source: np.ndarray, stiff: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """For every pixel of a face with `landmarks` the point of the face with `source`: x and y, ``[SIDE, SIDE]``.
+
+    Args:
+        stiff: as a plate bends, smoothly. Otherwise as cloth, which does not swing over where a lid moves and the brow
+            above it does not.
+    """
     import cv2
     from scipy.interpolate import RBFInterpolator
 
@@ -59,7 +64,12 @@ def bend(landmarks: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndar
     offset = np.concatenate([source[chosen, :2] - landmarks[chosen, :2], np.zeros_like(frame)])
     grid = np.arange(0, SIDE, CELL) + CELL / 2
     points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
-    field = RBFInterpolator(at, offset, smoothing=0.5)(points).reshape(len(grid), len(grid), 2).astype(np.float32)
+    kernel = "thin_plate_spline" if stiff else "linear"
+    field = (
+        RBFInterpolator(at, offset, smoothing=0.5, kernel=kernel)(points)
+        .reshape(len(grid), len(grid), 2)
+        .astype(np.float32)
+    )
     field = cv2.resize(field, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     rows = np.arange(SIDE, dtype=np.float32)
     return field[..., 0] + rows[None], field[..., 1] + rows[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +11,11 @@ from toolkit.errors import InputError
 from toolkit.faces.topology import load_topology
 from toolkit.portraits import morph, scenery
 from toolkit.portraits.camera import Camera
+from toolkit.portraits.driving import FPS, Movement, fitting
 from toolkit.portraits.painting import painted
 from toolkit.portraits.portrait import SIDE, Portrait
-from toolkit.portraits.relief import Pose, Relief, normals
+from toolkit.portraits.relief import Pose, Relief, View, normals
 from toolkit.task import FaceClip
-
-FPS = 25
 
 
 class MadePeople:
@@ -24,12 +23,14 @@ class MadePeople:
 
     Args:
         portraits: what `load_portraits` gave; one is enough, many give many people.
+        movements: what `load_movements` gave: how they move; without any a smooth turning.
 
     Raises:
         InputError: there is none.
     """
 
-    def __init__(self, portraits: Sequence[Portrait]):
+    def __init__(self, portraits: Sequence[Portrait], movements: Sequence[Movement] = ()):
+        self._movements = list(movements)
         if not portraits:
             raise InputError("made people need portraits, and none is given")
         self._portraits = list(portraits)
@@ -63,8 +64,10 @@ class MadePeople:
         behind = scenery.background(rng, SIDE)
         covered, seed = rng.random() < 0.12, int(rng.integers(2**31))
         pictures, landmarks = [], []
-        for pose in _motion(rng, frames):
-            view = relief.view(pose)
+        for pose, change in self._motion(rng, frames, person):
+            view = relief.view(pose, change)
+            if change is not None:
+                view = _expressed(view, person.landmarks, change)
             picture = _composed(view, lit, person.matte, behind)
             if covered:
                 picture = scenery.covering(np.random.default_rng(seed), picture, view.landmarks)
@@ -85,6 +88,22 @@ class MadePeople:
         )
         return clip, Camera(rng, size)
 
+    def _motion(
+        self, rng: np.random.Generator, frames: int, person: Portrait
+    ) -> Iterator[tuple[Pose, np.ndarray | None]]:
+        """Poses, and changes of the landmarks in pixels where there are movements that are long enough."""
+        long = [movement for movement in self._movements if len(movement) >= frames]
+        if not long:
+            yield from ((pose, None) for pose in _turning(rng, frames))
+            return
+        movement = long[rng.integers(len(long))]
+        start = int(rng.integers(len(movement) - frames + 1))
+        width = float(np.ptp(person.landmarks[:468, 0]))
+        size, strength = float(rng.uniform(0.9, 1.05)), float(rng.uniform(0.8, 1.2))
+        for k, pose in enumerate(movement.poses(start, frames, width / SIDE)):
+            change = movement.changes[start + k] * np.float32(width * strength)
+            yield replace(pose, scale=pose.scale * size), fitting(person.landmarks, change)
+
     def _person(self, rng: np.random.Generator) -> Portrait:
         count = min(int(rng.choice([1, 2, 2, 3])), len(self._portraits))
         chosen = [self._portraits[k] for k in rng.choice(len(self._portraits), count, replace=False)]
@@ -99,7 +118,7 @@ class MadePeople:
         return _mirrored(person) if rng.random() < 0.5 else person
 
 
-def _motion(rng: np.random.Generator, frames: int) -> list[Pose]:
+def _turning(rng: np.random.Generator, frames: int) -> list[Pose]:
     """A smooth path of poses; people mostly look near the camera and sometimes far aside."""
     far = rng.random() < 0.25
     limits = np.radians([45 if far else 25, 20, 18])
@@ -114,6 +133,16 @@ def _motion(rng: np.random.Generator, frames: int) -> list[Pose]:
         move = shift + drift * np.sin(speed * t * 2 * np.pi / 60 + phase[:2])
         poses.append(Pose(*map(float, angles), (float(move[0]), float(move[1])), scale))
     return poses
+
+
+def _expressed(view: View, landmarks: np.ndarray, change: np.ndarray) -> View:
+    """The view of a face whose landmarks have moved: each pixel shows what lay there before they did."""
+    import cv2
+
+    x, y = morph.bend(landmarks + change, landmarks, stiff=False)
+    at = (view.x, view.y, cv2.INTER_LINEAR)
+    x, y = (cv2.remap(field, *at, borderMode=cv2.BORDER_REPLICATE) for field in (x, y))
+    return replace(view, x=x, y=y)
 
 
 def _composed(view, lit: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> np.ndarray:

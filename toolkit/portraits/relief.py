@@ -65,8 +65,12 @@ class Relief:
         # The head turns about the top of the neck.
         self._pivot = np.array([SIDE / 2, chin - 0.1 * width, 0.45 * width], np.float32)
 
-    def view(self, pose: Pose) -> View:
-        """The portrait in `pose`."""
+    def view(self, pose: Pose, change: np.ndarray | None = None) -> View:
+        """The portrait in `pose`.
+
+        Args:
+            change: float32 ``[478, 3]``, added to its landmarks in pixels; the surface stays as it is.
+        """
         import cv2
         from scipy.spatial.transform import Rotation
 
@@ -90,7 +94,8 @@ class Relief:
         # Splatting rounds; a median over the neighbours takes out single wrong points.
         x, y = (cv2.medianBlur(np.ascontiguousarray(source[..., k]), 3) for k in range(2))
         seen = cv2.morphologyEx(known, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-        landmarks = self._moved(self.portrait.landmarks, np.ones((478, 1), np.float32), turn, pose)
+        points = self.portrait.landmarks if change is None else self.portrait.landmarks + change
+        landmarks = self._moved(points, np.ones((478, 1), np.float32), turn, pose)
         return View(x - 0.5, y - 0.5, cv2.GaussianBlur(seen, (3, 3), 0), landmarks.astype(np.float32), turn)
 
     def _moved(self, points: np.ndarray, follows: np.ndarray, turn: np.ndarray, pose: Pose) -> np.ndarray:

@@ -18,6 +18,8 @@ _HOMES = {
     "push_remover": "pushing",
     "read_remover": "reading",
     "render_card": "card",
+    "shipped_remover": "shipped",
+    "shipped_removers": "shipped",
     "write_remover": "writing",
 }
 

@@ -111,13 +111,14 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
 def _front(record: RemoverRecord) -> str:
     from huggingface_hub import ModelCardData
 
-    open_rail = "creativeml openrail-m" in record.licence.lower()
+    licences = {"creativeml openrail-m": "creativeml-openrail-m", "apache-2.0": "apache-2.0"}
+    licence = next((name for words, name in licences.items() if words in record.licence.lower()), "other")
     repository = record.backbone["parts"]["unet"].get("repository")
     front = ModelCardData(
         library_name="diffusers",
         pipeline_tag="image-to-image",
         base_model=repository,
-        license="creativeml-openrail-m" if open_rail else "other",
+        license=licence,
         tags=["controlnet", "vlasik-toolkit"],
     )
     return f"---\n{front.to_yaml()}\n---\n"

@@ -41,13 +41,20 @@ def sample_frames(frames: int = PERIOD, size: int = 512) -> np.ndarray:
     return np.stack([_frame(index % PERIOD, size) for index in range(frames)])
 
 
-def write_sample_video(path: str | Path, frames: int = PERIOD, fps: float = FPS, size: int = 512) -> Path:
-    """Write the sample as H.264; memory does not grow with `frames`. Returns the path."""
+def write_sample_video(
+    path: str | Path, frames: int = PERIOD, fps: float = FPS, size: int = 512, mirrored: bool = False
+) -> Path:
+    """Write the sample as H.264; memory does not grow with `frames`. Returns the path.
+
+    Args:
+        mirrored: left becomes right, which makes another video of it.
+    """
     from toolkit.video import VideoWriter
 
     with VideoWriter(path, fps=fps) as writer:
         for index in range(frames):
-            writer.write(_frame(index % PERIOD, size))
+            frame = _frame(index % PERIOD, size)
+            writer.write(frame[:, ::-1] if mirrored else frame)
     return Path(path)
 
 

@@ -13,10 +13,14 @@ _EXTENSIONS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts webm
 VIDEO_EXTENSIONS = frozenset(f".{name}" for name in _EXTENSIONS.split())
 
 
-def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path, str]]:
     """Files and, for folders, the video files in them and below, sorted; each with its name for people.
 
     Names that begin with a dot are left out. A file that is named itself is taken whatever its extension.
+
+    Args:
+        paths: files and folders.
+        distinct: whether a file that has several names, by links or because it is named twice, counts once.
 
     Raises:
         InputError: a path is absent, a folder cannot be read or holds no video.
@@ -36,9 +40,10 @@ def find_videos(paths: Iterable[Path]) -> list[tuple[Path, str]]:
                     f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
                 )
             for file in files:
-                found.setdefault(_resolved(file), _readable(file.relative_to(path).as_posix()))
+                name = _readable(file.relative_to(path).as_posix())
+                found.setdefault(_resolved(file) if distinct else file.absolute(), name)
         else:
-            found.setdefault(path.resolve(), _readable(path.name))
+            found.setdefault(path.resolve() if distinct else path.absolute(), _readable(path.name))
     return sorted(found.items(), key=lambda item: (item[1], item[0]))
 
 

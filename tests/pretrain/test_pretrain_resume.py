@@ -1,0 +1,129 @@
+"""Stopping and going on: the interrupted pretraining is the uninterrupted one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from toolkit.errors import UsageError
+from toolkit.pretrain import PretrainObserver, pretrain
+
+
+def weights(folder):
+    return {
+        f"{part} {key}": value
+        for part in ("unet", "controlnet_tile", "text_encoder")
+        for key, value in load_file(folder / part / "diffusion_pytorch_model.safetensors").items()
+    }
+
+
+def equal(one, other):
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all((first[key] == second[key]).all() for key in first)
+
+
+class StopAt(PretrainObserver):
+    def __init__(self, at):
+        self.at, self.resumed_at, self.warnings = at, None, []
+
+    def resumed(self, step):
+        self.resumed_at = step
+
+    def step(self, step, loss, learning_rate):
+        if step == self.at:
+            raise RuntimeError("killed")
+
+    def warning(self, sentence):
+        self.warnings.append(sentence)
+
+
+def checkpoints(folder, stage="backbone"):
+    return sorted(path.name for path in (folder / ".pretrain" / stage).glob("*.pt"))
+
+
+@pytest.mark.parametrize("at", [3, 5])
+def test_interrupted_equals_uninterrupted(settings, tmp_path, at):
+    whole, parted = settings(output=tmp_path / "whole"), settings(output=tmp_path / "parted")
+    pretrain("nano", whole)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain("nano", parted, StopAt(at))
+    watch = StopAt(None)
+    pretrain("nano", parted, watch)
+    assert watch.resumed_at == at - 1
+    assert equal(whole.output, parted.output)
+
+
+def test_a_finished_one_can_be_prolonged_from_before_the_rate_fell(settings, tmp_path):
+    straight, prolonged = settings(output=tmp_path / "a", max_train_steps=8), settings(output=tmp_path / "b")
+    pretrain("nano", straight)
+    pretrain("nano", prolonged)
+    assert checkpoints(prolonged.output) == ["checkpoint-3.pt", "checkpoint-6.pt"]
+    watch = StopAt(None)
+    pretrain("nano", settings(output=tmp_path / "b", max_train_steps=8), watch)
+    assert watch.resumed_at == 3, "at step 6 the rate had fallen to zero"
+    assert equal(straight.output, prolonged.output)
+
+
+def test_a_damaged_checkpoint_is_passed_over(settings):
+    config = settings()
+    with pytest.raises(RuntimeError):
+        pretrain("nano", config, StopAt(5))
+    newest = config.output / ".pretrain" / "backbone" / "checkpoint-4.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    watch = StopAt(None)
+    pretrain("nano", config, watch)
+    assert watch.resumed_at == 3
+    assert "checkpoint-4.pt is damaged" in watch.warnings[0]
+
+
+def test_other_settings_are_not_gone_on_with(settings, datasets):
+    with pytest.raises(RuntimeError):
+        pretrain("nano", settings(), StopAt(3))
+    with pytest.raises(UsageError, match="belongs to another training: seed was 0, now 1"):
+        pretrain("nano", settings(seed=1))
+    with pytest.raises(UsageError, match="belongs to another training: datasets"):
+        pretrain("nano", settings(data=[datasets[2]]))
+
+
+def test_a_new_backbone_makes_its_other_stages_new(settings):
+    pretrain("nano", settings())
+    pretrain("nano", settings(stage="inpaint"))
+    pretrain("nano", settings(max_train_steps=7))
+    with pytest.raises(UsageError, match=r"belongs to another training: .*backbone\.unet"):
+        pretrain("nano", settings(stage="inpaint"))
+
+
+def test_readers_in_processes_see_the_same(settings, tmp_path):
+    one, other = settings(output=tmp_path / "one"), settings(output=tmp_path / "other", dataloader_num_workers=2)
+    pretrain("nano", one)
+    pretrain("nano", other)
+    assert equal(one.output, other.output)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_file, datasets, tmp_path):
+    output = tmp_path / "killed"
+    words = ["pretrain", "nano", "--stage", "backbone", "--data", *map(str, datasets[:2]), "--output", str(output)]
+    words += ["--recipe", str(recipe_file), "--device", "cpu", "--dataloader-num-workers", "1"]
+    words += ["--max-train-steps", "100000", "--checkpointing-steps", "3"]
+    process = subprocess.Popen([sys.executable, "-m", "toolkit", *words], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (output / ".pretrain" / "backbone").is_dir() or not checkpoints(output):
+            assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    steps = [int(name.split("-")[1].split(".")[0]) for name in checkpoints(output)]
+    watch = StopAt(max(steps) + 2)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain("nano", settings(output=output, max_train_steps=100_000), watch)
+    assert watch.resumed_at == max(steps)

@@ -1,0 +1,69 @@
+"""What the networks are shown."""
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit.pretrain import StageRecipe, drawing
+from toolkit.pretrain.samples import Pictures, SampleStream
+
+
+def stream(datasets, seed=0, length=1, **hints):
+    recipe = StageRecipe(max_train_steps=1, learning_rate=1e-3, hints=hints, clip_length=length)
+    return SampleStream(Pictures(datasets[:2], 64, length), recipe, seed)
+
+
+def test_a_position_decides_its_sample(datasets):
+    one, other = stream(datasets, pair=1, drawn=1, degraded=1), stream(datasets, pair=1, drawn=1, degraded=1)
+    forwards = [one[position] for position in range(6)]
+    backwards = [other[position] for position in reversed(range(6))][::-1]
+    for a, b in zip(forwards, backwards):
+        assert all(torch.equal(a[name], b[name]) for name in ("image", "hint", "mask")) and a["seed"] == b["seed"]
+    assert len({sample["seed"] for sample in forwards}) == 6
+    assert stream(datasets, seed=1, pair=1)[0]["seed"] != stream(datasets, seed=0, pair=1)[0]["seed"]
+
+
+def test_pairs_differ_inside_their_masks_only(datasets):
+    samples = [stream(datasets, pair=1)[position] for position in range(20)]
+    for sample in samples:
+        assert sample["image"].shape == (1, 3, 64, 64) and sample["mask"].shape == (1, 1, 64, 64)
+        changed = (sample["image"] - sample["hint"]).abs().amax(1, keepdim=True)
+        assert changed[sample["mask"] > 0].mean() > 0.1
+        assert changed[sample["mask"] == 0].mean() < 0.01
+
+
+def test_masked_hints_are_cut_out(datasets):
+    for position in range(12):
+        sample = stream(datasets, masked=1)[position]
+        inside = sample["mask"].expand(-1, 3, -1, -1) > 0
+        assert inside.any()
+        assert (sample["hint"][inside] == -1).all()
+        assert torch.allclose(sample["hint"][~inside], sample["image"][~inside], atol=1e-6)
+
+
+def test_clean_hints_are_the_picture(datasets):
+    sample = stream(datasets, clean=1)[3]
+    assert torch.equal(sample["image"], sample["hint"]) and not sample["mask"].any()
+
+
+def test_frames_of_a_clip_are_moved_alike(datasets):
+    """One transform and one drawing for all frames: else motion could not be learned."""
+    sample = stream(datasets, length=4, drawn=1)[7]
+    assert sample["image"].shape == (4, 3, 64, 64)
+    assert all(torch.equal(sample["mask"][0], mask) for mask in sample["mask"])
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_drawing(side):
+    frames = np.random.default_rng(0).integers(0, 255, (2, side, side, 3), np.uint8)
+    kept = frames.copy()
+    for seed in range(30):
+        made, mask = drawing.drawn(frames, np.random.default_rng(seed))
+        assert made.dtype == np.uint8 and made.shape == frames.shape and mask.shape == frames.shape[:3]
+        assert np.abs(made.astype(int) - frames)[~mask].max() <= 26
+        blurred = drawing.degraded(frames, np.random.default_rng(seed))
+        assert blurred.dtype == np.uint8 and blurred.shape == frames.shape and (blurred != frames).any()
+        assert drawing.hole(side, np.random.default_rng(seed)).shape == (side, side)
+    assert np.array_equal(frames, kept)
+    shares = [drawing.drawn(frames, np.random.default_rng(seed))[1].mean() for seed in range(60)]
+    assert 0.005 < np.mean(shares) < 0.4

@@ -1,0 +1,103 @@
+"""``toolkit removers``: which removers there are, shipped and local, and their cards."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from toolkit.cli.console import err, out, print_table
+
+DEPTH = 3
+"""Levels of folders below the named one in which removers are looked for."""
+
+
+def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+    parser.add_argument(
+        "folder",
+        nargs="*",
+        type=Path,
+        default=[Path()],
+        help=f"folders in which local removers lie, up to {DEPTH} levels deep (default: the current one)",
+    )
+    parser.add_argument("--card", metavar="REMOVER", help="show the card of a task's remover, or of a folder's")
+    parser.add_argument("--backbone", metavar="NAME", help="only removers for this backbone")
+
+
+def run(args: argparse.Namespace) -> int:
+    """A table of removers, or one's card.
+
+    Raises:
+        ToolkitError: there is no such remover.
+    """
+    if args.card:
+        return _card(args.card, args.backbone)
+    rows = []
+    for task, backbone, folder in _found(args.folder):
+        if args.backbone in (None, backbone):
+            rows.append((task, backbone, *_figures(folder), str(folder)))
+    if not rows:
+        out.print("no remover found; train one with `toolkit finetune`")
+        return 0
+    print_table(("removes", "backbone", "pixels", "inside dB", "outside dB", "folder"), rows)
+    out.print(
+        "toolkit removers --card TASK or FOLDER shows how one was trained and what its limits are", soft_wrap=True
+    )
+    return 0
+
+
+def _found(folders: list[Path]) -> list[tuple[str, str, Path]]:
+    from toolkit.errors import ToolkitError
+    from toolkit.remover import read_remover, shipped_removers
+    from toolkit.remover.layout import RECORD
+
+    found = [(shipped.task, shipped.backbone, shipped.folder) for shipped in shipped_removers()]
+    known = {folder.resolve() for _, _, folder in found}
+    for root in folders:
+        for depth in range(DEPTH + 1):
+            for record in sorted(root.glob("*/" * depth + RECORD)):
+                folder = record.parent
+                if folder.resolve() in known:
+                    continue
+                known.add(folder.resolve())
+                try:
+                    remover = read_remover(folder, verify=False).record
+                except ToolkitError as error:
+                    err.print(f"warning: {error}", soft_wrap=True)
+                    continue
+                found.append((", ".join(remover.tasks), str(remover.backbone.get("name")), folder))
+    return found
+
+
+def _figures(folder: Path) -> tuple[str, str, str]:
+    from toolkit.errors import ToolkitError
+    from toolkit.remover import read_remover
+
+    try:
+        record = read_remover(folder, verify=False).record
+    except ToolkitError as error:
+        err.print(f"warning: {error}", soft_wrap=True)
+        return "", "", ""
+    values = (record.held_out.get(name) for name in ("psnr_inside", "psnr_outside"))
+    return str(record.resolution), *("" if value is None else f"{value:.1f}" for value in values)
+
+
+def _card(word: str, backbone: str | None) -> int:
+    from toolkit.errors import InputError, UsageError
+    from toolkit.remover import read_remover, shipped_removers
+    from toolkit.remover.layout import CARD
+
+    shipped = [one for one in shipped_removers() if one.task == word and backbone in (None, one.backbone)]
+    if len(shipped) > 1:
+        names = ", ".join(one.backbone for one in shipped)
+        raise UsageError(f"the task {word} brings removers for {names}: choose one with --backbone")
+    if not shipped and not Path(word).is_dir():
+        raise UsageError(
+            f"{word!r} is neither a task with a remover nor the folder of one; `toolkit removers` lists them"
+        )
+    remover = read_remover(shipped[0].folder if shipped else Path(word), verify=False)
+    try:
+        text = (remover.folder / CARD).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"the card {remover.folder / CARD} cannot be read: {error}") from error
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 0

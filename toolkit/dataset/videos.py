@@ -1,0 +1,74 @@
+"""A dataset's pairs as videos, to edit the ones and to measure against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.dataset.layout import Split
+from toolkit.dataset.reader import Sample, read_manifest, read_samples
+from toolkit.errors import InputError, ToolkitError, UsageError
+
+FOLDERS = {"conditioning_image": "with", "image": "without"}
+"""Which pictures go into which folder."""
+
+
+def write_videos(root: Path, output: Path, split: Split | None = None, limit: int | None = None) -> list[str]:
+    """Write each clip twice, with the attribute and without it, lossless, under equal names.
+
+    Args:
+        root: the dataset.
+        output: folder for the folders ``with`` and ``without``.
+        split: only the clips of one split.
+        limit: no more clips than so many, the first ones.
+
+    Returns:
+        The files' names, in the dataset's order.
+
+    Raises:
+        InputError: the dataset cannot be read.
+        UsageError: there is no clip, or the output holds something else.
+        ToolkitError: the videos cannot be written.
+    """
+    from toolkit.video import VideoWriter
+
+    if output.exists() and any(output.iterdir()):
+        raise UsageError(f"the output {output} must be new or empty; name another one")
+    names = []
+    try:
+        for folder in FOLDERS.values():
+            (output / folder).mkdir(parents=True)
+    except OSError as error:
+        raise ToolkitError(f"the folder {error.filename} cannot be made: {error.strerror}") from error
+    for number, clip in enumerate(_clips(root, split)):
+        if number == limit:
+            break
+        name = f"{number:05d}.mkv"
+        rate = _rate(clip)
+        for picture, folder in FOLDERS.items():
+            with VideoWriter(output / folder / name, fps=rate, lossless=True) as writer:
+                for sample in clip:
+                    writer.write(sample.picture(picture))
+        names.append(name)
+    if not names:
+        raise UsageError(f"the dataset {root} has no {split or ''} clip".replace("  ", " "))
+    return names
+
+
+def _clips(root: Path, split: Split | None) -> Iterator[list[Sample]]:
+    samples = read_samples(root, split, read_manifest(root))
+    for _, rows in groupby(samples, key=lambda sample: sample.row.get("clip_id")):
+        yield list(rows)
+
+
+def _rate(clip: list[Sample]) -> float:
+    """Frames a second; frames that were left out make no gaps."""
+    try:
+        steps = np.diff([float(sample.row["time"]) for sample in clip])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"a clip of the dataset has no times: {error!r}; run `toolkit dataset check`") from error
+    steps = steps[steps > 0]
+    return float(np.clip(1 / np.median(steps), 1, 240)) if len(steps) else 25.0

@@ -1,0 +1,224 @@
+"""How real heads move: poses, expressions and blinks tracked in videos, to be given to made people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import InputError
+from toolkit.fetch.transfer import sha256_of
+from toolkit.portraits.relief import Pose
+
+FPS = 25
+
+SHORTEST = 16
+"""Frames of a movement that is worth keeping."""
+
+LIMITS = np.radians([45, 22, 22])
+"""Of yaw, pitch and roll: a portrait turned further shows what its camera never saw."""
+
+
+UPPER = np.array([246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398])
+LOWER = np.array([7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382])
+"""Landmarks of the lids' edges that meet when an eye closes."""
+
+UPPER_LIP = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])
+LOWER_LIP = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
+"""Those of the lips' inner edges."""
+
+NEAR = 0.06
+"""Widths of a face within which skin goes along with lids and lips."""
+
+OPENING = 0.06
+"""Widths of a face by which lips part at most: what is behind them a portrait does not show."""
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """One face in consecutive frames, 25 a second.
+
+    Attributes:
+        angles: float32 ``[T, 3]``, yaw, pitch and roll in radians, as in `Pose`.
+        shifts: float32 ``[T, 2]``, of the head from its usual place, in widths of the face.
+        scales: float32 ``[T]``, the head's size over its usual one.
+        changes: float32 ``[T, 478, 3]``, landmarks less their usual place in a frontal face, in widths of the face.
+    """
+
+    angles: np.ndarray
+    shifts: np.ndarray
+    scales: np.ndarray
+    changes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.angles)
+
+    def poses(self, start: int, frames: int, width: float) -> list[Pose]:
+        """Poses of a stretch.
+
+        Args:
+            width: of the face, as a share of the canvas.
+        """
+        places = range(start, start + frames)
+        return [
+            Pose(*map(float, self.angles[k]), tuple(map(float, self.shifts[k] * width)), float(self.scales[k]))
+            for k in places
+        ]
+
+
+def track_movements(video: Path) -> list[Movement]:
+    """The movements of the largest face of a video, one for each stretch in which it is seen without a gap.
+
+    Raises:
+        InputError: the video cannot be read.
+    """
+    from toolkit.faces import create_analyser
+    from toolkit.faces.smoothing import smooth_landmarks
+    from toolkit.video import SceneCutDetector, read_frames
+
+    analyser, cuts = create_analyser("mediapipe", max_faces=1), SceneCutDetector()
+    stretches: list[list[tuple[float, np.ndarray]]] = [[]]
+    try:
+        for frame in read_frames(video, max_side=1280):
+            if cuts.update(frame.image):
+                analyser.reset()
+                stretches.append([])
+            faces = analyser.analyse(frame.image)
+            if faces:
+                stretches[-1].append((frame.time, faces[0].landmarks))
+            elif stretches[-1]:
+                stretches.append([])
+        mean = analyser.topology.mean
+    finally:
+        analyser.close()
+    movements = []
+    for stretch in stretches:
+        if len(stretch) < 2:
+            continue
+        times = np.array([time for time, _ in stretch])
+        landmarks = smooth_landmarks(np.stack([points for _, points in stretch]), times)
+        evenly = np.arange(times[0], times[-1], 1 / FPS)
+        if len(evenly) >= SHORTEST:
+            movements.append(_movement(_resampled(landmarks, times, evenly), mean))
+    return movements
+
+
+def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
+    """The movements of some videos; what was tracked before is read from the folder `cache`.
+
+    Raises:
+        InputError: a video cannot be read, or no face moves in any of them.
+    """
+    found: list[Movement] = []
+    for video in videos:
+        try:
+            path = cache / f"movement-{sha256_of(video)[:16]}.npz"
+        except OSError as error:
+            raise InputError(f"the video {video} cannot be read: {error.strerror}") from error
+        if not path.is_file():
+            arrays = {}
+            for number, movement in enumerate(track_movements(video)):
+                arrays |= {f"{name}-{number}": value for name, value in vars(movement).items()}
+            part = path.with_suffix(".part.npz")
+            np.savez(part, **arrays)
+            part.replace(path)
+        with np.load(path) as arrays:
+            names = Movement.__dataclass_fields__
+            count = len(arrays.files) // len(names)
+            found += [Movement(**{name: arrays[f"{name}-{k}"] for name in names}) for k in range(count)]
+    if videos and not found:
+        raise InputError(f"no face is seen for {SHORTEST / FPS:.1f} seconds in the videos to drive by; name others")
+    return found
+
+
+def _resampled(landmarks: np.ndarray, times: np.ndarray, evenly: np.ndarray) -> np.ndarray:
+    from scipy.interpolate import interp1d
+
+    return interp1d(times, landmarks, axis=0)(evenly)
+
+
+def _movement(landmarks: np.ndarray, mean: np.ndarray) -> Movement:
+    """Head and face taken apart.
+
+    Args:
+        landmarks: ``[T, 478, 3]`` in pixels.
+        mean: float ``[478, 3]``, the mesh's frontal mean face.
+    """
+    from scipy.spatial.transform import Rotation
+
+    still = _still_points()
+    angles, frontal, centres, scales = [], [], [], []
+    for points in landmarks:
+        turn, scale, shift = _similarity(mean[still], points[still])
+        yaw, pitch, roll = Rotation.from_matrix(turn).as_euler("yxz")
+        angles.append((-yaw, pitch, roll))
+        frontal.append((points - shift) @ turn / scale)
+        centres.append(points[still, :2].mean(axis=0))
+        scales.append(scale)
+    frontal, centres, scales = np.stack(frontal), np.stack(centres), np.array(scales)
+    width, usual = float(np.ptp(mean[:, 0])), np.median(scales)
+    angles = np.array(angles)
+    # A head that is held aside stays so a little; most of it is the camera's place.
+    angles = np.clip(angles - 0.5 * np.median(angles, axis=0), -LIMITS, LIMITS)
+    return Movement(
+        angles=angles.astype(np.float32),
+        shifts=((centres - np.median(centres, axis=0)) / (usual * width)).clip(-0.3, 0.3).astype(np.float32),
+        scales=(scales / usual).clip(0.85, 1.15).astype(np.float32),
+        changes=((frontal - _rest(frontal)) / width).astype(np.float32),
+    )
+
+
+def _rest(frontal: np.ndarray) -> np.ndarray:
+    """The face at rest as portraits show it, ``[478, 3]``: eyes open, lips together."""
+    eyes = (frontal[:, LOWER, 1] - frontal[:, UPPER, 1]).mean(axis=1)
+    lips = (frontal[:, LOWER_LIP, 1] - frontal[:, UPPER_LIP, 1]).mean(axis=1)
+    open_eyed = eyes >= np.median(eyes)
+    return np.median(frontal[open_eyed & (lips <= np.quantile(lips[open_eyed], 0.3))], axis=0)
+
+
+def fitting(landmarks: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """A change of another face's landmarks, so that lids and lips of this one meet and do not pass each other.
+
+    Args:
+        landmarks: float32 ``[478, 3]`` of a frontal face in pixels.
+        change: of the same shape.
+    """
+    change = change.copy()
+    width = np.ptp(landmarks[:468, 0])
+    for upper, lower, least, most in (
+        (UPPER, LOWER, 0.15, np.inf),
+        (UPPER_LIP, LOWER_LIP, 1.0, OPENING * width),
+    ):
+        before = np.maximum(landmarks[lower, 1] - landmarks[upper, 1], 0)
+        after = before + change[lower, 1] - change[upper, 1]
+        surplus = np.clip(after, least * before, before + most) - after
+        edges, moves = np.concatenate([lower, upper]), np.concatenate([surplus, -surplus]) / 2
+        # What lies near goes along, or the skin would fold.
+        near, distance = _nearest(landmarks[:, :2], landmarks[edges, :2])
+        change[:, 1] += moves[near] * np.exp(-((distance / (NEAR * width)) ** 2))
+    return change
+
+
+def _nearest(points: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index and distance of the nearest one for each point."""
+    from scipy.spatial import cKDTree
+
+    distance, index = cKDTree(among).query(points)
+    return index, distance
+
+
+def _still_points() -> np.ndarray:
+    """Landmarks that no expression moves: forehead, bridge of the nose, temples, cheekbones."""
+    return np.array([10, 67, 109, 151, 297, 338, 6, 168, 197, 195, 5, 21, 54, 127, 162, 234, 251, 284, 356, 389, 454])
+
+
+def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """Rotation, scale and shift that bring `source` nearest to `target`, ``[N, 3]`` both (Umeyama, 1991)."""
+    from scipy.spatial.transform import Rotation
+
+    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+    turn = Rotation.align_vectors(b, a)[0].as_matrix()
+    scale = float((b * (a @ turn.T)).sum() / (a**2).sum())
+    return turn, scale, target.mean(axis=0) - scale * source.mean(axis=0) @ turn.T

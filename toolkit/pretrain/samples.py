@@ -1,0 +1,171 @@
+"""The endless stream of a pretraining's samples, decided by the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from toolkit.dataset.layout import Manifest
+from toolkit.dataset.reader import Sample, read_manifest, read_samples
+from toolkit.errors import InputError, UsageError
+from toolkit.pretrain import drawing
+from toolkit.pretrain.recipe import StageRecipe
+from toolkit.seeds import generator
+
+Clip = list[Sample]
+
+
+class Pictures:
+    """The clips of datasets, opened and compared.
+
+    Args:
+        roots: dataset folders.
+        side: of their pictures in pixels.
+        length: frames that a clip must have; shorter ones are left out.
+
+    Raises:
+        InputError: a folder is no dataset, or is damaged.
+        UsageError: pictures of another size, or no clip of that length.
+    """
+
+    def __init__(self, roots: Sequence[Path], side: int, length: int = 1):
+        self.side, self.length = side, length
+        self.manifests: list[Manifest] = []
+        self.clips: list[list[Clip]] = []
+        for root in roots:
+            manifest = read_manifest(root)
+            if manifest.resolution != side:
+                raise UsageError(
+                    f"the pictures of {root} have {manifest.resolution} pixels, and the recipe wants {side}; build the "
+                    f"dataset with --resolution {side}"
+                )
+            clips = [clip for clip in _clips(root, manifest) if len(clip) >= length]
+            if not clips:
+                raise UsageError(f"the dataset {root} has no clip of {length} frames; build it with a --clip-length")
+            self.manifests.append(manifest)
+            self.clips.append(clips)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of all datasets."""
+        return sum(len(clip) for clips in self.clips for clip in clips)
+
+    def read(self, clip: Clip, first: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`length` frames: `image` and `conditioning_image`, uint8 ``[T, R, R, 3]``, and `mask`, bool ``[T, R, R]``.
+
+        Raises:
+            InputError: a picture cannot be read, or has another size.
+        """
+        names = ("image", "conditioning_image", "mask")
+        stacks = [[sample.picture(name) for sample in clip[first : first + self.length]] for name in names]
+        for name, stack in zip(names, stacks):
+            for sample, picture in zip(clip[first:], stack):
+                if picture.shape[:2] != (self.side, self.side):
+                    raise InputError(
+                        f"the {name} {sample.blobs[name].path} must have {self.side} pixels a side; run `toolkit "
+                        "dataset check`"
+                    )
+        image, hint, mask = (np.stack(stack) for stack in stacks)
+        return image, hint, mask
+
+
+def _clips(root: Path, manifest: Manifest) -> Iterator[Clip]:
+    for _, rows in groupby(read_samples(root, None, manifest), key=lambda sample: sample.row.get("clip_id")):
+        yield list(rows)
+
+
+class SampleStream(Dataset):
+    """Position in the stream -> a sample as the models want it.
+
+    A sample has `image` and `hint`, float32 ``[T, 3, R, R]`` in 0..1 (holes of a hint are -1), `mask`, float32
+    ``[T, 1, R, R]``, and `seed`, of its noise.
+    """
+
+    def __init__(self, pictures: Pictures, recipe: StageRecipe, seed: int):
+        self._pictures, self._seed = pictures, seed
+        self._half_size = recipe.half_size_steps * recipe.train_batch_size
+        shares = recipe.hints.model_dump()
+        self._kinds = list(shares)
+        self._shares = np.array(list(shares.values())) / sum(shares.values())
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """
+        Raises:
+            InputError: a picture cannot be read.
+        """
+        cv2.setNumThreads(0)  # the models need the cores
+        rng = generator(self._seed, "pretrain", position)
+        clips = self._pictures.clips[rng.integers(len(self._pictures.clips))]
+        clip = clips[rng.integers(len(clips))]
+        first = int(rng.integers(len(clip) - self._pictures.length + 1))
+        read = self._pictures.read(clip, first)
+        image, hint, mask = _varied(*(halved(*read) if position < self._half_size else read), rng)
+        hint, mask = _hint(self._kinds[rng.choice(len(self._kinds), p=self._shares)], image, hint, mask, rng)
+        return {
+            "image": _tensor(image),
+            "hint": _tensor(hint) if hint.dtype == np.uint8 else torch.from_numpy(hint).permute(0, 3, 1, 2),
+            "mask": torch.from_numpy(mask[:, None].astype(np.float32)),
+            "seed": int(rng.integers(2**63)),
+        }
+
+
+def _tensor(frames: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+
+
+def halved(image: np.ndarray, hint: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same at half the side; the mask keeps what is thin."""
+    half = [
+        np.stack([cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames])
+        for frames in (image, hint)
+    ]
+    return *half, mask[:, ::2, ::2] | mask[:, 1::2, ::2] | mask[:, ::2, 1::2] | mask[:, 1::2, 1::2]
+
+
+def _varied(
+    image: np.ndarray, hint: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The clip mirrored, moved, turned, or lit otherwise; the same for all its pictures."""
+    if rng.random() < 0.5:
+        image, hint, mask = image[:, :, ::-1], hint[:, :, ::-1], mask[:, :, ::-1]
+    if rng.random() < 0.5:
+        side = image.shape[1]
+        matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-12, 12), rng.uniform(0.85, 1.2))
+        matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * side
+
+        def moved(frame: np.ndarray) -> np.ndarray:
+            return cv2.warpAffine(np.ascontiguousarray(frame), matrix, (side, side), borderMode=cv2.BORDER_REFLECT)
+
+        image, hint = (np.stack([moved(frame) for frame in frames]) for frames in (image, hint))
+        mask = np.stack([moved(frame.view(np.uint8) * 255) > 31 for frame in np.ascontiguousarray(mask)])
+    if rng.random() < 0.3:
+        table = np.arange(256)[:, None] * rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3) + rng.uniform(-15, 15)
+        table = np.clip(table, 0, 255).astype(np.uint8)
+        image, hint = (np.stack([table[frames[..., c], c] for c in range(3)], axis=-1) for frames in (image, hint))
+    return image, hint, mask
+
+
+def _hint(
+    kind: str, image: np.ndarray, hint: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The hint of a kind, and what of it is missing in the picture."""
+    if kind == "pair":
+        return hint, mask
+    if kind == "drawn":
+        return drawing.drawn(image, rng)
+    if kind == "masked":
+        if rng.random() < 0.5 or not mask.any():
+            mask = np.broadcast_to(drawing.hole(image.shape[1], rng), mask.shape)
+        else:
+            width = int(rng.integers(1, 8))
+            mask = np.stack([cv2.dilate(frame.astype(np.uint8), np.ones((width, width))) > 0 for frame in mask])
+        return np.where(mask[..., None], np.float32(-1), image.astype(np.float32) / 255), mask
+    nothing = np.zeros(mask.shape, bool)
+    return (drawing.degraded(image, rng) if kind == "degraded" else image), nothing

@@ -1,0 +1,152 @@
+"""The shape of `nano`: classes of diffusers at a size that a laptop trains and runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from toolkit.dataset.layout import dump_json
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
+
+    from toolkit.pretrain.recipe import Recipe
+
+CLASSES = {"vae": "PixelUnshuffleCoder", "text_encoder": "ConstantTextEncoder"}
+"""Parts that are not of the first class that a backbone may have there."""
+
+
+class NanoShape(BaseModel):
+    """Sizes of the networks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution: int = Field(256, ge=16, le=1024, multiple_of=8, description="side of the pictures in pixels")
+    cell: int = Field(4, ge=2, le=8, description="pixels of a latent cell's side: the coder makes them channels")
+    channels: list[int] = Field([64, 128, 192], min_length=2, description="width of the UNet's levels")
+    layers: int = Field(1, ge=1, le=4, description="residual blocks of a level")
+    heads: int = Field(4, ge=1, description="attention heads in the middle")
+    tokens: int = Field(1, ge=1, description="length of the learned prompt")
+    width: int = Field(32, ge=8, description="width of the learned prompt")
+    hint_channels: list[int] = Field([16, 32, 96], description="widths in which a hint shrinks to a latent's size")
+    motion_heads: int = Field(4, ge=1, description="attention heads of the motion layers")
+    scaling_factor: float = Field(2.0, gt=0, description="what latents are multiplied with")
+
+    @property
+    def latent_channels(self) -> int:
+        """All numbers of a cell's pixels."""
+        return 3 * self.cell**2
+
+    @property
+    def groups(self) -> int:
+        """Groups of the normalisation: `let_hint_pass` puts six channels of a latent into each."""
+        return self.latent_channels // 6
+
+    @model_validator(mode="after")
+    def _hint_can_pass(self):
+        if self.cell not in (2, 4, 8):
+            raise ValueError(f"cell must be 2, 4 or 8, found {self.cell}")
+        if self.channels[0] != 8 * self.groups:
+            raise ValueError(f"with cells of {self.cell} the first of channels must be {8 * self.groups}")
+        if wrong := next((width for width in self.channels if width % self.groups), None):
+            raise ValueError(f"channels must be multiples of {self.groups}, found {wrong}")
+        needed = [6 * 4**level for level in range(self.cell.bit_length())]
+        if len(self.hint_channels) != len(needed) or any(a < b for a, b in zip(self.hint_channels, needed)):
+            raise ValueError(f"hint_channels must be at least {needed}, found {self.hint_channels}")
+        return self
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Predicts the picture itself, and begins at noise in which nothing of it is left: few steps are enough."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,  # Lin et al., 2023 (arXiv 2305.08891)
+        timestep_spacing="trailing",
+        set_alpha_to_one=True,
+        clip_sample=False,
+    )
+
+
+def make_unet(shape: NanoShape) -> UNet2DConditionModel:
+    """Convolutions on every level, attention in the middle only, where a picture has few cells."""
+    from diffusers import UNet2DConditionModel
+
+    levels = len(shape.channels)
+    return UNet2DConditionModel(
+        sample_size=shape.resolution // shape.cell,
+        in_channels=shape.latent_channels,
+        out_channels=shape.latent_channels,
+        block_out_channels=tuple(shape.channels),
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        layers_per_block=shape.layers,
+        cross_attention_dim=shape.width,
+        attention_head_dim=shape.heads,  # diffusers' name for the number of heads
+        norm_num_groups=shape.groups,
+    )
+
+
+def make_controlnet(unet: UNet2DConditionModel, shape: NanoShape) -> ControlNetModel:
+    """A copy of the UNet's encoder whose outputs are zero at first."""
+    from diffusers import ControlNetModel
+
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(shape.hint_channels))
+
+
+def make_motion_adapter(shape: NanoShape) -> MotionAdapter:
+    """Motion layers whose outputs are zero at first."""
+    from diffusers import MotionAdapter
+    from torch import nn
+
+    adapter = MotionAdapter(
+        block_out_channels=tuple(shape.channels),
+        motion_layers_per_block=shape.layers,
+        motion_num_attention_heads=shape.motion_heads,
+        motion_norm_num_groups=shape.groups,
+    )
+    for name, module in adapter.named_modules():
+        if name.endswith("proj_out"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return adapter
+
+
+def write_backbone(folder: Path, recipe: Recipe) -> None:
+    """Write what is not trained, the coder and the scheduler, and the backbone's description of all that is there."""
+    from toolkit.backbones.describing import SPEC_FILE
+    from toolkit.backbones.places import digest
+    from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
+    from toolkit.backbones.unshuffle import PixelUnshuffleCoder
+
+    shape = recipe.shape
+    widths = tuple(3 * 4**level for level in range(shape.cell.bit_length()))
+    PixelUnshuffleCoder(widths, shape.latent_channels, shape.scaling_factor).save_pretrained(folder / "vae")
+    make_scheduler().save_pretrained(folder / "scheduler")
+    parts = {}
+    for name, classes in PART_CLASSES.items():
+        if (folder / name).is_dir():
+            part = Part(class_name=CLASSES.get(name, classes[0]), folder=folder / name)
+            parts[name] = part.model_copy(update={"folder": Path(name), "sha256": digest(folder / name, part)})
+    spec = BackboneSpec(
+        name=recipe.name,
+        resolution=shape.resolution,
+        prediction_type="sample",
+        motion_beta_schedule=None,
+        num_inference_steps=recipe.num_inference_steps,
+        training_timesteps=recipe.training_timesteps,
+        learning_rate=recipe.learning_rate,
+        licence=recipe.licence,
+        **parts,
+    )
+    written = spec.model_dump(mode="json", exclude_defaults=True)
+    temporary = folder / f"{SPEC_FILE}.part"
+    temporary.write_text(dump_json(written), encoding="utf-8")
+    os.replace(temporary, folder / SPEC_FILE)

@@ -1,0 +1,143 @@
+"""Which networks a stage trains, which it only uses, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.backbones import describe, load
+from toolkit.device import Placement
+from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
+from toolkit.errors import InputError
+from toolkit.pretrain.passing import let_hint_pass
+from toolkit.pretrain.recipe import Recipe, Stage
+from toolkit.pretrain.shape import make_controlnet, make_motion_adapter, make_unet, write_backbone
+
+CONTROLNET = {"backbone": "controlnet_tile", "inpaint": "controlnet_inpaint", "tile": "controlnet_tile"}
+"""The ControlNet that a stage trains."""
+
+
+@dataclass
+class Networks:
+    """The networks of a stage, in float32 on their device.
+
+    Attributes:
+        trained: by the name of the backbone's part.
+        parameters: what the optimizer moves.
+        save: writes a trained part, given by its name, to a folder in diffusers' format.
+    """
+
+    unet: Any
+    controlnet: Any
+    text_encoder: Any
+    trained: Mapping[str, torch.nn.Module]
+    parameters: list[torch.nn.Parameter]
+    save: Callable[[str, Path], None] = field(repr=False)
+
+
+def make_networks(stage: Stage, recipe: Recipe, folder: Path, placement: Placement, seed: int) -> Networks:
+    """New networks for the stage ``backbone``; for the others those that are in the folder.
+
+    Raises:
+        InputError: what the folder has is damaged.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if stage == "backbone":
+            return _new(recipe, placement)
+        backbone = _loaded(folder, placement)
+        if stage == "motion":
+            return _with_motion(backbone, recipe, placement)
+    controlnet = placement.place(backbone.controlnet_tile)
+    return _networks(backbone.unet, controlnet, backbone.text_encoder, {CONTROLNET[stage]: controlnet})
+
+
+def _new(recipe: Recipe, placement: Placement) -> Networks:
+    from toolkit.backbones import ConstantTextEncoder
+
+    shape = recipe.shape
+    unet = make_unet(shape)
+    controlnet = make_controlnet(unet, shape)
+    let_hint_pass(unet, controlnet, shape)
+    text_encoder = ConstantTextEncoder(shape.tokens, shape.width)
+    trained = {"unet": unet, "controlnet_tile": controlnet, "text_encoder": text_encoder}
+    for module in trained.values():
+        placement.place(module)
+    return _networks(unet, controlnet, text_encoder, trained)
+
+
+def _with_motion(backbone: Any, recipe: Recipe, placement: Placement) -> Networks:
+    from diffusers import UNetMotionModel
+
+    unet = UNetMotionModel.from_unet2d(backbone.unet, make_motion_adapter(recipe.shape))
+    remove_motion_layers(unet, [name for name in PAPER if name in motion_layer_names(unet)])
+    placement.place(unet.requires_grad_(False))
+    layers = torch.nn.ModuleDict(
+        {name.replace(".", "/"): unet.get_submodule(name) for name in motion_layer_names(unet)}
+    )
+    networks = _networks(unet, backbone.controlnet_tile, backbone.text_encoder, {"motion_adapter": layers})
+    networks.save = lambda _, folder: _save_motion(layers, recipe, folder)
+    return networks
+
+
+def _networks(unet: Any, controlnet: Any, text_encoder: Any, trained: Mapping[str, torch.nn.Module]) -> Networks:
+    parameters = []
+    for module in trained.values():
+        module.train().requires_grad_(True)
+        parameters += [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+    def save(name: str, folder: Path) -> None:
+        _save_half(trained[name], folder)
+
+    return Networks(unet, controlnet, text_encoder, trained, parameters, save)
+
+
+def _loaded(folder: Path, placement: Placement) -> Any:
+    spec = describe(folder)
+    if "controlnet_tile" not in spec.parts:
+        raise InputError(f"the backbone in {folder} has no controlnet_tile; run --stage backbone again")
+    return load(spec, ("unet", "text_encoder", "controlnet_tile"), placement)
+
+
+def _save_half(module: Any, folder: Path) -> None:
+    """In 16 bits, which is enough to run it, and half of the download."""
+    import copy
+
+    copied = copy.deepcopy(module).cpu().half()
+    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    copied.register_to_config(_name_or_path="")
+    copied.save_pretrained(folder)
+
+
+def _save_motion(layers: torch.nn.ModuleDict, recipe: Recipe, folder: Path) -> None:
+    """The layers as a whole adapter; those that were left out change nothing."""
+    adapter = make_motion_adapter(recipe.shape)
+    for name, layer in layers.items():
+        if layer.state_dict():
+            adapter.get_submodule(name.replace("/", ".")).load_state_dict(layer.state_dict())
+    _save_half(adapter, folder)
+
+
+def publish(networks: Networks, stage: Stage, recipe: Recipe, folder: Path) -> None:
+    """Put the trained parts into the backbone's folder and describe it anew.
+
+    Raises:
+        OSError: they cannot be written; a part that was there before is whole.
+    """
+    for name in networks.trained:
+        staging, final = folder / f".{name}.part", folder / name
+        shutil.rmtree(staging, ignore_errors=True)
+        networks.save(name, staging)
+        old = folder / f".{name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            os.replace(final, old)
+        os.replace(staging, final)
+        shutil.rmtree(old, ignore_errors=True)
+    write_backbone(folder, recipe)

@@ -1,0 +1,220 @@
+"""The training loop of a pretraining, on one device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
+
+from toolkit.errors import ToolkitError
+from toolkit.interruption import leave_signals_to_the_parent
+from toolkit.pretrain.checkpoints import Checkpoint, Checkpoints
+from toolkit.pretrain.recipe import Recipe, StageRecipe
+from toolkit.pretrain.report import PretrainObserver
+from toolkit.pretrain.samples import SampleStream
+from toolkit.pretrain.shape import make_scheduler
+from toolkit.pretrain.stages import Networks
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; a checkpoint was written."""
+
+
+def learning_rate(recipe: StageRecipe, step: int, last: int) -> float:
+    """It rises, stays, and falls to zero at the end, so that a training can be prolonged from where it still stayed."""
+    rise = min(1.0, (step + 1) / max(recipe.lr_warmup_steps, 1))
+    left = (last - step) / max(recipe.decay_steps(last), 1)
+    return recipe.learning_rate * min(rise, 1 - math.sqrt(max(0.0, 1 - left)) if left < 1 else 1.0)
+
+
+class Positions(Sampler):
+    """Positions of the stream in batches, from a step to the last one."""
+
+    def __init__(self, first: int, last: int, size: int):
+        self._range, self._size = range(first, last), size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._range:
+            yield list(range(step * self._size, (step + 1) * self._size))
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+
+class Trainer:
+    """Everything that changes while a stage is trained.
+
+    Args:
+        last: the number of steps.
+        device: torch device of the networks.
+    """
+
+    def __init__(self, networks: Networks, recipe: Recipe, stage: StageRecipe, last: int, device: str):
+        from diffusers.training_utils import EMAModel
+
+        self.networks, self._recipe, self.stage, self._last = networks, recipe, stage, last
+        self._device = device
+        self._scheduler = make_scheduler()
+        self._timesteps = torch.tensor(recipe.training_timesteps)
+        self._optimizer = torch.optim.AdamW(
+            networks.parameters, stage.learning_rate, weight_decay=stage.adam_weight_decay, fused=True
+        )
+        # With its warm-up the average does not cling to the first weights.
+        self._ema = EMAModel(networks.parameters, decay=stage.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
+        self.step = 0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+        saved = checkpoint.training
+        with torch.no_grad():
+            for parameter, value in zip(self.networks.parameters, saved["parameters"], strict=True):
+                parameter.copy_(value)
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self._ema.load_state_dict(saved["ema"])
+        self._ema.to(self._device)
+        self.step = checkpoint.step
+
+    def run(
+        self,
+        stream: SampleStream,
+        checkpoints: Checkpoints,
+        every: int,
+        workers: int,
+        interrupted: Any,
+        observer: PretrainObserver,
+    ) -> Iterator[int]:
+        """Train to the last step; yields the step after each checkpoint.
+
+        Args:
+            every: steps between two checkpoints.
+            workers: processes that read.
+            interrupted: its truth is asked after every step.
+
+        Raises:
+            Interrupted: a checkpoint was written.
+            ToolkitError: the loss is not finite, or a checkpoint cannot be written.
+            InputError: a picture cannot be read.
+        """
+        loader = DataLoader(
+            stream,
+            batch_sampler=Positions(self.step, self._last, self.stage.train_batch_size),
+            num_workers=workers,
+            multiprocessing_context="spawn" if workers else None,  # forked ones would inherit locks of torch's threads
+            worker_init_fn=leave_signals_to_the_parent,
+        )
+        constant = self._last - self.stage.decay_steps(self._last)
+        for batch in loader:
+            rate = learning_rate(self.stage, self.step, self._last)
+            loss = self._train_step(batch, rate)
+            if not math.isfinite(loss):
+                raise ToolkitError(f"the loss of step {self.step + 1} is {loss}; {checkpoints.advice()}")
+            self.step += 1
+            observer.step(self.step, loss, rate)
+            asked = bool(interrupted)
+            if asked or self.step % every == 0 or self.step in (constant, self._last):
+                observer.saved(checkpoints.save(self.step, self._training(), constant))
+                yield self.step
+            if asked and self.step < self._last:
+                raise Interrupted(f"stopped at step {self.step}; the same command goes on")
+
+    def _training(self) -> dict[str, Any]:
+        return {
+            "parameters": [parameter.detach().cpu() for parameter in self.networks.parameters],
+            "optimizer": self._optimizer.state_dict(),
+            "ema": self._ema.state_dict(),
+        }
+
+    def _train_step(self, batch: dict[str, torch.Tensor], rate: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        image, hint, mask = (batch[name].to(self._device) for name in ("image", "hint", "mask"))
+        count, frames = image.shape[:2]
+        latents = self._latents(image.flatten(0, 1))
+        noise, timesteps = self._noise(batch["seed"], frames, latents.shape[1:])
+        noisy = self._scheduler.add_noise(latents, noise, timesteps.repeat_interleave(frames))
+        predicted = self.predict(noisy, timesteps, hint.flatten(0, 1), frames)
+        weights = 1 + (self.stage.mask_weight - 1) * F.max_pool2d(mask.flatten(0, 1), self._recipe.shape.cell)
+        loss = _weighed((predicted - latents) ** 2, weights)
+        if self.stage.difference_weight and frames > 1:
+            clips = (predicted - latents).unflatten(0, (count, frames))
+            moved = (clips[:, 1:] - clips[:, :-1]).flatten(0, 1)
+            loss = loss + self.stage.difference_weight * _weighed(
+                moved**2, weights.unflatten(0, (count, frames))[:, 1:].flatten(0, 1)
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.networks.parameters, self.stage.max_grad_norm)
+        self._optimizer.step()
+        self._ema.step(self.networks.parameters)
+        return float(loss.detach())
+
+    def _latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        shape = self._recipe.shape
+        latents = F.pixel_unshuffle(pixels * 2 - 1, shape.cell) * shape.scaling_factor
+        return latents.contiguous(memory_format=torch.channels_last)
+
+    def _noise(self, seeds: torch.Tensor, frames: int, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise of each frame and the timestep of each sample, from the samples' seeds."""
+        noise, timesteps = [], []
+        for seed in seeds.tolist():
+            rng = torch.Generator().manual_seed(seed)
+            timesteps.append(self._timesteps[torch.randint(len(self._timesteps), (), generator=rng)])
+            noise.append(torch.randn((frames, *shape), generator=rng))
+        return torch.cat(noise).to(self._device), torch.stack(timesteps).to(self._device)
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, hint: torch.Tensor, frames: int) -> torch.Tensor:
+        """The UNet's picture, ``[B * T, C, h, w]``; `timesteps` are ``[B]``, `hint` is ``[B * T, 3, R, R]``."""
+        networks = self.networks
+        states = networks.text_encoder().last_hidden_state.expand(len(noisy), -1, -1)
+        layout = {"memory_format": torch.channels_last}
+        down, mid = networks.controlnet(
+            noisy.contiguous(**layout),
+            timesteps.repeat_interleave(frames),
+            encoder_hidden_states=states,
+            controlnet_cond=hint.contiguous(**layout),
+            return_dict=False,
+        )
+        if frames > 1:
+            noisy = noisy.unflatten(0, (-1, frames)).transpose(1, 2)
+        made = networks.unet(
+            noisy,
+            timesteps,
+            encoder_hidden_states=states,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0]
+        return made.transpose(1, 2).flatten(0, 1) if frames > 1 else made
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Meanwhile the networks have the weights that are kept: their moving averages."""
+        self._ema.store(self.networks.parameters)
+        self._ema.copy_to(self.networks.parameters)
+        try:
+            yield
+        finally:
+            self._ema.restore(self.networks.parameters)
+
+    @torch.inference_mode()
+    def sample(self, hint: torch.Tensor, steps: int) -> torch.Tensor:
+        """Pictures for hints of one clip or of single frames, ``[N, 3, R, R]`` in 0..1, in so many steps."""
+        scheduler, shape = make_scheduler(), self._recipe.shape
+        scheduler.set_timesteps(steps)
+        frames = self.stage.clip_length
+        side = hint.shape[-1] // shape.cell
+        noise = torch.randn((len(hint), shape.latent_channels, side, side), generator=torch.Generator().manual_seed(0))
+        latents = noise.to(self._device)
+        for timestep in scheduler.timesteps:
+            at = timestep.to(self._device).expand(len(hint) // frames)
+            latents = scheduler.step(self.predict(latents, at, hint, frames), timestep, latents).prev_sample
+        return ((F.pixel_shuffle(latents / shape.scaling_factor, shape.cell) + 1) / 2).clamp(0, 1)
+
+
+def _weighed(squared: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (squared * weights).sum() / (weights.sum() * squared.shape[1])
