@@ -75,7 +75,7 @@ def test_loss_and_gradients_are_those_of_the_recipe(settings, datasets, kind, da
     plain = copy.deepcopy(controlnet)
     positions = [3, 8, 21]
     collated = torch.utils.data.default_collate([stream[position] for position in positions])
-    batch = to_batch(collated, states, backbone.vae.config.scaling_factor, "cpu")
+    batch = to_batch(collated, states, backbone, "cpu")
     predicted = predict(controlnet, backbone.unet, scheduler, batch, torch.float32)
     loss = losses(predicted, target(scheduler, batch), batch, scheduler, config.loss).mean()
     loss.backward()
@@ -111,7 +111,9 @@ def test_coder_without_a_posterior_and_constant_prompt(settings, tmp_path):
     backbone, _, stream, states = prepared(settings(backbone=str(folder)))
     number, _ = stream.pair(5)
     image = stream._cache.index[number].sample.picture("image")
-    coded = backbone.vae.decode(stream[5]["latents"][None], return_dict=False)[0]
+    assert not stream._cache.kept and not list((tmp_path / "remover").rglob("latents-*")), "as large as the pictures"
+    batch = to_batch(torch.utils.data.default_collate([stream[5]]), states, backbone, "cpu")
+    coded = backbone.vae.decode(batch.latents / backbone.vae.config.scaling_factor, return_dict=False)[0]
     assert torch.equal(((coded[0] + 1) * 127.5).round().byte(), torch.from_numpy(image).permute(2, 0, 1))
     assert next(iter(states.values())).shape == (4, 32)
 
@@ -119,7 +121,7 @@ def test_coder_without_a_posterior_and_constant_prompt(settings, tmp_path):
 def test_frozen_parts_get_no_gradient(settings):
     backbone, controlnet, stream, states = prepared(settings())
     scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
-    batch = to_batch(torch.utils.data.default_collate([stream[0]]), states, 0.18, "cpu")
+    batch = to_batch(torch.utils.data.default_collate([stream[0]]), states, backbone, "cpu")
     losses(
         predict(controlnet, backbone.unet, scheduler, batch, torch.float32),
         target(scheduler, batch),
@@ -129,3 +131,17 @@ def test_frozen_parts_get_no_gradient(settings):
     ).mean().backward()
     assert all(parameter.grad is None for parameter in backbone.unet.parameters())
     assert all(parameter.grad is not None for parameter in controlnet.parameters())
+
+
+@pytest.mark.parametrize("variants", [1, 3])
+def test_batches_are_the_same_without_a_cache(settings, tmp_path, variants):
+    batches = []
+    for cache in ("on", "off"):
+        backbone, _, stream, states = prepared(
+            settings(cache=cache, output=tmp_path / cache, augmentation={"variants": variants})
+        )
+        collated = torch.utils.data.default_collate([stream[position] for position in (0, 7, 20, 41)])
+        batches.append(to_batch(collated, states, backbone, "cpu"))
+    for name in ("latents", "noise", "timesteps", "hint", "cells", "states"):
+        one, other = (getattr(batch, name).double() for batch in batches)
+        assert (one - other).abs().max() < 1e-4, name

@@ -48,14 +48,32 @@ class Encoded:
 
 
 class LatentCache:
-    """Of a pair's versions: entry ``variant * len(index) + number``."""
+    """Of a pair's versions: entry ``variant * len(index) + number``.
 
-    def __init__(self, folder: Path, index: PairIndex, variants: int, shape: tuple[int, int, int], dtype: torch.dtype):
-        self._folder, self._shape, self._dtype = folder, shape, dtype
+    Args:
+        kept: whether entries lie on disk: ``on``, ``off``, or ``auto``, where they are smaller than the pictures, as
+            those of a VAE are. Otherwise pictures are encoded when they are trained on.
+
+    Attributes:
+        kept: whether they do.
+        shape: of the latents, ``(C, h, w)``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index: PairIndex,
+        variants: int,
+        shape: tuple[int, int, int],
+        dtype: torch.dtype,
+        kept: str = "on",
+    ):
+        self._folder, self.shape, self._dtype = folder, shape, dtype
         self.index, self.variants = index, variants
         channels, height, width = shape
         self._floats = channels * height * width * dtype.itemsize
         self.entry_bytes = 2 * self._floats + height * width
+        self.kept = kept == "on" or (kept == "auto" and self.entry_bytes < 3 * index.resolution**2)
         self._files: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -91,7 +109,7 @@ class LatentCache:
         mean = torch.frombuffer(data, dtype=self._dtype, count=count)
         std = torch.frombuffer(data, dtype=self._dtype, count=count, offset=self._floats)
         cells = torch.frombuffer(data, dtype=torch.uint8, offset=2 * self._floats)
-        return Encoded(mean.view(self._shape), std.view(self._shape), cells.view(1, *self._shape[1:]).float())
+        return Encoded(mean.view(self.shape), std.view(self.shape), cells.view(1, *self.shape[1:]).float())
 
     def write(self, chunk: int, entries: Iterator[Encoded]) -> None:
         """Write a file; it appears when it is whole."""
@@ -176,11 +194,12 @@ class CacheFolder:
         cells = self._document["resolution"] // cell_size(vae)
         shape = vae.get("latent_channels", 4), cells, cells
         index = PairIndex(self.path, self._datasets)
-        return LatentCache(self.path, index, self._config.augmentation.variants, shape, self._dtype)
+        variants, kept = self._config.augmentation.variants, self._config.cache
+        return LatentCache(self.path, index, variants, shape, self._dtype, kept)
 
     def missing(self, cache: LatentCache) -> list[int]:
         """Files that are still to be made."""
-        return [chunk for chunk in cache.chunks if not cache.is_complete(chunk)]
+        return [chunk for chunk in cache.chunks if not cache.is_complete(chunk)] if cache.kept else []
 
     def fill(
         self,

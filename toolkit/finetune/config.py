@@ -136,6 +136,9 @@ class FinetuneConfig(BaseModel):
     cache_dir: Path | None = Field(
         None, description="where encoded pictures are kept, for later runs too; without it in the output, until the end"
     )
+    cache: Literal["auto", "on", "off"] = Field(
+        "auto", description="whether encoded pictures are kept on disk; auto: where they are smaller than the pictures"
+    )
     cache_batch_size: int = Field(8, ge=1, description="pictures that are encoded at a time")
     dataloader_num_workers: int | None = Field(
         None, ge=0, le=64, description="processes that read pictures; without it 4 beside a GPU, none on a CPU"
@@ -164,7 +167,7 @@ class FinetuneConfig(BaseModel):
         Where things lie does not belong to it, nor how often they are saved and shown.
         """
         running = {"data", "output", "backbone", "init", "check", "checkpointing_steps", "checkpoints_total_limit"}
-        running |= {"resume_from_checkpoint", "report_to", "cache_dir", "cache_batch_size"}
+        running |= {"resume_from_checkpoint", "report_to", "cache", "cache_dir", "cache_batch_size"}
         running |= {"dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
         content = self.model_dump(mode="json", exclude=running)
         if self.optimisation.lr_scheduler.startswith("constant"):

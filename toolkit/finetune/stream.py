@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from toolkit.backbones import Backbone
 from toolkit.errors import InputError, ToolkitError
 from toolkit.finetune.augment import augmented, variant_of
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
-from toolkit.finetune.encode import hints
+from toolkit.finetune.encode import cover, encode_pictures, hints, pixels
 from toolkit.finetune.loss import Batch
 from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.seeds import fraction, generator
@@ -68,21 +69,24 @@ class PairStream(Dataset):
             InputError: the pair's picture cannot be read any more; names it.
         """
         config, (number, variant) = self._config, self.pair(position)
-        entry, encoded = self._cache.index[number], self._cache.read(number, variant)
-        side = self._cache.index.resolution
-        picture = {"conditioning_image": picture_of(entry.sample, "conditioning_image", side)}
-        picture = augmented(picture, config.augmentation, config.seed, entry.clip_id, variant)
+        entry, side = self._cache.index[number], self._cache.index.resolution
+        names = ("conditioning_image",) if self._cache.kept else ("conditioning_image", "image", "mask")
+        pictures = {name: picture_of(entry.sample, name, side) for name in names}
+        pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
-        mean = encoded.mean.float()
-        latents = mean + encoded.std.float() * torch.randn(mean.shape, generator=rng)
+        drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder
+        if self._cache.kept:
+            encoded = self._cache.read(number, variant)
+            given = {"latents": encoded.mean.float() + encoded.std.float() * drawn, "cells": encoded.cells}
+        else:
+            cells = cover(pictures["mask"], side // self._cache.shape[1])
+            given = {"pixels": pixels([pictures["image"]])[0], "drawn": drawn, "cells": cells}
         empty = fraction(config.seed, "empty prompt", position) < config.loss.proportion_empty_prompts
-        return {
-            "latents": latents,
-            "noise": torch.randn(mean.shape, generator=rng),
+        return given | {
+            "noise": torch.randn(self._cache.shape, generator=rng),
             "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
-            "hint": hints([picture["conditioning_image"]])[0],
-            "cells": encoded.cells,
+            "hint": hints([pictures["conditioning_image"]])[0],
             "text": "" if empty else entry.text,
             "position": position,
         }
@@ -141,10 +145,15 @@ def following(loader: Iterator[dict[str, Any]]) -> dict[str, Any]:
         raise InputError(last.partition("InputError: ")[2] or last) from error
 
 
-def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], scaling: float, device: Any) -> Batch:
-    """A collated batch on the device, with the prompts' states and the latents scaled."""
+def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], backbone: Backbone, device: Any) -> Batch:
+    """A collated batch on the device, with the prompts' states and the latents, encoded if they are not yet, scaled."""
+    if "latents" in collated:
+        latents = collated["latents"].to(device, non_blocking=True)
+    else:
+        mean, std = encode_pictures(backbone, collated["pixels"])
+        latents = (mean.float() + std.float() * collated["drawn"].to(mean.device)).to(device)
     return Batch(
-        latents=collated["latents"].to(device, non_blocking=True) * scaling,
+        latents=latents * backbone.vae.config.scaling_factor,
         noise=collated["noise"].to(device, non_blocking=True),
         timesteps=collated["timesteps"].to(device, non_blocking=True),
         hint=collated["hint"].to(device, non_blocking=True),

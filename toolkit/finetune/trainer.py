@@ -159,9 +159,7 @@ class Trainer:
         accelerator, config = self._accelerator, self._config
         total = 0.0
         for micro in range(config.optimisation.gradient_accumulation_steps):
-            batch = to_batch(
-                following(loader), self._states, self._backbone.vae.config.scaling_factor, accelerator.device
-            )
+            batch = to_batch(following(loader), self._states, self._backbone, accelerator.device)
             with accelerator.accumulate(self._model):
                 predicted = predict(
                     self._model, self._backbone.unet, self._scheduler, batch, self._backbone.placement.torch_dtype
