@@ -1,3 +1,4 @@
+import copy
 import json
 
 import pytest
@@ -5,7 +6,9 @@ import pytest
 from toolkit.pretrain import PretrainConfig
 from toolkit.testing import drawn_dataset
 
-STAGE = {"max_train_steps": 6, "train_batch_size": 2, "learning_rate": 1e-3, "lr_warmup_steps": 2, "lr_decay": 0.5}
+FIRST = {"steps": 3, "train_batch_size": 2, "learning_rate": 1e-3, "lr_warmup_steps": 2, "half_size": True}
+SECOND = {"steps": 3, "train_batch_size": 1, "learning_rate": 5e-4, "lr_warmup_steps": 1, "lr_decay": 0.5}
+STAGE = {"phases": [FIRST, SECOND]}
 
 RECIPE = {
     "name": "nano",
@@ -27,7 +30,7 @@ RECIPE = {
         "backbone": STAGE | {"hints": {"pair": 1, "drawn": 1, "masked": 1, "degraded": 1, "clean": 1}},
         "inpaint": STAGE | {"hints": {"masked": 1}},
         "tile": STAGE | {"hints": {"pair": 1}},
-        "motion": STAGE | {"hints": {"pair": 1}, "clip_length": 3, "difference_weight": 1.0, "train_batch_size": 1},
+        "motion": {"phases": [SECOND], "hints": {"pair": 1}, "clip_length": 3, "difference_weight": 1.0},
     },
 }
 
@@ -48,6 +51,26 @@ def recipe_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "small.json"
     path.write_text(json.dumps(RECIPE))
     return path
+
+
+@pytest.fixture
+def phases():
+    """The two of the recipe's stages."""
+    return FIRST, SECOND
+
+
+@pytest.fixture
+def recipe_of(tmp_path):
+    """A function that writes a recipe whose backbone has other phases."""
+
+    def make(*phases):
+        recipe = copy.deepcopy(RECIPE)
+        recipe["stages"]["backbone"]["phases"] = list(phases)
+        path = tmp_path / f"recipe-{len(list(tmp_path.glob('recipe-*')))}.json"
+        path.write_text(json.dumps(recipe))
+        return path
+
+    return make
 
 
 @pytest.fixture

@@ -57,15 +57,17 @@ def test_interrupted_equals_uninterrupted(settings, tmp_path, at):
     assert equal(whole.output, parted.output)
 
 
-def test_a_finished_one_can_be_prolonged_from_before_the_rate_fell(settings, tmp_path):
-    straight, prolonged = settings(output=tmp_path / "a", max_train_steps=8), settings(output=tmp_path / "b")
+def test_later_phases_may_change(settings, tmp_path, recipe_of, phases):
+    """A recipe with the same first phase goes on from its end; the averages are what the next phase begins with."""
+    longer = recipe_of(phases[0], phases[1] | {"steps": 4})
+    straight, changed = settings(output=tmp_path / "a", recipe=longer), settings(output=tmp_path / "b")
     pretrain("nano", straight)
-    pretrain("nano", prolonged)
-    assert checkpoints(prolonged.output) == ["checkpoint-3.pt", "checkpoint-6.pt"]
+    pretrain("nano", changed)
+    assert checkpoints(changed.output) == ["checkpoint-3.pt", "checkpoint-4.pt", "checkpoint-6.pt"]
     watch = StopAt(None)
-    pretrain("nano", settings(output=tmp_path / "b", max_train_steps=8), watch)
-    assert watch.resumed_at == 3, "at step 6 the rate had fallen to zero"
-    assert equal(straight.output, prolonged.output)
+    pretrain("nano", settings(output=tmp_path / "b", recipe=longer), watch)
+    assert watch.resumed_at == 3
+    assert equal(straight.output, changed.output)
 
 
 def test_a_damaged_checkpoint_is_passed_over(settings):
@@ -80,19 +82,21 @@ def test_a_damaged_checkpoint_is_passed_over(settings):
     assert "checkpoint-4.pt is damaged" in watch.warnings[0]
 
 
-def test_other_settings_are_not_gone_on_with(settings, datasets):
+def test_other_settings_are_not_gone_on_with(settings, datasets, recipe_of, phases):
     with pytest.raises(RuntimeError):
         pretrain("nano", settings(), StopAt(3))
     with pytest.raises(UsageError, match="belongs to another training: seed was 0, now 1"):
         pretrain("nano", settings(seed=1))
     with pytest.raises(UsageError, match="belongs to another training: datasets"):
         pretrain("nano", settings(data=[datasets[2]]))
+    with pytest.raises(UsageError, match=r"belongs to another training: phases\.0\.learning_rate was 0.001, now 0.1"):
+        pretrain("nano", settings(recipe=recipe_of(phases[0] | {"learning_rate": 0.1})))
 
 
-def test_a_new_backbone_makes_its_other_stages_new(settings):
+def test_a_new_backbone_makes_its_other_stages_new(settings, recipe_of, phases):
     pretrain("nano", settings())
     pretrain("nano", settings(stage="inpaint"))
-    pretrain("nano", settings(max_train_steps=7))
+    pretrain("nano", settings(recipe=recipe_of(phases[0])))
     with pytest.raises(UsageError, match=r"belongs to another training: .*backbone\.unet"):
         pretrain("nano", settings(stage="inpaint"))
 
@@ -105,11 +109,11 @@ def test_readers_in_processes_see_the_same(settings, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_file, datasets, tmp_path):
-    output = tmp_path / "killed"
+def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_of, phases, datasets, tmp_path):
+    output, endless = tmp_path / "killed", recipe_of(phases[0] | {"steps": 100_000})
     words = ["pretrain", "nano", "--stage", "backbone", "--data", *map(str, datasets[:2]), "--output", str(output)]
-    words += ["--recipe", str(recipe_file), "--device", "cpu", "--dataloader-num-workers", "1"]
-    words += ["--max-train-steps", "100000", "--checkpointing-steps", "3"]
+    words += ["--recipe", str(endless), "--device", "cpu", "--dataloader-num-workers", "1"]
+    words += ["--checkpointing-steps", "3"]
     process = subprocess.Popen([sys.executable, "-m", "toolkit", *words], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 120
@@ -125,5 +129,5 @@ def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_file, dataset
     steps = [int(name.split("-")[1].split(".")[0]) for name in checkpoints(output)]
     watch = StopAt(max(steps) + 2)
     with pytest.raises(RuntimeError, match="killed"):
-        pretrain("nano", settings(output=output, max_train_steps=100_000), watch)
+        pretrain("nano", settings(output=output, recipe=endless), watch)
     assert watch.resumed_at == max(steps)

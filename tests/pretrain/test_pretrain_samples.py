@@ -8,9 +8,9 @@ from toolkit.pretrain import StageRecipe, drawing
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, **hints):
-    recipe = StageRecipe(max_train_steps=1, learning_rate=1e-3, hints=hints, clip_length=length)
-    return SampleStream(Pictures(datasets[:2], 64, length), recipe, seed)
+def stream(datasets, seed=0, length=1, half_size=False, **hints):
+    recipe = StageRecipe(phases=[{"steps": 1, "learning_rate": 1e-3}], hints=hints, clip_length=length)
+    return SampleStream(Pictures(datasets[:2], 64, length), recipe, seed, half_size)
 
 
 def test_a_position_decides_its_sample(datasets):
@@ -51,6 +51,14 @@ def test_frames_of_a_clip_are_moved_alike(datasets):
     sample = stream(datasets, length=4, drawn=1)[7]
     assert sample["image"].shape == (4, 3, 64, 64)
     assert all(torch.equal(sample["mask"][0], mask) for mask in sample["mask"])
+
+
+def test_half_size(datasets):
+    whole, half = (stream(datasets, half_size=small, pair=1)[11] for small in (False, True))
+    assert half["image"].shape == (1, 3, 32, 32) and half["mask"].shape == (1, 1, 32, 32)
+    shrunk = torch.nn.functional.avg_pool2d(whole["image"], 2)
+    assert (half["image"] - shrunk).abs().mean() < 0.02
+    assert 0.9 < half["mask"].mean() / whole["mask"].mean() < 1.6, "what is thin stays masked"
 
 
 @pytest.mark.parametrize("side", [64, 256])

@@ -80,7 +80,7 @@ def test_sampling_is_that_of_diffusers(backbone, recipe_file):
     """The measures on held-out pictures are those of the pipeline that users run."""
     recipe = read_recipe(recipe_file)
     networks = make_networks("tile", recipe, backbone, CPU, 0)
-    trainer = Trainer(networks, recipe, recipe.stages["tile"], 1, "cpu")
+    trainer = Trainer(networks, recipe, recipe.stages["tile"], "cpu")
     hint = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(1))
     ours = trainer.sample(hint, 2)
     loaded = load(describe(backbone), ALL, CPU)
@@ -125,9 +125,10 @@ def test_the_motion_adapter_is_what_was_trained(backbone, recipe_file):
         assert not any(p.any() for p in layer.proj_out.parameters()), f"{name} changes nothing"
 
 
-def test_a_longer_training_learns(settings, datasets):
+def test_a_longer_training_learns(settings, datasets, recipe_of):
     watch = Losses()
-    config = settings(held_out=[datasets[2]], max_train_steps=160, checkpointing_steps=40)
+    phase = {"steps": 160, "train_batch_size": 2, "learning_rate": 1e-3, "lr_warmup_steps": 2, "lr_decay": 0.5}
+    config = settings(held_out=[datasets[2]], recipe=recipe_of(phase), checkpointing_steps=40)
     report = pretrain("nano", config, watch)
     assert np.mean(watch.losses[-20:]) < 0.5 * np.mean(watch.losses[:20])
     assert watch.figures[160]["held-out outside"] > watch.figures[40]["held-out outside"] + 0.5

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.folders import differences
+from toolkit.pretrain.recipe import StageRecipe
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -26,15 +28,16 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of a stage: the newest, and the newest before the learning rate falls.
+    """The checkpoints of a stage: the two newest, and those at the ends of phases.
 
     Args:
         folder: made where it is missing.
-        document: what the course of the training depends on, as JSON values.
+        document: what the course of the training depends on besides the phases, as JSON values.
+        stage: has the phases. A recipe that differs in later phases only goes on from the end of an earlier one.
     """
 
-    def __init__(self, folder: Path, document: dict[str, Any]):
-        self._folder, self._document = folder, json.loads(json.dumps(document))
+    def __init__(self, folder: Path, document: dict[str, Any], stage: StageRecipe):
+        self._folder, self._document, self._stage = folder, document, stage
         folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self) -> list[int]:
@@ -47,20 +50,17 @@ class Checkpoints:
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
         return f"{kept}; try a recipe with a lower learning_rate"
 
-    def save(self, step: int, training: dict[str, Any], constant: int) -> Path:
+    def save(self, step: int, training: dict[str, Any]) -> Path:
         """Write one, then remove those that nobody needs.
-
-        Args:
-            constant: step at which the learning rate begins to fall.
 
         Raises:
             ToolkitError: it cannot be written; what was there before stays.
         """
-        path = self._folder / f"checkpoint-{step}.pt"
+        path = self._path(step)
         temporary = path.with_suffix(".part")
         try:
             with temporary.open("wb") as file:
-                torch.save({"document": json.dumps(self._document), "constant": constant, **training}, file)
+                torch.save({"document": json.dumps(self._document_at(step)), **training}, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -68,33 +68,47 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise ToolkitError(f"the checkpoint {path} cannot be written: {reason}; {self.advice()}") from error
-        kept = {step, max((at for at in self.steps() if at <= constant), default=step)}
-        for at in self.steps():
-            if at not in kept:
-                (self._folder / f"checkpoint-{at}.pt").unlink()
+        steps = self.steps()
+        for at in steps:
+            if at not in steps[-2:] and at not in self._ends():
+                self._path(at).unlink()
         return path
 
-    def latest(self, last: int, constant: int) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole one on the way to the step `last`, and warnings.
+    def latest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole one that belongs to the recipe, and warnings.
 
         Raises:
-            UsageError: it belongs to other settings.
+            UsageError: there are some, and all belong to other settings.
         """
-        warnings = []
+        warnings, changed = [], []
         for step in reversed(self.steps()):
-            path = self._folder / f"checkpoint-{step}.pt"
+            path = self._path(step)
             try:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
-                document, fell = json.loads(saved.pop("document")), saved.pop("constant")
+                document = json.loads(saved.pop("document"))
             except Exception as error:  # damaged files raise almost anything
                 warnings.append(f"the checkpoint {path} is damaged ({error}); going on from an earlier one")
                 continue
-            if changed := list(differences(document, self._document)):
-                raise UsageError(
-                    f"{path} belongs to another training: {'; '.join(changed)}; use the same settings to go on, or "
-                    "name another --output"
-                )
-            # A rate that has begun to fall towards another end has to be gone back on.
-            if step <= min(fell, constant) or (fell == constant and step <= last):
+            if step > self._stage.steps:
+                continue
+            changed = list(differences(document, json.loads(json.dumps(self._document_at(step)))))
+            if not changed:
                 return Checkpoint(step, saved), warnings
+        if changed:
+            raise UsageError(
+                f"{self._folder} belongs to another training: {'; '.join(changed)}; use the same settings to go on, or "
+                "name another --output"
+            )
         return None, warnings
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"checkpoint-{step}.pt"
+
+    def _ends(self) -> list[int]:
+        return list(accumulate(phase.steps for phase in self._stage.phases))
+
+    def _document_at(self, step: int) -> dict[str, Any]:
+        """What a checkpoint depends on: of the phases those up to its own."""
+        number = next((k for k, end in enumerate(self._ends()) if step <= end), len(self._ends()) - 1)
+        phases = {str(k): phase.model_dump(mode="json") for k, phase in enumerate(self._stage.phases[: number + 1])}
+        return {**self._document, "phases": phases}

@@ -19,7 +19,6 @@ class PretrainConfig(BaseModel):
     output: Path = Field(description="folder of the backbone, for --backbone; a run that was killed goes on in it")
     recipe: Path | None = Field(None, description="a recipe file; without it that of the shipped weights")
     held_out: list[Path] = Field([], description="datasets that are only measured, at each checkpoint")
-    max_train_steps: int | None = Field(None, ge=1, description="train for so many steps instead of the recipe's")
     checkpointing_steps: int = Field(500, ge=1, description="steps between two checkpoints")
     dataloader_num_workers: int = Field(1, ge=0, le=64, description="processes that read and draw")
     device: str | None = Field(None, description="torch device, such as cuda; the best one without it")

@@ -14,7 +14,7 @@ from toolkit.dataset.layout import MANIFEST, dump_json
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.folders import locked
 from toolkit.pretrain.config import PretrainConfig
-from toolkit.pretrain.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
 from toolkit.pretrain.report import PretrainObserver
 
 TRAINING = ".pretrain"
@@ -76,27 +76,25 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
     from toolkit.interruption import asked_to_stop
     from toolkit.pretrain.checkpoints import Checkpoints
     from toolkit.pretrain.measuring import measure, short_names
-    from toolkit.pretrain.samples import Pictures, SampleStream
+    from toolkit.pretrain.samples import Pictures
     from toolkit.pretrain.stages import make_networks, publish
     from toolkit.pretrain.training import Trainer
 
     stage = recipe.stages[config.stage]
-    last = config.max_train_steps or stage.max_train_steps
     placement = choose_placement(config.device, "float32")
     pictures = Pictures(config.data, recipe.shape.resolution, stage.clip_length)
     held_out = Pictures(config.held_out, recipe.shape.resolution, stage.clip_length)
     document = _document(recipe, config)
-    observer.started(pictures.pairs, last)
+    observer.started(pictures.pairs, stage.steps)
     with flushed_denormals():
         trainer = Trainer(
             make_networks(config.stage, recipe, config.output, placement, config.seed),
             recipe,
             stage,
-            last,
             placement.device,
         )
-        checkpoints = Checkpoints(place, document)
-        checkpoint, warnings = checkpoints.latest(last, last - stage.decay_steps(last))
+        checkpoints = Checkpoints(place, document, stage)
+        checkpoint, warnings = checkpoints.latest()
         for sentence in warnings:
             observer.warning(sentence)
         if checkpoint is not None:
@@ -105,13 +103,12 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
         figures: dict[str, float] = {}
         try:
             with asked_to_stop() as interrupted:
-                stream = SampleStream(pictures, stage, config.seed)
                 every, workers = config.checkpointing_steps, config.dataloader_num_workers
-                for step in trainer.run(stream, checkpoints, every, workers, interrupted, observer):
-                    if held_out.clips and not interrupted:
-                        names = short_names(config.held_out)
-                        figures = measure(trainer, held_out, names, recipe.num_inference_steps, placement.device)
-                        observer.measured(step, figures)
+                names, steps = short_names(config.held_out), recipe.num_inference_steps
+                for phase in trainer.run(pictures, config.seed, checkpoints, every, workers, interrupted, observer):
+                    if names and not interrupted:
+                        figures = measure(trainer, held_out, names, steps, phase.half_size, placement.device)
+                        observer.measured(trainer.step, figures)
         except torch.OutOfMemoryError as error:
             raise ToolkitError(
                 f"the memory of {placement.device} is too small for this training; use a recipe with a lower "
@@ -119,13 +116,13 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
             ) from error
         with trainer.averaged():
             publish(trainer.networks, config.stage, recipe, config.output)
-    _log(config, document, last, figures)
-    return PretrainReport(config.output, last, figures)
+    _log(config, document, stage, figures)
+    return PretrainReport(config.output, stage.steps, figures)
 
 
 def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
-    """What the course of the training depends on. How long it is can still be changed, and is not in it."""
-    stage = recipe.stages[config.stage].model_dump(mode="json", exclude={"max_train_steps"})
+    """What the course of the training depends on, besides its phases."""
+    stage = recipe.stages[config.stage].model_dump(mode="json", exclude={"phases"})
     digests = [hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest() for root in config.data]
     document = {
         "stage": stage,
@@ -141,7 +138,7 @@ def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
     return document
 
 
-def _log(config: PretrainConfig, document: dict[str, Any], steps: int, figures: dict[str, float]) -> None:
+def _log(config: PretrainConfig, document: dict[str, Any], stage: StageRecipe, figures: dict[str, float]) -> None:
     from toolkit.versions import installed
 
     path = config.output / LOG
@@ -150,7 +147,7 @@ def _log(config: PretrainConfig, document: dict[str, Any], steps: int, figures: 
     except (OSError, ValueError):
         log = {}
     log[config.stage] = document | {
-        "max_train_steps": steps,
+        "phases": [phase.model_dump(mode="json") for phase in stage.phases],
         "figures": {name: round(value, 2) for name, value in figures.items()},
         "versions": installed(("vlasik-toolkit", "torch", "diffusers")),
     }

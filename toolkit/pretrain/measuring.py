@@ -14,11 +14,16 @@ from toolkit.pretrain.training import Trainer
 SAMPLES, BATCH = 32, 8
 
 
-def measure(trainer: Trainer, pictures: Pictures, names: Sequence[str], steps: int, device: str) -> dict[str, float]:
+def measure(
+    trainer: Trainer, pictures: Pictures, names: Sequence[str], steps: int, half_size: bool, device: str
+) -> dict[str, float]:
     """PSNR in dB inside and outside the masks of held-out pairs, by the name of the dataset.
 
-    Of the mean squared error over all samples, colours in 0..1; at most `SAMPLES` clips at even distances. While the
-    training sees pictures of half the size, so does this.
+    Of the mean squared error over all samples, colours in 0..1; at most `SAMPLES` clips at even distances.
+
+    Args:
+        steps: of the sampling.
+        half_size: measure on pictures of half the side.
     """
     figures = {}
     with trainer.averaged():
@@ -28,7 +33,7 @@ def measure(trainer: Trainer, pictures: Pictures, names: Sequence[str], steps: i
             for first in range(0, len(chosen), BATCH if pictures.length == 1 else 1):
                 group = chosen[first : first + (BATCH if pictures.length == 1 else 1)]
                 read = [pictures.read(clip) for clip in group]
-                if trainer.step <= trainer.stage.half_size_steps:
+                if half_size:
                     read = [halved(*one) for one in read]
                 image, hint, mask = (np.concatenate(stack) for stack in zip(*read))
                 shown = torch.from_numpy(hint).permute(0, 3, 1, 2).float().to(device) / 255

@@ -34,32 +34,57 @@ class HintShares(BaseModel):
         return self
 
 
+class Phase(BaseModel):
+    """A stretch of a stage. It starts from the averaged weights of the one before, with a new optimizer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    steps: int = Field(ge=1, description="of the optimizer")
+    learning_rate: float = Field(gt=0, description="of AdamW, at its highest")
+    train_batch_size: int = Field(8, ge=1, description="pictures of a step; for motion, clips")
+    half_size: bool = Field(
+        False, description="pictures of half the side, of which four times as many are seen in the same time"
+    )
+    lr_warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises")
+    lr_decay: float = Field(0.0, ge=0, le=1, description="share of the steps at the end in which it falls to zero")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from the phase's first one."""
+        rise = min(1.0, (step + 1) / max(self.lr_warmup_steps, 1))
+        left = (self.steps - step) / max(self.steps * self.lr_decay, 1e-9)
+        return self.learning_rate * min(rise, left, 1.0)
+
+
 class StageRecipe(BaseModel):
     """How one stage is trained."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    max_train_steps: int = Field(ge=1, description="steps of the optimizer")
-    train_batch_size: int = Field(8, ge=1, description="pictures of a step; for motion, clips")
-    learning_rate: float = Field(gt=0, description="of AdamW, at its highest")
-    lr_warmup_steps: int = Field(200, ge=0, description="steps in which the learning rate rises")
-    lr_decay: float = Field(0.3, ge=0, le=1, description="share of the steps at the end in which it falls to zero")
+    phases: list[Phase] = Field(min_length=1, description="one after the other")
     adam_weight_decay: float = Field(1e-3, ge=0, description="weight decay of AdamW")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="decay of the average of the weights, which is kept")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights, which is kept")
     mask_weight: float = Field(6.0, ge=1, description="weight of the masks' inside in the loss, relative to outside")
-    half_size_steps: int = Field(
-        0, ge=0, description="first steps, with pictures of half the side: four times as many in the same time"
-    )
     hints: HintShares = Field(description="what the ControlNet is shown")
     clip_length: int = Field(1, ge=1, le=64, description="frames of a sample; over 1 for motion")
     difference_weight: float = Field(
         0.0, ge=0, description="weight of the differences of consecutive frames in the loss, for motion"
     )
 
-    def decay_steps(self, last: int) -> int:
-        """Steps in which the learning rate falls, where `last` is the number of all."""
-        return round(last * self.lr_decay)
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> tuple[int, int, int]:
+        """Number of the phase that a step is in, the phase's first step, and its first position in the stream."""
+        first = position = 0
+        for number, phase in enumerate(self.phases):
+            if step < first + phase.steps or number == len(self.phases) - 1:
+                return number, first, position
+            first += phase.steps
+            position += phase.steps * phase.train_batch_size
+        raise AssertionError("there is a phase at least")
 
 
 class Recipe(BaseModel):

@@ -88,9 +88,8 @@ class SampleStream(Dataset):
     ``[T, 1, R, R]``, and `seed`, of its noise.
     """
 
-    def __init__(self, pictures: Pictures, recipe: StageRecipe, seed: int):
-        self._pictures, self._seed = pictures, seed
-        self._half_size = recipe.half_size_steps * recipe.train_batch_size
+    def __init__(self, pictures: Pictures, recipe: StageRecipe, seed: int, half_size: bool = False):
+        self._pictures, self._seed, self._half_size = pictures, seed, half_size
         shares = recipe.hints.model_dump()
         self._kinds = list(shares)
         self._shares = np.array(list(shares.values())) / sum(shares.values())
@@ -106,7 +105,7 @@ class SampleStream(Dataset):
         clip = clips[rng.integers(len(clips))]
         first = int(rng.integers(len(clip) - self._pictures.length + 1))
         read = self._pictures.read(clip, first)
-        image, hint, mask = _varied(*(halved(*read) if position < self._half_size else read), rng)
+        image, hint, mask = _varied(*(halved(*read) if self._half_size else read), rng)
         hint, mask = _hint(self._kinds[rng.choice(len(self._kinds), p=self._shares)], image, hint, mask, rng)
         return {
             "image": _tensor(image),

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Sampler
 from toolkit.errors import ToolkitError
 from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.pretrain.checkpoints import Checkpoint, Checkpoints
-from toolkit.pretrain.recipe import Recipe, StageRecipe
+from toolkit.pretrain.recipe import Phase, Recipe, StageRecipe
 from toolkit.pretrain.report import PretrainObserver
-from toolkit.pretrain.samples import SampleStream
+from toolkit.pretrain.samples import Pictures, SampleStream
 from toolkit.pretrain.shape import make_scheduler
 from toolkit.pretrain.stages import Networks
 
@@ -25,48 +25,44 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; a checkpoint was written."""
 
 
-def learning_rate(recipe: StageRecipe, step: int, last: int) -> float:
-    """It rises, stays, and falls to zero at the end, so that a training can be prolonged from where it still stayed."""
-    rise = min(1.0, (step + 1) / max(recipe.lr_warmup_steps, 1))
-    left = (last - step) / max(recipe.decay_steps(last), 1)
-    return recipe.learning_rate * min(rise, 1 - math.sqrt(max(0.0, 1 - left)) if left < 1 else 1.0)
-
-
 class Positions(Sampler):
-    """Positions of the stream in batches, from a step to the last one."""
+    """Positions of the stream in batches of `size`, from one to before another."""
 
     def __init__(self, first: int, last: int, size: int):
-        self._range, self._size = range(first, last), size
+        self._starts, self._size = range(first, last, size), size
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in self._range:
-            yield list(range(step * self._size, (step + 1) * self._size))
+        for start in self._starts:
+            yield list(range(start, start + self._size))
 
     def __len__(self) -> int:
-        return len(self._range)
+        return len(self._starts)
 
 
 class Trainer:
     """Everything that changes while a stage is trained.
 
     Args:
-        last: the number of steps.
         device: torch device of the networks.
     """
 
-    def __init__(self, networks: Networks, recipe: Recipe, stage: StageRecipe, last: int, device: str):
-        from diffusers.training_utils import EMAModel
-
-        self.networks, self._recipe, self.stage, self._last = networks, recipe, stage, last
-        self._device = device
+    def __init__(self, networks: Networks, recipe: Recipe, stage: StageRecipe, device: str):
+        self.networks, self._recipe, self.stage, self._device = networks, recipe, stage, device
         self._scheduler = make_scheduler()
         self._timesteps = torch.tensor(recipe.training_timesteps)
+        self.step = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new optimizer and a new average."""
+        from diffusers.training_utils import EMAModel
+
+        parameters = self.networks.parameters
         self._optimizer = torch.optim.AdamW(
-            networks.parameters, stage.learning_rate, weight_decay=stage.adam_weight_decay, fused=True
+            parameters, self.stage.phases[0].learning_rate, weight_decay=self.stage.adam_weight_decay, fused=True
         )
         # With its warm-up the average does not cling to the first weights.
-        self._ema = EMAModel(networks.parameters, decay=stage.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
-        self.step = 0
+        self._ema = EMAModel(parameters, decay=self.stage.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
@@ -81,14 +77,15 @@ class Trainer:
 
     def run(
         self,
-        stream: SampleStream,
+        pictures: Pictures,
+        seed: int,
         checkpoints: Checkpoints,
         every: int,
         workers: int,
         interrupted: Any,
         observer: PretrainObserver,
-    ) -> Iterator[int]:
-        """Train to the last step; yields the step after each checkpoint.
+    ) -> Iterator[Phase]:
+        """Train to the last step; yields the phase after each checkpoint.
 
         Args:
             every: steps between two checkpoints.
@@ -100,27 +97,36 @@ class Trainer:
             ToolkitError: the loss is not finite, or a checkpoint cannot be written.
             InputError: a picture cannot be read.
         """
-        loader = DataLoader(
-            stream,
-            batch_sampler=Positions(self.step, self._last, self.stage.train_batch_size),
-            num_workers=workers,
-            multiprocessing_context="spawn" if workers else None,  # forked ones would inherit locks of torch's threads
-            worker_init_fn=leave_signals_to_the_parent,
-        )
-        constant = self._last - self.stage.decay_steps(self._last)
-        for batch in loader:
-            rate = learning_rate(self.stage, self.step, self._last)
-            loss = self._train_step(batch, rate)
-            if not math.isfinite(loss):
-                raise ToolkitError(f"the loss of step {self.step + 1} is {loss}; {checkpoints.advice()}")
-            self.step += 1
-            observer.step(self.step, loss, rate)
-            asked = bool(interrupted)
-            if asked or self.step % every == 0 or self.step in (constant, self._last):
-                observer.saved(checkpoints.save(self.step, self._training(), constant))
-                yield self.step
-            if asked and self.step < self._last:
-                raise Interrupted(f"stopped at step {self.step}; the same command goes on")
+        while self.step < self.stage.steps:
+            number, first, position = self.stage.phase_at(self.step)
+            phase = self.stage.phases[number]
+            if self.step == first and number:
+                self._ema.copy_to(self.networks.parameters)
+                self._begin()
+            loader = DataLoader(
+                SampleStream(pictures, self.stage, seed, phase.half_size),
+                batch_sampler=Positions(
+                    position + (self.step - first) * phase.train_batch_size,
+                    position + phase.steps * phase.train_batch_size,
+                    phase.train_batch_size,
+                ),
+                num_workers=workers,
+                multiprocessing_context="spawn" if workers else None,  # forked ones would inherit locks of torch
+                worker_init_fn=leave_signals_to_the_parent,
+            )
+            for batch in loader:
+                rate = phase.rate(self.step - first)
+                loss = self._train_step(batch, rate)
+                if not math.isfinite(loss):
+                    raise ToolkitError(f"the loss of step {self.step + 1} is {loss}; {checkpoints.advice()}")
+                self.step += 1
+                observer.step(self.step, loss, rate)
+                asked = bool(interrupted)
+                if asked or self.step % every == 0 or self.step == first + phase.steps:
+                    observer.saved(checkpoints.save(self.step, self._training()))
+                    yield phase
+                if asked and self.step < self.stage.steps:
+                    raise Interrupted(f"stopped at step {self.step}; the same command goes on")
 
     def _training(self) -> dict[str, Any]:
         return {
