@@ -70,6 +70,19 @@ def test_later_phases_may_change(settings, tmp_path, recipe_of, phases):
     assert equal(straight.output, changed.output)
 
 
+@pytest.mark.parametrize("steps", [2, 5])
+def test_a_phase_without_decay_may_be_shorter_or_longer(settings, tmp_path, recipe_of, phases, steps):
+    other = recipe_of(phases[0] | {"steps": steps}, phases[1])
+    straight, changed = settings(output=tmp_path / "a", recipe=other), settings(output=tmp_path / "b")
+    pretrain("nano", straight)
+    with pytest.raises(RuntimeError):
+        pretrain("nano", changed, StopAt(3))
+    watch = StopAt(None)
+    pretrain("nano", settings(output=tmp_path / "b", recipe=other), watch)
+    assert watch.resumed_at == 2
+    assert equal(straight.output, changed.output)
+
+
 def test_a_damaged_checkpoint_is_passed_over(settings):
     config = settings()
     with pytest.raises(RuntimeError):

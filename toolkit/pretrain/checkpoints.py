@@ -108,7 +108,12 @@ class Checkpoints:
         return list(accumulate(phase.steps for phase in self._stage.phases))
 
     def _document_at(self, step: int) -> dict[str, Any]:
-        """What a checkpoint depends on: of the phases those up to its own."""
+        """What a checkpoint depends on: of the phases those up to its own.
+
+        How long its own is matters only where the learning rate falls at the end: others can be made longer or shorter.
+        """
         number = next((k for k, end in enumerate(self._ends()) if step <= end), len(self._ends()) - 1)
         phases = {str(k): phase.model_dump(mode="json") for k, phase in enumerate(self._stage.phases[: number + 1])}
+        if not self._stage.phases[number].lr_decay:
+            del phases[str(number)]["steps"]
         return {**self._document, "phases": phases}
