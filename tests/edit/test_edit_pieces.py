@@ -209,7 +209,16 @@ def test_stretches_need_time_and_a_majority():
 
 
 def face(**changed):
-    values = {"run": 3, "found": True, "confidence": 1, "box": [0, 0, 1, 1], "mask": 0.1, "edited": 0.1, "change": 9}
+    values = {
+        "run": 3,
+        "found": True,
+        "confidence": 1,
+        "box": [0, 0, 1, 1],
+        "turn": 5,
+        "mask": 0.1,
+        "edited": 0.1,
+        "change": 9,
+    }
     values |= {"flicker": 1, "landmark_shift": 0.01, "eyes_edited": 0.0, "eye_contrast": 0.4}
     return FaceReport(**values | changed)
 
@@ -222,17 +231,18 @@ def face(**changed):
         ({"flicker": 4}, "flicker"),
         ({"eye_contrast": 0.02}, "eyes hidden"),
         ({"eyes_edited": 0.9}, "eyes hidden"),
+        ({"turn": 70}, "turned away"),
     ],
 )
 def test_bad_stretches_are_warned_of(changed, kind):
     times = np.arange(100) / 25
     faces = [face(**changed) if 30 <= k < 70 else face() for k in range(100)]
-    (warned,) = warnings_of(3, 200, faces, times)
+    (warned,) = warnings_of(3, 200, faces, times, 60)
     assert (warned.kind, warned.run, warned.start, warned.stop) == (kind, 3, 230, 270)
     assert warned.sentence.startswith("1.2 s to 2.8 s: ")
-    assert not warnings_of(3, 200, [face()] * 100, times)
-    if kind != "eyes hidden":
-        assert not warnings_of(3, 200, [face(**changed, edited=0)] * 100, times)
+    assert not warnings_of(3, 200, [face()] * 100, times, 60)
+    if kind not in ("eyes hidden", "turned away"):
+        assert not warnings_of(3, 200, [face(**changed, edited=0)] * 100, times, 60)
 
 
 @pytest.fixture(scope="module")

@@ -123,6 +123,20 @@ def test_a_face_in_half_the_frames(faces, write_video, settings, tmp_path):
         assert np.array_equal(before[index], after[index]) == (10 <= index < 18)
 
 
+@pytest.mark.parametrize("masks", ["on", "off"])
+def test_a_head_that_is_turned_too_far_away_stays_as_it_is(faces, write_video, settings, tmp_path, masks):
+    source = write_video(tmp_path / "tilted.mp4", np.concatenate([faces[:8], np.rot90(faces[8:24], axes=(1, 2))]))
+    changes = {"masking": {"masks": masks, "normalisation": "none"}}
+    report = edit_video(source, tmp_path / "out.mkv", settings(**changes, region={"max_turn": 60}))
+    away = [frame.status == "turned away" for frame in report.frames]
+    assert any(away) and not all(away) and all(face.turn > 60 for face in report.frames[-1].faces)
+    assert {warned.kind for warned in report.warnings} >= {"turned away"}
+    before, after = planes(source), planes(tmp_path / "out.mkv")
+    assert [np.array_equal(*pair) for pair in zip(before, after)] == away
+    anyway = edit_video(source, tmp_path / "anyway.mkv", settings(**changes, region={"max_turn": 180}))
+    assert {frame.status for frame in anyway.frames} == {"edited"}
+
+
 def test_a_face_that_is_missed_for_a_moment_is_followed(faces, write_video, settings, tmp_path):
     frames = faces.copy()
     frames[10:12] = 60

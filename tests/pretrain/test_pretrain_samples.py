@@ -1,10 +1,13 @@
 """What the networks are shown."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
 from toolkit.pretrain import StageRecipe, drawing
+from toolkit.pretrain.measuring import measure
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
@@ -75,3 +78,26 @@ def test_drawing(side):
     assert np.array_equal(frames, kept)
     shares = [drawing.drawn(frames, np.random.default_rng(seed))[1].mean() for seed in range(60)]
     assert 0.005 < np.mean(shares) < 0.4
+
+
+@pytest.mark.parametrize(("shares", "cut"), [({"masked": 1}, True), ({"pair": 1, "masked": 1}, False)])
+def test_measuring_shows_what_the_stage_is_shown(datasets, shares, cut):
+    pictures = Pictures([datasets[2]], 64)
+
+    class Copying:
+        """A trainer whose networks give back the hint."""
+
+        stage = StageRecipe(phases=[{"steps": 1, "learning_rate": 1e-3}], hints=shares)
+        averaged = nullcontext
+        shown = ()
+
+        def sample(self, hint, steps):
+            self.shown = (*self.shown, hint)
+            return hint.clamp(0, 1)
+
+    trainer = Copying()
+    figures = measure(trainer, pictures, ["it"], 2, False, "cpu")
+    hints = torch.cat(trainer.shown)
+    masks = np.concatenate([pictures.read(clip)[2] for clip in pictures.clips[0]])
+    assert ((hints == -1).all(dim=1).numpy() == (masks & cut)).all()
+    assert figures["it inside"] < figures["it outside"]

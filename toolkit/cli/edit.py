@@ -18,6 +18,13 @@ NOTHING_EDITED = 3
 
 PREVIEW_SECONDS = 3.0
 
+UNTOUCHED = {
+    "no face": "without a face",
+    "no attribute": "without the attribute",
+    "turned away": "with a face turned too far away",
+}
+"""Statuses of frames that were passed through, in words."""
+
 _LINE_SECONDS = 30
 """Between two lines of progress where there is no terminal."""
 
@@ -68,15 +75,12 @@ def run(args: argparse.Namespace) -> int:
 def summarise(report: EditReport, target: Path) -> None:
     """Say what was done to a video and where it is."""
     if report.outcome != "edited":
-        seen = "no face" if report.outcome == "no face" else "none of the removers' attributes"
+        seen = {"no face": "no face", "turned away": "no face turned to the camera"}
+        seen = seen.get(report.outcome, "none of the removers' attributes")
         out.print(f"nothing was edited: there is {seen} in {report.source}", soft_wrap=True)
     else:
         counts = report.counts
-        untouched = [
-            f"{counts[status]} {words}"
-            for status, words in (("no face", "without a face"), ("no attribute", "without the attribute"))
-            if counts.get(status)
-        ]
+        untouched = [f"{counts[status]} {words}" for status, words in UNTOUCHED.items() if counts.get(status)]
         passed = f" ({' and '.join(untouched)} passed through)" if untouched else ""
         out.print(f"edited {counts['edited']} of {len(report.frames)} frames{passed}", soft_wrap=True)
     if report.counts.get("small faces"):

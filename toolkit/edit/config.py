@@ -137,6 +137,13 @@ class RegionConfig(BaseModel):
     padding: float = Field(1.6, ge=1, le=4, description="side of the crop over the side of the face's box")
     max_faces: int = Field(4, ge=1, le=32, description="faces that are followed in one frame")
     min_face: int = Field(48, ge=8, description="side of the smallest face in pixels of the video")
+    max_turn: float = Field(
+        60.0,
+        gt=0,
+        le=180,
+        description="degrees by which a head may be turned or tilted from the camera; further away it stays as it is, "
+        "since what would be seen could only be made up",
+    )
     max_gap: float = Field(
         0.2, ge=0, le=2, description="seconds for which a face may be missed and is still followed, by interpolation"
     )

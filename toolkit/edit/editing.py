@@ -137,12 +137,14 @@ class _Editing:
                     found=bool(run.found[k]),
                     confidence=round(float(run.scores[k]), 4),
                     box=[round(float(side), 1) for side in run.boxes[k]],
+                    turn=round(float(given.turns[k]), 1),
                     mask=self._masked(stores, k),
                     **{name: None if value is None else round(value, 4) for name, value in values.items()},
                 )
             )
         stores.close()
-        warnings = warnings_of(run.number, run.start, faces, self._times(run))
+        limit = self.editor.config.region.max_turn
+        warnings = warnings_of(run.number, run.start, faces, self._times(run), limit)
         for warned in warnings:
             self.observer.warning(warned.sentence)
         return RunResult(faces=faces, warnings=warnings, seconds=0.0)
@@ -169,6 +171,7 @@ def input_of(
         source: name and digest of the video.
     """
     from toolkit.faces.smoothing import smooth_landmarks
+    from toolkit.faces.turning import turns
 
     times = sightings.times[run.start : run.stop]
 
@@ -177,6 +180,7 @@ def input_of(
         points = smooth_landmarks(run.landmarks(sightings, low, high), times[low:high])
         return landmarks_in_crops(points[start - low : stop - low], squares, start, side)
 
+    blocks = [landmarks(start, min(start + _BLOCK, len(run))) for start in range(0, len(run), _BLOCK)]
     return RunInput(
         folder=folder,
         count=len(run),
@@ -184,6 +188,7 @@ def input_of(
         landmarks=landmarks,
         topology=topology,
         times=times,
+        turns=np.concatenate([turns(points, topology.mean) for points in blocks]),
         box=np.concatenate([squares.centres[0] - squares.sides[0] / 2, squares.centres[0] + squares.sides[0] / 2]),
         source=source,
         name=f"run-{run.number}",

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from toolkit.edit.check import comparison_name, preview_name, report_name
 from toolkit.edit.config import EditConfig
-from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Warned
+from toolkit.edit.report import EditObserver, EditReport, FaceReport, FrameReport, Status, Warned
 from toolkit.edit.workplace import Workplace
 from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
 from toolkit.interruption import termination_interrupts
@@ -228,7 +228,8 @@ class _Job:
         for run, reports in zip(runs, done):
             for k, report in enumerate(reports.faces):
                 faces.setdefault(run.start + k, []).append(report)
-        frames = [_frame_report(index, when, faces.get(index, [])) for index, when in enumerate(sightings.times)]
+        limit = self.editor.config.region.max_turn
+        frames = [_frame_report(index, when, faces.get(index, []), limit) for index, when in enumerate(sightings.times)]
         for run, reports in zip(runs, done):
             share = reports.seconds / max(len(run), 1)
             for index in range(run.start, run.stop):
@@ -250,7 +251,7 @@ class _Job:
     def _report(self, frames: list[FrameReport], warned: list[Warned], sightings: Any) -> EditReport:
         counts = Counter(frame.status for frame in frames)
         config = self.editor.config
-        outcome = "edited" if counts["edited"] else "no attribute" if counts["no attribute"] else "no face"
+        outcome = next((status for status in get_args(Status) if counts[status]), "no face")
         return EditReport(
             fingerprint=self.editor.fingerprint(self.digest),
             source=self.source.name,
@@ -276,7 +277,10 @@ class _Job:
         os.replace(temporary, path)
 
 
-def _frame_report(index: int, when: float, faces: list[FaceReport]) -> FrameReport:
-    edited = any(face.edited > 0 for face in faces)
-    status = "edited" if edited else "no attribute" if faces else "no face"
+def _frame_report(index: int, when: float, faces: list[FaceReport], max_turn: float) -> FrameReport:
+    status = "no face"
+    if any(face.edited > 0 for face in faces):
+        status = "edited"
+    elif faces:
+        status = "no attribute" if any(face.turn <= max_turn for face in faces) else "turned away"
     return FrameReport(index=index, time=round(float(when), 6), status=status, seconds=0.0, faces=faces)

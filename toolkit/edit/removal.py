@@ -35,6 +35,7 @@ class RunInput:
             in pixels of the crops.
         topology: of the landmarks.
         times: ``[count]`` seconds.
+        turns: ``[count]`` degrees by which the head is turned from the camera.
         box: ``[4]`` of the first crop in pixels of the video.
         source: name and digest of the video.
         name: unique in the video; randomness depends on it.
@@ -46,6 +47,7 @@ class RunInput:
     landmarks: Callable[[int, int], np.ndarray]
     topology: Topology
     times: np.ndarray
+    turns: np.ndarray
     box: np.ndarray
     source: tuple[str, str]
     name: str
@@ -134,7 +136,8 @@ class Removal:
     def _remove(self, index: int, given: RunInput, stores: RunStores) -> None:
         """One remover on a run: only stretches with its attribute, and a window around them, are edited."""
         masked = np.ones(given.count, bool) if self._maskers is None else self._find_masks(index, given, stores)
-        parts = active_parts(masked, self._config.motion.context_length)
+        shown = given.turns <= self._config.region.max_turn
+        parts = active_parts(masked & shown, self._config.motion.context_length)
         if not parts:
             self._pass(index, given, stores)
             return
@@ -145,7 +148,7 @@ class Removal:
         for part, folder in zip(parts, folders):
             folder.mkdir(exist_ok=True)
             self._denoise(index, given, stores, part, folder)
-        self._lay_over(index, given, stores)
+        self._lay_over(index, given, shown, stores)
 
     def _denoise(self, index: int, given: RunInput, stores: RunStores, part: tuple[int, int], folder: Path) -> None:
         remover = self._models.removers[index]
@@ -223,8 +226,8 @@ class Removal:
                 masks = _shrunk(stores.read(f"mask-{index}", start, stop, 1), side)
             yield frames, masks
 
-    def _lay_over(self, index: int, given: RunInput, stores: RunStores) -> None:
-        """Weigh what a remover made, and lay it over what there was."""
+    def _lay_over(self, index: int, given: RunInput, shown: np.ndarray, stores: RunStores) -> None:
+        """Weigh what a remover made, and lay it over what there was; bool ``[T]`` `shown` says in which frames."""
         masks = None
         if self._maskers is not None:
             masks = lambda start, stop: stores.read(f"mask-{index}", start, stop, 1) > 0  # noqa: E731
@@ -238,6 +241,7 @@ class Removal:
         )
         for k, weight in enumerate(weights):
             made = stores.read(f"made-{index}", k, k + 1)[0].astype(np.float32)
+            weight = weight * shown[k]
             if index:
                 below, below_weight = layer(stores, index - 1, k, k + 1)
                 made, weight = over(below[0], below_weight[0], made, weight)

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
+Status = Literal["edited", "no attribute", "turned away", "no face"]
+"""What became of a frame or of a video; of several the first one counts."""
+
 
 class EditObserver:
     """Follows an edit; the base class says nothing. A command line or a notebook overrides what it shows."""
@@ -44,6 +47,7 @@ class FaceReport(BaseModel):
     found: bool = Field(description="false: it was missed here, and its place interpolated")
     confidence: float = Field(description="the analyser's, 0..1")
     box: list[float] = Field(description="x0 y0 x1 y1 in pixels of the video")
+    turn: float = Field(description="degrees by which the head is turned or tilted from the camera")
     mask: float | None = Field(description="share of the crop that the masks cover; null: no masks were needed")
     edited: float = Field(description="share of the crop that was pasted, soft edges in part")
     change: float = Field(description="mean absolute change there, 0..255")
@@ -62,7 +66,7 @@ class FrameReport(BaseModel):
 
     index: int
     time: float = Field(description="presentation time in seconds")
-    status: Literal["edited", "no face", "no attribute"] = Field(description="only edited frames were changed")
+    status: Status = Field(description="only edited frames were changed; see `EditReport.outcome` for the others")
     seconds: float = Field(description="that its editing took, its share of what was done for many at once")
     faces: list[FaceReport] = []
 
@@ -72,7 +76,7 @@ class Warned(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost"]
+    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"]
     run: int
     start: int = Field(description="first frame")
     stop: int = Field(description="frame after the last")
@@ -89,8 +93,8 @@ class EditReport(BaseModel):
     source: str
     source_sha256: str
     target: str
-    outcome: Literal["edited", "no face", "no attribute"] = Field(
-        description="no face, no attribute: there was nothing to edit, and the video was copied"
+    outcome: Status = Field(
+        description="edited, or else why the video was only copied: no attribute, all faces turned away, or no face"
     )
     removers: list[dict[str, Any]] = Field(description="name, tasks and checksum of each remover")
     backbone: dict[str, Any] = Field(description="what `toolkit.backbones.identity` says of it")

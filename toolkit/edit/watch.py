@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
@@ -123,7 +122,7 @@ def eye_distance(points: np.ndarray, analyser: FaceAnalyser) -> float:
     return float(np.linalg.norm(left - right))
 
 
-def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.ndarray) -> list[Warned]:
+def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.ndarray, max_turn: float) -> list[Warned]:
     """Bad stretches of a run.
 
     Args:
@@ -131,6 +130,7 @@ def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.nda
         first: its first frame in the video.
         faces: of its frames, in order.
         times: ``[T]`` seconds of its frames.
+        max_turn: degrees over which nothing is edited.
     """
     edited = np.array([face.edited > 0 for face in faces])
     shift = np.array([np.nan if face.landmark_shift is None else face.landmark_shift for face in faces])
@@ -139,7 +139,9 @@ def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.nda
     flickers = edited & (np.array([face.flicker for face in faces]) > MAX_FLICKER)
     contrast = np.array([1.0 if face.eye_contrast is None else face.eye_contrast for face in faces])
     made = np.array([face.eyes_edited or 0.0 for face in faces]) > MAX_EYES_EDITED
-    kinds: list[tuple[Literal["identity moved", "flicker", "eyes hidden", "face lost"], np.ndarray, float, str]] = [
+    away = np.array([face.turn > max_turn for face in faces])
+    kinds: list[tuple[str, np.ndarray, float, str]] = [
+        ("turned away", away, SECONDS, "the head is turned too far away, and was left as it is"),
         ("face lost", lost, SECONDS, "no face is found in the result"),
         ("identity moved", moved, SECONDS, "the face's features are not where they were"),
         ("flicker", flickers, SECONDS, "the edited part changes more from frame to frame than the original did"),
@@ -155,7 +157,8 @@ def warnings_of(run: int, first: int, faces: Sequence[FaceReport], times: np.nda
     for kind, bad, least, words in kinds:
         for start, stop in stretches(bad, times, least):
             sentence = f"{times[start]:.1f} s to {times[stop - 1]:.1f} s: {words}"
-            found.append(Warned(kind=kind, run=run, start=first + start, stop=first + stop, sentence=sentence))
+            warned = {"kind": kind, "run": run, "start": first + start, "stop": first + stop, "sentence": sentence}
+            found.append(Warned.model_validate(warned))
     return sorted(found, key=lambda warned: warned.start)
 
 

@@ -19,7 +19,8 @@ def measure(
 ) -> dict[str, float]:
     """PSNR in dB inside and outside the masks of held-out pairs, by the name of the dataset.
 
-    Of the mean squared error over all samples, colours in 0..1; at most `SAMPLES` clips at even distances.
+    Of the mean squared error over all samples, colours in 0..1; at most `SAMPLES` clips at even distances. The hints
+    are the pictures with the attribute; where a stage never sees these, with their masks cut out.
 
     Args:
         steps: of the sampling.
@@ -37,6 +38,8 @@ def measure(
                     read = [halved(*one) for one in read]
                 image, hint, mask = (np.concatenate(stack) for stack in zip(*read))
                 shown = torch.from_numpy(hint).permute(0, 3, 1, 2).float().to(device) / 255
+                if not trainer.stage.hints.pair:  # a ControlNet that is shown masks
+                    shown = shown.masked_fill(torch.from_numpy(mask)[:, None].to(device), -1)
                 made = trainer.sample(shown, steps).permute(0, 2, 3, 1).cpu().numpy()
                 squared = ((made - image / np.float32(255)) ** 2).mean(axis=-1)
                 errors["inside"].append(squared[mask])

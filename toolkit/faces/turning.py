@@ -1,0 +1,28 @@
+"""How far a head is turned from the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def turns(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Angles between heads and an upright one that looks into the camera, float64 ``[T]`` in degrees, 0..180.
+
+    Yaw, pitch and roll together. The mean face is fitted under scaled orthography, so that depths are not needed: not
+    all analysers know them.
+
+    Args:
+        landmarks: ``[T, N, 2 or more]`` in pixels.
+        mean: ``[N, 3]``, a frontal face as in `Topology`.
+    """
+    from scipy.spatial.transform import Rotation
+
+    if not len(landmarks):
+        return np.zeros(0)
+    centred = (mean - mean.mean(axis=0)).astype(np.float64)
+    points = landmarks[..., :2].astype(np.float64)
+    fitted = np.linalg.pinv(centred) @ (points - points.mean(axis=1, keepdims=True))
+    left, _, right = np.linalg.svd(fitted.transpose(0, 2, 1), full_matrices=False)
+    rows = left @ right
+    third = np.cross(rows[:, 0], rows[:, 1])
+    return np.degrees(Rotation.from_matrix(np.concatenate([rows, third[:, None]], axis=1)).magnitude())
