@@ -49,6 +49,13 @@ class LossConfig(BaseModel):
     mask_weight: float = Field(
         1.0, ge=0, le=100, description="weight of the mask's inside relative to its outside; 1 weighs all alike"
     )
+    contrast_power: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="0: errors inside the mask count as they are; 1: relative to what the attribute changed there, so "
+        "that faint ones are taken off as well as strong ones",
+    )
     snr_gamma: float | None = Field(
         None, gt=0, description="min-SNR weighting of the timesteps (arXiv 2303.09556), 5 in that paper; none: off"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,17 @@ def pictures(values: torch.Tensor) -> np.ndarray:
 def cover(mask: np.ndarray, cell: int) -> torch.Tensor:
     """bool ``[R, R]`` to float32 ``[1, R / cell, R / cell]``: 1 where a latent cell holds a masked pixel."""
     return F.max_pool2d(torch.from_numpy(mask)[None].float(), cell)
+
+
+def contrast(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    """Mean squared difference of two pictures inside the mask, colours in 0..1; NaN without a masked pixel.
+
+    Args:
+        source, target: uint8 ``[R, R, 3]``.
+        mask: bool ``[R, R]``.
+    """
+    difference = source[mask].astype(np.float32) - target[mask]
+    return float(np.mean(difference**2)) / 255**2 if mask.any() else math.nan
 
 
 @torch.no_grad()

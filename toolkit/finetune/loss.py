@@ -1,4 +1,4 @@
-"""The denoising loss of one batch, as `train_controlnet.py` of diffusers has it, with two optional weightings."""
+"""The denoising loss of one batch, as `train_controlnet.py` of diffusers has it, with three optional weightings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import torch
 
 from toolkit.errors import InputError
 from toolkit.finetune.config import LossConfig
+
+USUAL_CONTRAST = 0.01
+"""Mean squared difference of the pictures with and without an attribute, inside the mask, colours in 0..1."""
+
+FAINTNESS = 0.25, 8.0
+"""Least and greatest factor by which errors on a pair count more than usual."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Batch:
         hint: float ``[B, 3, R, R]`` in 0..1, the `conditioning_image`.
         cells: float ``[B, 1, h, w]``, 1 where a latent cell holds a masked pixel.
         states: ``[B, N, D]``, the encoded prompts.
+        contrast: float ``[B]``, mean squared difference of `image` and `conditioning_image` inside the mask, colours in
+            0..1; NaN where it is not known.
     """
 
     latents: torch.Tensor
@@ -30,6 +38,13 @@ class Batch:
     hint: torch.Tensor
     cells: torch.Tensor
     states: torch.Tensor
+    contrast: torch.Tensor
+
+
+def faintness(contrast: torch.Tensor, power: float) -> torch.Tensor:
+    """By how much errors inside masks count more, one for each contrast: most for what is hardly seen; 1 for NaN."""
+    factor = (USUAL_CONTRAST / contrast.clamp(min=1e-6)) ** power
+    return torch.where(contrast.isnan(), 1.0, factor).clamp(*FAINTNESS)
 
 
 def predict(controlnet: Any, unet: Any, scheduler: Any, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
@@ -74,12 +89,14 @@ def target(scheduler: Any, batch: Batch) -> torch.Tensor:
 def losses(predicted: torch.Tensor, wanted: torch.Tensor, batch: Batch, scheduler: Any, config: LossConfig):
     """The loss of each pair, float32 ``[B]``; their mean is what `train_controlnet.py` minimises.
 
-    `mask_weight` weighs the squared errors of masked cells and keeps the sum of the weights. `snr_gamma` is min-SNR-γ
+    `mask_weight` weighs the squared errors of masked cells and keeps the sum of the weights; `contrast_power` makes it
+    larger for faint attributes. `snr_gamma` is min-SNR-γ
     (Hang et al. 2023, arXiv 2303.09556, and its appendix for v and sample prediction).
     """
     squared = (predicted.float() - wanted.float()) ** 2
-    if config.mask_weight != 1:
-        weights = (1 + (config.mask_weight - 1) * batch.cells).expand_as(squared)
+    if config.mask_weight != 1 or config.contrast_power:
+        inside = config.mask_weight * faintness(batch.contrast, config.contrast_power)[:, None, None, None]
+        weights = (1 + (inside - 1) * batch.cells).expand_as(squared)
         result = (squared * weights).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3)).clamp(min=1e-6)
     else:
         result = squared.mean(dim=(1, 2, 3))

@@ -6,6 +6,7 @@ the pairs of a step are shared between devices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from toolkit.finetune.augment import augmented, variant_of
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
-from toolkit.finetune.encode import cover, encode_pictures, hints, pixels
+from toolkit.finetune.encode import contrast, cover, encode_pictures, hints, pixels
 from toolkit.finetune.loss import Batch
 from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.seeds import fraction, generator
@@ -70,7 +71,8 @@ class PairStream(Dataset):
         """
         config, (number, variant) = self._config, self.pair(position)
         entry, side = self._cache.index[number], self._cache.index.resolution
-        names = ("conditioning_image",) if self._cache.kept else ("conditioning_image", "image", "mask")
+        whole = not self._cache.kept or config.loss.contrast_power > 0
+        names = ("conditioning_image", "image", "mask") if whole else ("conditioning_image",)
         pictures = {name: picture_of(entry.sample, name, side) for name in names}
         pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
@@ -87,6 +89,7 @@ class PairStream(Dataset):
             "noise": torch.randn(self._cache.shape, generator=rng),
             "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
             "hint": hints([pictures["conditioning_image"]])[0],
+            "contrast": contrast(*(pictures[name] for name in names)) if whole else math.nan,
             "text": "" if empty else entry.text,
             "position": position,
         }
@@ -159,6 +162,7 @@ def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], backbone
         hint=collated["hint"].to(device, non_blocking=True),
         cells=collated["cells"].to(device, non_blocking=True),
         states=stack_prompts(collated["text"], states),
+        contrast=collated["contrast"].to(device, torch.float32, non_blocking=True),
     )
 
 

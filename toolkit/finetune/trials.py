@@ -13,7 +13,7 @@ from toolkit.backbones import Backbone
 from toolkit.dataset.reader import Sample
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, picture_of
-from toolkit.finetune.encode import code, cover, encode_pictures, hints, pixels
+from toolkit.finetune.encode import code, contrast, cover, encode_pictures, hints, pixels
 from toolkit.finetune.grid import render_grid
 from toolkit.finetune.loss import Batch, losses, predict, target
 from toolkit.finetune.measures import Measures, average, measure
@@ -166,6 +166,7 @@ class Trials:
                 hint=hints([pair.source]).to(mean.device).expand(len(times), -1, -1, -1),
                 cells=cover(pair.mask, cell)[None].to(mean.device),
                 states=self._states[pair.text].expand(len(times), -1, -1),
+                contrast=torch.tensor([contrast(pair.source, pair.target, pair.mask)]).to(mean.device),
             )
             predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.placement.torch_dtype)
             wanted = target(self._scheduler, batch)

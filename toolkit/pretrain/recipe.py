@@ -45,6 +45,13 @@ class Phase(BaseModel):
     half_size: bool = Field(
         False, description="pictures of half the side, of which four times as many are seen in the same time"
     )
+    contrast_power: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="0: errors inside masks count as they are; 1: relative to what the attribute changed there, so "
+        "that faint ones are taken off as well as strong ones",
+    )
     lr_warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises")
     lr_decay: float = Field(0.0, ge=0, le=1, description="share of the steps at the end in which it falls to zero")
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from toolkit.errors import ToolkitError
+from toolkit.finetune.loss import faintness
 from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.pretrain.checkpoints import Checkpoint, Checkpoints
 from toolkit.pretrain.recipe import Phase, Recipe, StageRecipe
@@ -116,7 +117,7 @@ class Trainer:
             )
             for batch in loader:
                 rate = phase.rate(self.step - first)
-                loss = self._train_step(batch, rate)
+                loss = self._train_step(batch, rate, phase.contrast_power)
                 if not math.isfinite(loss):
                     raise ToolkitError(f"the loss of step {self.step + 1} is {loss}; {checkpoints.advice()}")
                 self.step += 1
@@ -135,7 +136,7 @@ class Trainer:
             "ema": self._ema.state_dict(),
         }
 
-    def _train_step(self, batch: dict[str, torch.Tensor], rate: float) -> float:
+    def _train_step(self, batch: dict[str, torch.Tensor], rate: float, contrast_power: float) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         image, hint, mask = (batch[name].to(self._device) for name in ("image", "hint", "mask"))
@@ -144,7 +145,9 @@ class Trainer:
         noise, timesteps = self._noise(batch["seed"], frames, latents.shape[1:])
         noisy = self._scheduler.add_noise(latents, noise, timesteps.repeat_interleave(frames))
         predicted = self.predict(noisy, timesteps, hint.flatten(0, 1), frames)
-        weights = 1 + (self.stage.mask_weight - 1) * F.max_pool2d(mask.flatten(0, 1), self._recipe.shape.cell)
+        inside = F.max_pool2d(mask.flatten(0, 1), self._recipe.shape.cell)
+        factor = faintness(_contrasts(image, hint, mask), contrast_power).repeat_interleave(frames)
+        weights = 1 + (self.stage.mask_weight * factor[:, None, None, None] - 1) * inside
         loss = _weighed((predicted - latents) ** 2, weights)
         if self.stage.difference_weight and frames > 1:
             clips = (predicted - latents).unflatten(0, (count, frames))
@@ -220,6 +223,18 @@ class Trainer:
             at = timestep.to(self._device).expand(len(hint) // frames)
             latents = scheduler.step(self.predict(latents, at, hint, frames), timestep, latents).prev_sample
         return ((F.pixel_shuffle(latents / shape.scaling_factor, shape.cell) + 1) / 2).clamp(0, 1)
+
+
+def _contrasts(image: torch.Tensor, hint: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What an attribute changed inside its masks, ``[B]``, as `toolkit.finetune.loss.Batch.contrast`.
+
+    Args:
+        image, hint: ``[B, T, 3, R, R]`` in 0..1; NaN is given for a hint with holes, which are -1.
+        mask: ``[B, T, 1, R, R]``.
+    """
+    every = (1, 2, 3, 4)
+    contrast = ((hint - image) ** 2 * mask).sum(every) / (3 * mask.sum(every))  # NaN where nothing is masked
+    return torch.where((hint < 0).flatten(1).any(1), torch.nan, contrast)
 
 
 def _weighed(squared: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
