@@ -8,12 +8,13 @@ import torch
 
 from toolkit.pretrain import StageRecipe, drawing
 from toolkit.pretrain.measuring import measure
+from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, half_size=False, **hints):
-    recipe = StageRecipe(phases=[{"steps": 1, "learning_rate": 1e-3}], hints=hints, clip_length=length)
-    return SampleStream(Pictures(datasets[:2], 64, length), recipe, seed, half_size)
+def stream(datasets, seed=0, length=1, half_size=False, faded=0, **hints):
+    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded)
+    return SampleStream(Pictures(datasets[:2], 64, length), HintShares(**hints), phase, seed)
 
 
 def test_a_position_decides_its_sample(datasets):
@@ -33,6 +34,16 @@ def test_pairs_differ_inside_their_masks_only(datasets):
         changed = (sample["image"] - sample["hint"]).abs().amax(1, keepdim=True)
         assert changed[sample["mask"] > 0].mean() > 0.1
         assert changed[sample["mask"] == 0].mean() < 0.01
+
+
+def test_faded_hints_have_less_of_the_attribute_or_its_opposite(datasets):
+    strengths = []
+    for position in range(30):
+        whole, faded = (stream(datasets, faded=share, pair=1)[position] for share in (0, 1))
+        assert torch.equal(whole["image"], faded["image"]) and torch.equal(whole["mask"], faded["mask"])
+        changes = [(sample["hint"] - sample["image"]).flatten() for sample in (whole, faded)]
+        strengths.append(float(changes[0] @ changes[1] / (changes[0] @ changes[0])))
+    assert -0.55 < min(strengths) < 0 and 0.5 < max(strengths) < 0.95
 
 
 def test_masked_hints_are_cut_out(datasets):

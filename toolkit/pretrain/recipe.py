@@ -52,6 +52,13 @@ class Phase(BaseModel):
         description="0: errors inside masks count as they are; 1: relative to what the attribute changed there, so "
         "that faint ones are taken off as well as strong ones",
     )
+    faded: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the pairs in which the attribute is made fainter, or its opposite: what a network that "
+        "guesses leaves behind",
+    )
     lr_warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises")
     lr_decay: float = Field(0.0, ge=0, le=1, description="share of the steps at the end in which it falls to zero")
 

@@ -16,8 +16,11 @@ from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
 from toolkit.pretrain import drawing
-from toolkit.pretrain.recipe import StageRecipe
+from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
+
+FADED = -0.5, 0.9
+"""Strengths of attributes that are made fainter; below 0 stands their opposite, light for dark."""
 
 Clip = list[Sample]
 
@@ -88,9 +91,9 @@ class SampleStream(Dataset):
     ``[T, 1, R, R]``, and `seed`, of its noise.
     """
 
-    def __init__(self, pictures: Pictures, recipe: StageRecipe, seed: int, half_size: bool = False):
-        self._pictures, self._seed, self._half_size = pictures, seed, half_size
-        shares = recipe.hints.model_dump()
+    def __init__(self, pictures: Pictures, hints: HintShares, phase: Phase, seed: int):
+        self._pictures, self._phase, self._seed = pictures, phase, seed
+        shares = hints.model_dump()
         self._kinds = list(shares)
         self._shares = np.array(list(shares.values())) / sum(shares.values())
 
@@ -105,8 +108,11 @@ class SampleStream(Dataset):
         clip = clips[rng.integers(len(clips))]
         first = int(rng.integers(len(clip) - self._pictures.length + 1))
         read = self._pictures.read(clip, first)
-        image, hint, mask = _varied(*(halved(*read) if self._half_size else read), rng)
-        hint, mask = _hint(self._kinds[rng.choice(len(self._kinds), p=self._shares)], image, hint, mask, rng)
+        image, hint, mask = _varied(*(halved(*read) if self._phase.half_size else read), rng)
+        kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
+        if kind == "pair" and self._phase.faded and rng.random() < self._phase.faded:
+            hint = _faded(image, hint, rng.uniform(*FADED))
+        hint, mask = _hint(kind, image, hint, mask, rng)
         return {
             "image": _tensor(image),
             "hint": _tensor(hint) if hint.dtype == np.uint8 else torch.from_numpy(hint).permute(0, 3, 1, 2),
@@ -149,6 +155,12 @@ def _varied(
         table = np.clip(table, 0, 255).astype(np.uint8)
         image, hint = (np.stack([table[frames[..., c], c] for c in range(3)], axis=-1) for frames in (image, hint))
     return image, hint, mask
+
+
+def _faded(image: np.ndarray, hint: np.ndarray, strength: float) -> np.ndarray:
+    """The hint with so much of what its attribute changes; less than none of it is its opposite."""
+    change = hint.astype(np.float32) - image
+    return np.rint(image + strength * change).clip(0, 255).astype(np.uint8)
 
 
 def _hint(

@@ -105,7 +105,7 @@ class Trainer:
                 self._ema.copy_to(self.networks.parameters)
                 self._begin()
             loader = DataLoader(
-                SampleStream(pictures, self.stage, seed, phase.half_size),
+                SampleStream(pictures, self.stage.hints, phase, seed),
                 batch_sampler=Positions(
                     position + (self.step - first) * phase.train_batch_size,
                     position + phase.steps * phase.train_batch_size,
