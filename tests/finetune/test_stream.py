@@ -1,14 +1,17 @@
 """The stream of pairs: order, noise, shares of processes."""
 
+import math
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from toolkit.backbones import load
 from toolkit.finetune.cache import CacheFolder
 from toolkit.finetune.datasets import open_datasets
+from toolkit.finetune.encode import contrast, hints
 from toolkit.finetune.stream import PairStream, batches
 
 
@@ -30,9 +33,14 @@ def stream(settings):
 
 
 def equal(one, other):
-    return all(
-        torch.equal(one[name], other[name]) if torch.is_tensor(one[name]) else one[name] == other[name] for name in one
-    )
+    """NaN, of what is not known, is equal to itself."""
+
+    def same(first, second):
+        if isinstance(first, (torch.Tensor, float)):
+            return np.array_equal(first, second, equal_nan=True)
+        return first == second
+
+    return all(same(one[name], other[name]) for name in one)
 
 
 def test_every_epoch_has_every_pair_once_in_another_order(stream):
@@ -140,3 +148,26 @@ def test_timesteps_come_from_those_that_the_backbone_was_made_for(stream):
     found = Counter(int(few[place]["timesteps"]) for place in range(120))
     assert set(found) == {999, 499} and 60 < found[999] < 100
     assert torch.equal(few[3]["noise"], pairs[3]["noise"])
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_faded_pairs_have_less_of_the_attribute_or_its_opposite(stream, cache):
+    plain, _ = stream(cache=cache)
+    half, _ = stream(cache=cache, augmentation={"faded": 0.5})
+    strengths = []
+    for position in range(64):
+        number, _ = plain.pair(position)
+        target = hints([plain._cache.index[number].sample.picture("image")])[0]
+        whole, other = (pairs[position]["hint"] - target for pairs in (plain, half))
+        assert torch.equal(plain[position]["noise"], half[position]["noise"])
+        strengths.append(float((whole * other).sum() / (whole * whole).sum()))
+    untouched = sum(abs(strength - 1) < 1e-6 for strength in strengths)
+    assert 16 < untouched < 48 and -0.55 < min(strengths) < 0 and 0.3 < sorted(strengths)[-untouched - 1] < 0.95
+
+
+def test_contrast_is_given_where_it_is_weighed(stream):
+    pairs, _ = stream(cache="on", loss={"contrast_power": 1})
+    entry = pairs._cache.index[pairs.pair(3)[0]]
+    source, target, mask = (entry.sample.picture(name) for name in ("conditioning_image", "image", "mask"))
+    assert pairs[3]["contrast"] == contrast(source, target, mask) > 0.001
+    assert math.isnan(stream(cache="on")[0][3]["contrast"])

@@ -11,6 +11,9 @@ import numpy as np
 from toolkit.finetune.config import AugmentationConfig
 from toolkit.seeds import generator
 
+FADED = -0.5, 0.9
+"""Strengths of attributes that are made fainter; below 0 stands their opposite."""
+
 Pictures = dict[str, np.ndarray]
 """`image` and `conditioning_image`, uint8 ``[R, R, 3]``, and `mask`, bool ``[R, R]``, all or some of them."""
 
@@ -38,6 +41,16 @@ def augmented(pictures: Pictures, config: AugmentationConfig, seed: int, clip_id
     given = {("image" if name == first else "other" if name != "mask" else name): name for name in pictures}
     made = transform(**{slot: _uint8(pictures[name]) for slot, name in given.items()})
     return {name: made[slot] > 0 if name == "mask" else made[slot] for slot, name in given.items()}
+
+
+def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture with the attribute with less of it, or with its opposite, light for dark.
+
+    Args:
+        image, conditioning_image: uint8, of one shape.
+    """
+    change = conditioning_image.astype(np.float32) - image
+    return np.rint(image + rng.uniform(*FADED) * change).clip(0, 255).astype(np.uint8)
 
 
 def _uint8(picture: np.ndarray) -> np.ndarray:

@@ -132,12 +132,14 @@ class CacheFolder:
 
     def __init__(self, config: FinetuneConfig, datasets: Sequence[TrainingSet], spec: BackboneSpec, dtype: torch.dtype):
         encoders = ("vae", "text_encoder", *(("tokenizer",) if spec.tokenizer else ()))
+        # What is drawn anew each time is not in the cache.
+        augmentation = config.augmentation.model_dump(exclude={"faded"})
         self._document = {
             "schema": SCHEMA,
             "datasets": [dataset.digest for dataset in datasets],
             "resolution": datasets[0].manifest.resolution,
             "encoders": identity(spec, encoders)["parts"],
-            "augmentation": config.augmentation.model_dump() if config.augmentation.variants > 1 else None,
+            "augmentation": augmentation if config.augmentation.variants > 1 else None,
             "seed": config.seed if config.augmentation.variants > 1 else None,
             "dtype": str(dtype),
         }

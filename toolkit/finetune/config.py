@@ -76,6 +76,13 @@ class AugmentationConfig(BaseModel):
     )
     flip: bool = Field(True, description="augmented versions may be mirrored")
     min_crop: float = Field(0.85, gt=0.25, le=1, description="side of the smallest crop, as a share of the picture's")
+    faded: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the pairs, drawn anew each time, in which the attribute is made fainter or its opposite: "
+        "what a remover that guesses leaves behind",
+    )
     jitter: float = Field(0.1, ge=0, le=0.5, description="largest change of brightness, contrast and saturation")
 
 

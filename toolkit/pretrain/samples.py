@@ -15,12 +15,10 @@ from torch.utils.data import Dataset
 from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
+from toolkit.finetune.augment import faded
 from toolkit.pretrain import drawing
 from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
-
-FADED = -0.5, 0.9
-"""Strengths of attributes that are made fainter; below 0 stands their opposite, light for dark."""
 
 Clip = list[Sample]
 
@@ -111,7 +109,7 @@ class SampleStream(Dataset):
         image, hint, mask = _varied(*(halved(*read) if self._phase.half_size else read), rng)
         kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
         if kind == "pair" and self._phase.faded and rng.random() < self._phase.faded:
-            hint = _faded(image, hint, rng.uniform(*FADED))
+            hint = faded(image, hint, rng)
         hint, mask = _hint(kind, image, hint, mask, rng)
         return {
             "image": _tensor(image),
@@ -155,12 +153,6 @@ def _varied(
         table = np.clip(table, 0, 255).astype(np.uint8)
         image, hint = (np.stack([table[frames[..., c], c] for c in range(3)], axis=-1) for frames in (image, hint))
     return image, hint, mask
-
-
-def _faded(image: np.ndarray, hint: np.ndarray, strength: float) -> np.ndarray:
-    """The hint with so much of what its attribute changes; less than none of it is its opposite."""
-    change = hint.astype(np.float32) - image
-    return np.rint(image + strength * change).clip(0, 255).astype(np.uint8)
 
 
 def _hint(
