@@ -47,6 +47,17 @@ def test_what_the_remover_left_alone_stays_the_originals(clip):
     assert (weights(*clip, min_change=0.5) == 0).all()
 
 
+def test_a_part_that_changed_a_little_counts_with_one_that_changed_much():
+    original = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    made = original.copy()
+    made[8:24, 8:24], made[40:56, 40:56], made[46:50, 46:50] = 120, 120, 180
+    every = changes(original, made, 0.04)
+    certain = changes(original, made, 0.04, 0.12)
+    assert every[16, 16] and every[42, 42]
+    assert certain[42, 42] and certain[48, 48] and not certain[:32, :32].any()
+    assert np.array_equal(changes(original, made, 0.04, 0.03), every)
+
+
 def test_mask_or_crop(clip):
     originals, made, masks = clip
     assert (weights(originals, made, masks, min_change=0, composite="crop")[:5] == 1).all()

@@ -23,6 +23,7 @@ def alphas(
     masks: Callable[[int, int], np.ndarray] | None,
     side: int,
     config: MaskConfig,
+    certain: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Weights of the edit for each frame of a run, float32 ``[R, R]`` in 0..1.
 
@@ -32,6 +33,7 @@ def alphas(
         masks: such a function for bool ``[K, R, R]``; None where masks are not known.
         side: R.
         config: of the masks.
+        certain: see `changes`.
     """
     changed: dict[int, np.ndarray] = {}
     for k in range(count):
@@ -39,7 +41,8 @@ def alphas(
         if config.min_change > 0:
             for near in range(max(0, k - REACH), min(count, k + REACH + 1)):
                 if near not in changed:
-                    changed[near] = changes(originals(near, near + 1)[0], made(near, near + 1)[0], config.min_change)
+                    pictures = originals(near, near + 1)[0], made(near, near + 1)[0]
+                    changed[near] = changes(*pictures, config.min_change, certain)
             changed.pop(k - REACH - 1, None)
             where = np.logical_or.reduce([changed[near] for near in changed if abs(near - k) <= REACH])
         else:
@@ -47,17 +50,22 @@ def alphas(
         yield alpha(mask, where, side, config)
 
 
-def changes(original: np.ndarray, made: np.ndarray, threshold: float) -> np.ndarray:
+def changes(original: np.ndarray, made: np.ndarray, threshold: float, certain: float = 0.0) -> np.ndarray:
     """bool ``[R, R]``: where two pictures differ by more than noise.
 
     Args:
         original, made: uint8 ``[R, R, 3]``.
         threshold: in 0..1 of the full range.
+        certain: such a difference must be somewhere in a part for the part to count (hysteresis; Canny, 1986).
     """
     import cv2
+    from skimage.filters import apply_hysteresis_threshold
 
     difference = cv2.absdiff(original, made).max(axis=2)
-    return cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original))) > 255 * threshold
+    blurred = cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original)))
+    if certain <= threshold:
+        return blurred > 255 * threshold
+    return apply_hysteresis_threshold(blurred, 255 * threshold, 255 * certain)
 
 
 def alpha(mask: np.ndarray | None, changed: np.ndarray | None, side: int, config: MaskConfig) -> np.ndarray:

@@ -109,6 +109,14 @@ class MaskConfig(BaseModel):
         0.04, ge=0, le=1, description="where the remover changed the picture by less, the original stays; 0: nowhere"
     )
 
+    certain_change: float = Field(
+        0.12,
+        ge=0,
+        le=1,
+        description="where masks only say where the attribute may be, as for stickers, a changed part counts if it "
+        "changed by so much somewhere",
+    )
+
     @model_validator(mode="after")
     def _ordered(self):
         low, high = self.blend_range

@@ -228,8 +228,9 @@ class Removal:
 
     def _lay_over(self, index: int, given: RunInput, shown: np.ndarray, stores: RunStores) -> None:
         """Weigh what a remover made, and lay it over what there was; bool ``[T]`` `shown` says in which frames."""
-        masks = None
+        masks, certain = None, 0.0
         if self._maskers is not None:
+            certain = 0.0 if self._maskers[index].exact else self._config.masking.certain_change
             masks = lambda start, stop: stores.read(f"mask-{index}", start, stop, 1) > 0  # noqa: E731
         weights = alphas(
             given.count,
@@ -238,6 +239,7 @@ class Removal:
             masks,
             stores.side,
             self._config.masking,
+            certain,
         )
         for k, weight in enumerate(weights):
             made = stores.read(f"made-{index}", k, k + 1)[0].astype(np.float32)
