@@ -190,3 +190,15 @@ def test_the_shipped_recipe_is_sound():
     }
     # UNet, adapter, ControlNets inpaint and tile, and two removers, in 16 bits.
     assert 2 * (count["unet"] + count["adapter"] + 4 * count["controlnet"]) < 60e6
+
+
+def test_a_phase_may_draw_timesteps_of_its_own(settings, recipe_of, phases, monkeypatch):
+    drawn, predict = [], Trainer.predict
+
+    def watched(self, noisy, timesteps, hint, frames):
+        drawn.append(set(timesteps.tolist()))
+        return predict(self, noisy, timesteps, hint, frames)
+
+    monkeypatch.setattr(Trainer, "predict", watched)
+    pretrain("nano", settings(recipe=recipe_of(phases[0] | {"training_timesteps": [7]}, phases[1])))
+    assert drawn[:3] == [{7}] * 3 and all(one <= {999, 499} for one in drawn[3:]) and len(drawn) == 6

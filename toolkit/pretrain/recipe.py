@@ -45,6 +45,9 @@ class Phase(BaseModel):
     half_size: bool = Field(
         False, description="pictures of half the side, of which four times as many are seen in the same time"
     )
+    training_timesteps: list[int] | None = Field(
+        None, min_length=1, description="timesteps that are drawn in this phase, in the place of the recipe's"
+    )
     contrast_power: float = Field(
         0.0,
         ge=0,

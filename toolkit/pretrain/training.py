@@ -50,7 +50,6 @@ class Trainer:
     def __init__(self, networks: Networks, recipe: Recipe, stage: StageRecipe, device: str):
         self.networks, self._recipe, self.stage, self._device = networks, recipe, stage, device
         self._scheduler = make_scheduler()
-        self._timesteps = torch.tensor(recipe.training_timesteps)
         self.step = 0
         self._begin()
 
@@ -117,7 +116,7 @@ class Trainer:
             )
             for batch in loader:
                 rate = phase.rate(self.step - first)
-                loss = self._train_step(batch, rate, phase.contrast_power)
+                loss = self._train_step(batch, rate, phase)
                 if not math.isfinite(loss):
                     raise ToolkitError(f"the loss of step {self.step + 1} is {loss}; {checkpoints.advice()}")
                 self.step += 1
@@ -136,17 +135,18 @@ class Trainer:
             "ema": self._ema.state_dict(),
         }
 
-    def _train_step(self, batch: dict[str, torch.Tensor], rate: float, contrast_power: float) -> float:
+    def _train_step(self, batch: dict[str, torch.Tensor], rate: float, phase: Phase) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         image, hint, mask = (batch[name].to(self._device) for name in ("image", "hint", "mask"))
         count, frames = image.shape[:2]
         latents = self._latents(image.flatten(0, 1))
-        noise, timesteps = self._noise(batch["seed"], frames, latents.shape[1:])
+        drawn = torch.tensor(phase.training_timesteps or self._recipe.training_timesteps)
+        noise, timesteps = self._noise(batch["seed"], drawn, frames, latents.shape[1:])
         noisy = self._scheduler.add_noise(latents, noise, timesteps.repeat_interleave(frames))
         predicted = self.predict(noisy, timesteps, hint.flatten(0, 1), frames)
         inside = F.max_pool2d(mask.flatten(0, 1), self._recipe.shape.cell)
-        factor = faintness(_contrasts(image, hint, mask), contrast_power).repeat_interleave(frames)
+        factor = faintness(_contrasts(image, hint, mask), phase.contrast_power).repeat_interleave(frames)
         weights = 1 + (self.stage.mask_weight * factor[:, None, None, None] - 1) * inside
         loss = _weighed((predicted - latents) ** 2, weights)
         if self.stage.difference_weight and frames > 1:
@@ -167,12 +167,14 @@ class Trainer:
         latents = F.pixel_unshuffle(pixels * 2 - 1, shape.cell) * shape.scaling_factor
         return latents.contiguous(memory_format=torch.channels_last)
 
-    def _noise(self, seeds: torch.Tensor, frames: int, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Noise of each frame and the timestep of each sample, from the samples' seeds."""
+    def _noise(
+        self, seeds: torch.Tensor, drawn: torch.Tensor, frames: int, shape: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise of each frame, and of each sample one of the timesteps `drawn`, from the samples' seeds."""
         noise, timesteps = [], []
         for seed in seeds.tolist():
             rng = torch.Generator().manual_seed(seed)
-            timesteps.append(self._timesteps[torch.randint(len(self._timesteps), (), generator=rng)])
+            timesteps.append(drawn[torch.randint(len(drawn), (), generator=rng)])
             noise.append(torch.randn((frames, *shape), generator=rng))
         return torch.cat(noise).to(self._device), torch.stack(timesteps).to(self._device)
 
