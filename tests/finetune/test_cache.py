@@ -172,6 +172,24 @@ def _grown(mask):
     return cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
+def test_filmed_variants_are_the_same_for_both_pictures():
+    config = AugmentationConfig(variants=4, flip=False, min_crop=1.0, jitter=0.0, filmed=1.0)
+    rng = np.random.default_rng(0)
+    frame = np.repeat(np.repeat(rng.integers(60, 200, (16, 16, 3), np.uint8), 8, axis=0), 8, axis=1)
+    other = frame.copy()
+    other[8:24, 8:24] = 20
+    for variant in (1, 2, 3):
+        made = augmented({"image": frame, "conditioning_image": other}, config, 0, "clip", variant)
+        assert np.array_equal(
+            augmented({"conditioning_image": other}, config, 0, "clip", variant)["conditioning_image"],
+            made["conditioning_image"],
+        )
+        assert np.array_equal(made["image"][64:, 64:], made["conditioning_image"][64:, 64:])
+        assert np.abs(made["image"].astype(int) - frame).mean() > 1
+        edge = made["conditioning_image"][4:8, 8:24].astype(int).mean() - other[4:8, 8:24].mean()
+        assert edge > 0  # bright along what is dark
+
+
 def test_flips_reach_all_pictures():
     config = AugmentationConfig(variants=8, min_crop=1.0, jitter=0.0)
     frame = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)

@@ -12,8 +12,8 @@ from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, half_size=False, faded=0, **hints):
-    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded)
+def stream(datasets, seed=0, length=1, half_size=False, faded=0, filmed=0, **hints):
+    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded, filmed=filmed)
     return SampleStream(Pictures(datasets[:2], 64, length), HintShares(**hints), phase, seed)
 
 
@@ -44,6 +44,18 @@ def test_faded_hints_have_less_of_the_attribute_or_its_opposite(datasets):
         changes = [(sample["hint"] - sample["image"]).flatten() for sample in (whole, faded)]
         strengths.append(float(changes[0] @ changes[1] / (changes[0] @ changes[0])))
     assert -0.55 < min(strengths) < 0 and 0.5 < max(strengths) < 0.95
+
+
+def test_filmed_samples_change_both_pictures_alike(datasets):
+    changed = 0
+    for position in range(12):
+        plain, made = (stream(datasets, length=3, filmed=share, pair=1)[position] for share in (0, 1))
+        far = torch.nn.functional.max_pool2d(plain["mask"], 33, 1, 16).expand(-1, 3, -1, -1) == 0
+        assert (made["image"] - made["hint"])[far].abs().mean() < 0.01
+        difference = (made["image"] - plain["image"]).abs().mean()
+        changed += bool(difference > 0)
+        assert difference < 0.1 and torch.equal(made["mask"], plain["mask"])
+    assert 8 <= changed <= 12
 
 
 def test_masked_hints_are_cut_out(datasets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,31 @@ def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Gene
     return np.rint(image + rng.uniform(*FADED) * change).clip(0, 255).astype(np.uint8)
 
 
+def filmed(pictures: Pictures, seed: int) -> Pictures:
+    """Pictures of one frame sharpened and compressed, as cameras and the web do with videos; the seed decides how."""
+    transform = _as_a_video()
+    transform.set_random_seed(seed % 2**31)
+    made = transform(image=pictures["image"], other=pictures["conditioning_image"])
+    return pictures | {"image": made["image"], "conditioning_image": made["other"]}
+
+
+def _filming(share: float) -> list[Any]:
+    import albumentations as A
+
+    return [
+        A.UnsharpMask(blur_limit=(3, 9), sigma_limit=0.0, alpha=(0.3, 1.0), threshold=0, p=share),
+        A.ImageCompression(quality_range=(40, 95), p=share),
+    ]
+
+
+@lru_cache(maxsize=1)
+def _as_a_video() -> Callable[..., Pictures]:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations as A
+
+    return A.Compose(_filming(0.75), additional_targets={"other": "image"})
+
+
 def _uint8(picture: np.ndarray) -> np.ndarray:
     return picture.view(np.uint8) if picture.dtype == bool else picture
 
@@ -71,6 +97,7 @@ def _transform(config: AugmentationConfig, side: int) -> Callable[..., Pictures]
             # Pixel by pixel, so that what is equal stays so; ColorJitter's contrast looks at the picture's mean.
             A.RandomBrightnessContrast(strength, strength, p=1.0 if strength else 0.0),
             A.HueSaturationValue(0, round(strength * 255), 0, p=1.0 if strength else 0.0),
+            *_filming(config.filmed),
         ],
         additional_targets={"other": "image"},
     )

@@ -76,6 +76,13 @@ class AugmentationConfig(BaseModel):
     )
     flip: bool = Field(True, description="augmented versions may be mirrored")
     min_crop: float = Field(0.85, gt=0.25, le=1, description="side of the smallest crop, as a share of the picture's")
+    filmed: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the augmented versions that are sharpened, and of those that are compressed, as videos "
+        "are: sharpening leaves bright edges along dark rims",
+    )
     faded: float = Field(
         0.0,
         ge=0,

@@ -55,6 +55,13 @@ class Phase(BaseModel):
         description="0: errors inside masks count as they are; 1: relative to what the attribute changed there, so "
         "that faint ones are taken off as well as strong ones",
     )
+    filmed: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the samples that are sharpened and compressed as videos are: sharpening leaves bright "
+        "edges along dark rims",
+    )
     faded: float = Field(
         0.0,
         ge=0,

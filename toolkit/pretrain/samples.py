@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
-from toolkit.finetune.augment import faded
+from toolkit.finetune.augment import faded, filmed
 from toolkit.pretrain import drawing
 from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
@@ -110,6 +110,8 @@ class SampleStream(Dataset):
         kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
         if kind == "pair" and self._phase.faded and rng.random() < self._phase.faded:
             hint = faded(image, hint, rng)
+        if self._phase.filmed and rng.random() < self._phase.filmed:
+            image, hint = _filmed(image, hint, int(rng.integers(2**31)))
         hint, mask = _hint(kind, image, hint, mask, rng)
         return {
             "image": _tensor(image),
@@ -153,6 +155,13 @@ def _varied(
         table = np.clip(table, 0, 255).astype(np.uint8)
         image, hint = (np.stack([table[frames[..., c], c] for c in range(3)], axis=-1) for frames in (image, hint))
     return image, hint, mask
+
+
+def _filmed(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both as videos show them, all frames of a clip alike."""
+    pairs = [{"image": one, "conditioning_image": other} for one, other in zip(image, hint)]
+    made = [filmed({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs]
+    return np.stack([pair["image"] for pair in made]), np.stack([pair["conditioning_image"] for pair in made])
 
 
 def _hint(
