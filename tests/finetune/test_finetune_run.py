@@ -10,6 +10,7 @@ import torch
 from diffusers import ControlNetModel
 
 from toolkit.backbones import describe, load
+from toolkit.edit import EditConfig
 from toolkit.errors import InputError, MissingExtra, ToolkitError, UsageError
 from toolkit.finetune import FinetuneObserver, finetune
 from toolkit.finetune import trainer as trainer_module
@@ -161,6 +162,19 @@ def test_stops_at_the_knee_and_keeps_it(settings, monkeypatch):
     best = weights(report.output / "best-4" / "controlnet")
     assert all(torch.equal(value, best[name]) for name, value in weights(report.output / "controlnet").items())
     assert read_remover(report.output).record.step == 4
+
+
+def test_removers_are_tried_as_they_are_trained_and_used(settings, monkeypatch):
+    """With their full weight, in each step of each trial; diffusers' pipeline has another default."""
+    scales, forward = set(), ControlNetModel.forward
+
+    def watched(self, *args, conditioning_scale=1.0, **options):
+        scales.add(conditioning_scale)
+        return forward(self, *args, conditioning_scale=conditioning_scale, **options)
+
+    monkeypatch.setattr(ControlNetModel, "forward", watched)
+    finetune(settings(max_train_steps=2))
+    assert scales == {EditConfig(task=["stickers"]).denoising.controlnet_conditioning_scale} == {1.0}
 
 
 def test_early_stopping_can_be_turned_off(settings):

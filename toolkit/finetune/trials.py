@@ -144,6 +144,7 @@ class Trials:
                     strength=settings.strength,
                     num_inference_steps=settings.num_inference_steps,
                     guidance_scale=1.0,
+                    controlnet_conditioning_scale=1.0,  # diffusers' default, 0.8, is not what the remover learns for
                     # One for each pair, so that what comes out does not depend on the batch size.
                     generator=[self._noise("trial", start + k) for k in range(len(part))],
                     output_type="np",
