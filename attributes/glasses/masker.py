@@ -20,18 +20,27 @@ MARGIN = 5 / 512
 """Side over the width of the crop of the square that masks are dilated with: edges of rims and their soft shadow."""
 
 
+OPAQUE = 0.25
+"""Of the map of frames: over it a pixel counts as a part of a rim. Low, since what is left of a rim shows."""
+
+OPAQUE_MARGIN = 6 / 512
+"""As `MARGIN`, for rims alone, whose smallest remains show."""
+
+
 @dataclass(frozen=True, eq=False)
 class GlassesObservation:
     """What a masker saw in a clip.
 
     Attributes:
         mask: bool ``[T, H, W]``, glasses without the eye holes; False where there is no face.
+        opaque: bool ``[T, H, W]``, rims, bridge and temples, before the eyes too.
         presence: whether the clip shows glasses; if not, all masks are empty.
         eye_visibility: float32 ``[T]`` in 0..1, see `attributes.glasses.visibility`.
         maps: the segmenter's soft maps, steadied.
     """
 
     mask: np.ndarray
+    opaque: np.ndarray
     presence: bool
     eye_visibility: np.ndarray
     maps: GlassesMaps
@@ -49,14 +58,25 @@ class EmbeddedMasker:
 
         # On the CPU: it is small, and every worker of a build has its own.
         self._segmenter = segmenter or GlassesSegmenter.load(device="cpu")
+        self._last: tuple[FaceClip, np.ndarray, np.ndarray] | None = None
 
     def __call__(self, clip: FaceClip) -> np.ndarray:
         """bool ``[T, H, W]``."""
-        return self.observe(clip).mask
+        return self._both(clip)[0]
+
+    def opaque(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T, H, W]``: rims, bridge and temples."""
+        return self._both(clip)[1]
 
     def observe(self, clip: FaceClip) -> GlassesObservation:
         """Masks and visibility of a clip, steady over its frames."""
         return self._observe(clip, self._segmenter.segment_regions(clip), clip)
+
+    def _both(self, clip: FaceClip) -> tuple[np.ndarray, np.ndarray]:
+        if self._last is None or self._last[0] is not clip:  # one is asked for after the other
+            seen = self.observe(clip)
+            self._last = clip, seen.mask, seen.opaque
+        return self._last[1:]
 
     def _observe(self, clip: FaceClip, found: RegionMaps, eyes: FaceClip) -> GlassesObservation:
         """
@@ -67,15 +87,16 @@ class EmbeddedMasker:
 
         presence = wears_glasses(found)
         maps = steady(found).in_frames(clip.frames.shape[1:3])
-        masks = np.zeros(clip.frames.shape[:3], bool)
+        masks, opaque = np.zeros((2, *clip.frames.shape[:3]), bool)
         visibility = np.ones(len(clip), np.float32)
         if presence:
             soft = np.maximum(maps.frame, maps.lens)
             for t in np.flatnonzero(found.regions.usable & clip.present):
                 masks[t] = hard(soft[t], found.regions.scale[t])
-            masks = _widened(masks) & ~eye_holes(eyes)
+                opaque[t] = maps.frame[t] > OPAQUE
+            masks, opaque = _widened(masks, MARGIN) & ~eye_holes(eyes), _widened(opaque, OPAQUE_MARGIN)
             visibility = eye_visibility(eyes, maps.dark, maps.reflection)
-        return GlassesObservation(masks, presence, visibility, maps)
+        return GlassesObservation(masks, opaque, presence, visibility, maps)
 
 
 class FacerMasker(EmbeddedMasker):
@@ -130,10 +151,10 @@ def _nearest(faces: list[Face], clip: FaceClip, t: int) -> Face | None:
     return best if best is not None and distance(best) < np.linalg.norm(high - low) / 2 else None
 
 
-def _widened(masks: np.ndarray) -> np.ndarray:
+def _widened(masks: np.ndarray, margin: float) -> np.ndarray:
     import cv2
 
-    side = max(1, round(masks.shape[2] * MARGIN))
+    side = max(1, round(masks.shape[2] * margin))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return np.stack([cv2.dilate(mask.astype(np.uint8), kernel) for mask in masks]) > 0
 

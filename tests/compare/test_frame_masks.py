@@ -25,6 +25,9 @@ class Dots:
         spots = clip.landmarks[:, self.point, :2, None, None]
         return (np.abs(x - spots[:, 0]) <= self.half) & (np.abs(y - spots[:, 1]) <= self.half)
 
+    def opaque(self, clip):
+        return np.zeros(clip.frames.shape[:3], bool)
+
 
 @pytest.fixture(scope="module")
 def analyser():

@@ -44,8 +44,8 @@ def test_blocks_see_their_surroundings_and_join_without_a_seam():
     found, asked = blocks(maskers_of(masker), 70)
     assert asked == [(0, LENGTH + MARGIN), (LENGTH - MARGIN, 64 + MARGIN - 2), (64 - MARGIN, 70)]
     assert seen[1] == (100 + LENGTH - MARGIN, 46, 0.5)
-    joined = np.concatenate([masks for _, masks in found])
-    assert [start for start, _ in found] == [0, 32, 64]
+    joined = np.concatenate([masks for _, masks, _ in found])
+    assert [start for start, *_ in found] == [0, 32, 64]
     assert joined.any(axis=(1, 2)).tolist() == [k % 3 == 0 for k in range(70)]
 
 
@@ -58,10 +58,33 @@ def test_masks_of_several_tasks_are_joined_and_soft_ones_cut():
     def soft(clip):
         return np.full(clip.frames.shape[:3], 0.4, np.float32)
 
-    ((_, masks),), _ = blocks(maskers_of(left, soft), 3)
+    ((_, masks, opaque),), _ = blocks(maskers_of(left, soft), 3)
     assert masks[..., :2].all() and not masks[..., 2:].any()
+    assert not opaque.any()
     with pytest.raises(ContractError, match="must give masks"):
         blocks(maskers_of(lambda clip: np.zeros((1, 2, 2), bool)), 3)
+
+
+class Rimmed:
+    """A masker that knows which part of an attribute is opaque."""
+
+    def __init__(self, shape=None):
+        self.shape = shape
+
+    def __call__(self, clip):
+        return np.ones(clip.frames.shape[:3], bool)
+
+    def opaque(self, clip):
+        return np.broadcast_to(clip.frames[..., 0] % 3 == 0, clip.frames.shape[:3])[self.shape or slice(None)]
+
+
+def test_opaque_parts_are_joined_and_stay_with_their_frames():
+    plain = lambda clip: np.zeros(clip.frames.shape[:3], bool)  # noqa: E731
+    found, _ = blocks(maskers_of(Rimmed(), plain), 70)
+    joined = np.concatenate([opaque for *_, opaque in found])
+    assert joined.any(axis=(1, 2)).tolist() == [k % 3 == 0 for k in range(70)]
+    with pytest.raises(ContractError, match="must give masks"):
+        blocks(maskers_of(Rimmed(shape=slice(1))), 3)
 
 
 def test_options_reach_their_task(settings, remover, backbone):

@@ -8,11 +8,12 @@ import diffusers
 import numpy as np
 import pytest
 
+from attributes.stickers.generator import SkinMasker
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
 from toolkit.edit.config import EditConfig
-from toolkit.edit.removal import windows_of
+from toolkit.edit.removal import filled, windows_of
 from toolkit.video import read_frames
 
 
@@ -72,3 +73,37 @@ def test_work_is_counted_as_it_comes(name, steps, strength):
     pipeline = SimpleNamespace(scheduler=scheduler)
     timesteps, _ = VideoEditPipeline.get_timesteps(pipeline, steps, scheduler.timesteps, strength, "cpu")
     assert windows_of(7, config, ["one", "two"]) == 2 * 2 * len(timesteps)
+
+
+def test_filled_pixels_go_on_from_those_around_them():
+    """A dark rim on a slope of light: the slope is there again, and nothing else differs."""
+    slope = np.tile(np.linspace(100, 200, 64)[None, :, None], (64, 1, 3)).astype(np.uint8)
+    frames, masks = np.stack([slope, slope]), np.zeros((2, 64, 64), bool)
+    masks[0, 30:34] = True
+    frames[masks] = 10
+    made = filled(frames, masks)
+    assert np.abs(made.astype(int) - slope).max() <= 6
+    assert np.array_equal(made[~masks], frames[~masks])
+
+
+def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_path, monkeypatch):
+    stream, shown = VideoEditPipeline.stream, {}
+
+    def watched(self, chunks, **options):
+        chunks = list(chunks)
+        shown[len(shown)] = np.concatenate([frames for frames, _ in chunks])
+        return stream(self, iter(chunks), **options)
+
+    def box(self, clip):
+        opaque = np.zeros(clip.frames.shape[:3], bool)
+        opaque[:, 24:40, 20:44] = True
+        return opaque
+
+    monkeypatch.setattr(VideoEditPipeline, "stream", watched)
+    monkeypatch.setattr(SkinMasker, "opaque", box, raising=False)
+    for fill in (False, True):
+        edit_video(video, tmp_path / f"{fill}.mkv", settings(masking={"fill": fill}))
+    differs = (shown[0] != shown[1]).any(axis=-1)
+    inside = differs[:, 24:40, 20:44]
+    assert shown[0].shape[1] == 64 and inside.mean() > 0.9
+    assert differs.sum() == inside.sum()

@@ -52,9 +52,26 @@ def test_masks_cover_the_glasses_and_spare_the_eyes(masker, clip, drawn):
     np.testing.assert_array_equal(masker(clip), found.mask)
 
 
+def test_opaque_parts_are_the_rims_and_not_the_lenses(masker, clip, drawn):
+    opaque = masker.opaque(clip)
+    rim, glass = drawn.rim > 0.9, (drawn.lens > 0.9) & (drawn.rim < 0.01)
+    assert (opaque & rim).sum() / rim.sum() > 0.9
+    assert (opaque & glass).sum() / glass.sum() < 0.25
+
+
+def test_both_masks_come_from_one_look(clip, monkeypatch):
+    masker, looks = EmbeddedMasker(), []
+    observe = masker.observe
+    monkeypatch.setattr(masker, "observe", lambda clip: looks.append(clip) or observe(clip))
+    mask, opaque = masker(clip), masker.opaque(clip)
+    assert looks == [clip]
+    other = replace(clip, frames=clip.frames[:, :, ::-1])
+    assert not np.array_equal(masker(other), mask) and not np.array_equal(masker.opaque(other), opaque)
+
+
 def test_without_glasses_all_masks_are_empty(masker, bare):
     found = masker.observe(bare)
-    assert not found.presence and not found.mask.any()
+    assert not found.presence and not found.mask.any() and not found.opaque.any()
     assert (found.eye_visibility == 1).all()
 
 

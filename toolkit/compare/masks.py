@@ -104,7 +104,7 @@ class FrameMasks:
             given.source,
             given.start,
         )
-        for start, masks in blocks:
+        for start, masks, _ in blocks:
             stores.write("mask", start, masks.astype(np.uint8), 1)
         stores.close()
         for name in ("crops", CROPPED):

@@ -93,6 +93,11 @@ class MaskConfig(BaseModel):
     blend_width: float = Field(
         0.125, ge=0, le=1, description="distance over which that weight rises, as a share of the crop's side"
     )
+    fill: bool = Field(
+        True,
+        description="fill the opaque parts of an attribute, such as rims, in from around them before the remover sees "
+        "the frame, if the task can tell them",
+    )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",
         description="of the latents inside the mask: ion, by those outside (eq. 2); adain, by the original's inside; "

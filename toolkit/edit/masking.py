@@ -45,14 +45,29 @@ class TaskMaskers:
         Raises:
             ContractError: a masker gave something else than masks.
         """
+        return self._joined(clip, [(task.name, masker) for task, masker in self._built()])
+
+    def opaque(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T, H, W]``: parts of them that nothing behind them shows through, as far as the maskers know them.
+
+        Raises:
+            ContractError: a masker gave something else than masks.
+        """
+        known = [(task.name, masker.opaque) for task, masker in self._built() if hasattr(masker, "opaque")]
+        return self._joined(clip, known)
+
+    def _built(self) -> Iterator[tuple[AttributeTask, Masker]]:
         if not self._maskers:
             self._maskers = [task.masker() for task in self.tasks]
+        return zip(self.tasks, self._maskers)
+
+    def _joined(self, clip: FaceClip, maskers: Sequence[tuple[str, Masker]]) -> np.ndarray:
         masks = np.zeros(clip.frames.shape[:3], bool)
-        for task, masker in zip(self.tasks, self._maskers):
+        for name, masker in maskers:
             found = np.asarray(masker(clip))
             if found.shape != masks.shape:
                 raise ContractError(
-                    f"the masker of the task {task.name} must give masks {list(masks.shape)}, found {list(found.shape)}"
+                    f"the masker of the task {name} must give masks {list(masks.shape)}, found {list(found.shape)}"
                 )
             masks |= found >= 0.5 if found.dtype != bool else found
         return masks
@@ -98,7 +113,7 @@ def mask_blocks(
     box: np.ndarray,
     source: tuple[str, str],
     start_frame: int,
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Masks of a run, block by block, so that memory does not grow with it.
 
     Args:
@@ -111,7 +126,7 @@ def mask_blocks(
         start_frame: of the run in the video.
 
     Yields:
-        A first frame, and masks bool ``[K, R, R]``.
+        A first frame, and bool ``[K, R, R]`` twice: masks, and opaque parts.
     """
     for start in range(0, count, LENGTH):
         stop = min(start + LENGTH, count)
@@ -128,4 +143,5 @@ def mask_blocks(
             source=source[0],
             source_digest=source[1],
         )
-        yield start, maskers(clip)[start - low : stop - low]
+        inner = slice(start - low, stop - low)
+        yield start, maskers(clip)[inner], maskers.opaque(clip)[inner]

@@ -22,6 +22,9 @@ from toolkit.errors import ToolkitError
 from toolkit.faces.topology import Topology
 from toolkit.seeds import generator
 
+FILL_RADIUS = 1 / 64
+"""As a share of a picture's side: how far from a filled pixel those lie that it is continued from."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunInput:
@@ -193,7 +196,7 @@ class Removal:
         return "ion" if masking.masks == "off" and self._maskers[index].exact else "none"
 
     def _find_masks(self, index: int, given: RunInput, stores: RunStores) -> np.ndarray:
-        """Fill the store of masks; bool ``[T]``: the frames in which there is anything."""
+        """Fill the stores of masks; bool ``[T]``: the frames in which there is anything."""
         masked = np.zeros(given.count, bool)
         blocks = mask_blocks(
             self._maskers[index],
@@ -206,9 +209,10 @@ class Removal:
             given.source,
             given.start,
         )
-        for start, masks in blocks:
+        for start, masks, opaque in blocks:
             masked[start : start + len(masks)] = masks.any(axis=(1, 2))
             stores.write(f"mask-{index}", start, masks.astype(np.uint8), 1)
+            stores.write(f"opaque-{index}", start, opaque.astype(np.uint8), 1)
         return masked
 
     def _input(self, index: int, start: int, stop: int, stores: RunStores) -> np.ndarray:
@@ -224,6 +228,8 @@ class Removal:
             masks = None
             if self._maskers is not None:
                 masks = _shrunk(stores.read(f"mask-{index}", start, stop, 1), side)
+                if self._config.masking.fill and self._models.removers[index].hint == "frame":
+                    frames = filled(frames, _shrunk(stores.read(f"opaque-{index}", start, stop, 1), side))
             yield frames, masks
 
     def _lay_over(self, index: int, given: RunInput, shown: np.ndarray, stores: RunStores) -> None:
@@ -315,6 +321,24 @@ def _keep_count(folder: Path, count: int) -> None:
     temporary = folder / "removed.json.part"
     temporary.write_text(json.dumps(count))
     temporary.replace(folder / "removed.json")
+
+
+def filled(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Frames whose masked pixels are continued from those around them, by Telea's method.
+
+    Args:
+        frames: uint8 ``[K, R, R, 3]``.
+        masks: bool ``[K, R, R]``.
+    """
+    import cv2
+
+    radius = FILL_RADIUS * frames.shape[1]
+    return np.stack(
+        [
+            cv2.inpaint(frame, mask.astype(np.uint8), radius, cv2.INPAINT_TELEA) if mask.any() else frame
+            for frame, mask in zip(frames, masks)
+        ]
+    )
 
 
 def _resized(frames: np.ndarray, side: int) -> np.ndarray:
