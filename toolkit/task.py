@@ -160,7 +160,7 @@ class Tools(Protocol):
 Masker = Callable[[FaceClip], np.ndarray]
 """clip -> where the attribute is or may be: bool ``[T, H, W]``, or float32 in 0..1. False where there is no face.
 
-It may also have a method ``opaque``, clip -> bool ``[T, H, W]``: the parts of the attribute that nothing behind them shows
+It may also have a method ``opaque``, clip -> bool ``[T, H, W]``: parts of the attribute that nothing behind them shows
 through, such as rims. Edits fill them in from around them before a remover sees the frame.
 """
 

@@ -47,6 +47,25 @@ class SoftMask(Dot):
         return lambda clip: self.masks(clip).astype(np.float64)
 
 
+class Opaque(Dot):
+    """Its masker also tells opaque parts, everywhere."""
+
+    def masker(self):
+        def masks(clip):
+            return self.masks(clip)
+
+        masks.opaque = self.opaque
+        return masks
+
+    def opaque(self, clip):
+        return np.ones(clip.frames.shape[:3], bool)
+
+
+class OddOpaque(Opaque):
+    def opaque(self, clip):
+        return np.ones(clip.frames.shape, bool)
+
+
 class MaskAnywhere(Dot):
     def masker(self):
         return lambda clip: np.ones(clip.frames.shape[:3], bool)
@@ -203,6 +222,8 @@ def test_a_good_task_passes():
     [
         (SoftMask, "masker", "float64"),
         (MaskAnywhere, "masker without a face", "empty"),
+        (Opaque, "masker without a face", "opaque"),
+        (OddOpaque, "masker", "masks must be"),
         (Leaks, "nothing outside the mask", "outside the mask"),
         (GlobalSeed, "no global randomness", "same"),
         (Unseeded, "determinism", "same"),

@@ -174,6 +174,8 @@ def _masker(subject: Subject) -> None:
     _check_masks(masks, clip)
     again = subject.masker(clip)
     assert np.array_equal(masks, again), "the masker must give the same masks for the same clip"
+    if hasattr(subject.masker, "opaque"):
+        _check_masks(subject.masker.opaque(clip), clip)
 
 
 def _masker_without_face(subject: Subject) -> None:
@@ -181,6 +183,8 @@ def _masker_without_face(subject: Subject) -> None:
     masks = subject.masker(clip)
     _check_masks(masks, clip)
     assert not masks.any(), f"without a face masks must be empty, found {int((masks > 0).sum())} pixels"
+    if hasattr(subject.masker, "opaque"):
+        assert not subject.masker.opaque(clip).any(), "without a face opaque parts must be empty"
 
 
 def _check_masks(masks, clip: FaceClip) -> None:
