@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 bench: setup
-	for name in stickers cross_frame segmenter device finetune edit evaluate; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in stickers cross_frame segmenter device finetune edit evaluate nano; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: setup
 	$(BIN)/pdoc -o docs/build toolkit attributes tasks

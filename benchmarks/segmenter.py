@@ -31,7 +31,7 @@ def clips(videos: list[Path]) -> Iterator[tuple[Path, object]]:
     from toolkit.synthesis.plan import make_plan
     from toolkit.synthesis.reader import ReadCounts, read_clips
 
-    config = BuildConfig(task="glasses", videos=videos, output=Path("unused"))
+    config = BuildConfig(task="glasses", videos=videos, output=Path("unused"), resolution=512).resolved()
     analyser = create_analyser("mediapipe", max_faces=1)
     for segment in make_plan(config).segments:
         try:

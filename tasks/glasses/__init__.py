@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -51,6 +52,7 @@ class GlassesTask(AttributeTask):
     prompt = "a close-up photo of a person's face without glasses, bare eyes, natural skin"
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"
     Options = GlassesOptions
+    removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
 
     def masker(self) -> Masker:
         """Where the glasses are, without the eye holes."""

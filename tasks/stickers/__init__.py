@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,6 +62,7 @@ class StickersTask(AttributeTask):
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
     exact_mask = False
     Options = StickersOptions
+    removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
 
     def masker(self) -> Masker:
         """Where a sticker may be: the skin that is turned to the viewer, without the forbidden regions."""

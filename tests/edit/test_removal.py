@@ -13,7 +13,8 @@ from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
 from toolkit.edit.config import EditConfig
-from toolkit.edit.removal import filled, windows_of
+from toolkit.edit.removal import windows_of
+from toolkit.filling import filled
 from toolkit.video import read_frames
 
 
@@ -107,3 +108,22 @@ def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_p
     inside = differs[:, 24:40, 20:44]
     assert shown[0].shape[1] == 64 and inside.mean() > 0.9
     assert differs.sum() == inside.sum()
+
+
+@pytest.mark.parametrize(
+    ("steps", "motion", "wanted", "shared"),
+    [(2, True, "auto", False), (2, False, "auto", True), (1, True, "auto", True), (1, True, "off", False)],
+)
+def test_frames_share_noise_where_motion_layers_cannot_help(
+    video, settings, tmp_path, monkeypatch, steps, motion, wanted, shared
+):
+    stream, found = VideoEditPipeline.stream, []
+
+    def watched(self, chunks, **options):
+        found.append(options["shared_noise"])
+        return stream(self, chunks, **options)
+
+    monkeypatch.setattr(VideoEditPipeline, "stream", watched)
+    config = settings(denoising={"num_inference_steps": steps}, motion={"motion": motion, "shared_noise": wanted})
+    edit_video(video, tmp_path / "made.mkv", config)
+    assert found == [shared]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from toolkit.backbones import load
+from toolkit.finetune.augment import without_opaque_parts
 from toolkit.finetune.cache import CacheFolder
 from toolkit.finetune.datasets import open_datasets
 from toolkit.finetune.encode import contrast, hints
@@ -163,6 +164,27 @@ def test_faded_pairs_have_less_of_the_attribute_or_its_opposite(stream, cache):
         strengths.append(float((whole * other).sum() / (whole * whole).sum()))
     untouched = sum(abs(strength - 1) < 1e-6 for strength in strengths)
     assert 16 < untouched < 48 and -0.55 < min(strengths) < 0 and 0.3 < sorted(strengths)[-untouched - 1] < 0.95
+
+
+def test_filled_pairs_show_what_lies_around_rims(stream):
+    plain, _ = stream()
+    half, _ = stream(augmentation={"filled": 0.5})
+    shares = [(plain[k], half[k]) for k in range(64)]
+    assert all(torch.equal(one["noise"], other["noise"]) for one, other in shares)
+    assert 16 < sum(not torch.equal(one["hint"], other["hint"]) for one, other in shares) < 48
+
+
+def test_a_rim_is_filled_in_and_a_dark_lens_is_not():
+    image = np.tile(np.linspace(140, 160, 128)[None, :, None], (128, 1, 3)).astype(np.uint8)
+    worn, rim = image.copy(), np.zeros((128, 128), bool)
+    rim[40:43, 20:110] = True
+    worn[rim] = 20
+    worn[60:100, 30:70] = 25
+    for seed in range(8):
+        made = without_opaque_parts(image, worn, np.random.default_rng(seed))
+        assert np.abs(made.astype(int) - image)[rim].max() < 25
+        assert np.abs(made.astype(int) - worn)[65:95, 35:65].max() == 0
+    assert np.array_equal(without_opaque_parts(image, image, np.random.default_rng(0)), image)
 
 
 def test_contrast_is_given_where_it_is_weighed(stream):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.cli.options import Parser, add_arguments, describe, flag, from_arguments
+from toolkit.cli.options import Parser, add_arguments, describe, flag, from_arguments, read_grouped
 from toolkit.errors import ContractError, UsageError
 
 
@@ -135,6 +135,28 @@ def test_given_flags_win_over_the_base():
     base = Settings(clip_length=3, loud=True)
     found = from_arguments(Settings, parser.parse_args(["--clip-length", "9"]), base)
     assert (found.clip_length, found.loud, found.share) == (9, True, 0.5)
+
+
+class Motion(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    motion: bool = Field(True, description="whether")
+
+
+class Grouped(BaseModel):
+    motion: Motion = Field(Motion(), description="a group with a field of its own name")
+    seed: int = Field(0, description="which")
+
+
+def test_a_flag_of_a_group_may_have_its_name():
+    parser = Parser(prog="tool")
+    add_arguments(parser, Grouped, exclude=("motion",))
+    add_arguments(parser, Motion)
+    for word, wanted in (("--motion", True), ("--no-motion", False)):
+        given = parser.parse_args([word, "--seed", "3"])
+        given.config = None
+        found = read_grouped(Grouped, {"motion": (Motion, "motion")}, given)
+        assert (found.motion.motion, found.seed) == (wanted, 3)
 
 
 def test_help_has_flag_description_bounds_and_default():

@@ -197,7 +197,7 @@ def _weights() -> Iterator[Finding]:
 
 
 def _backbones() -> Iterator[Finding]:
-    from toolkit.backbones import BACKBONES
+    from toolkit.backbones import BACKBONES, backbone_names
 
     for name, spec in BACKBONES.items():
         advice = f"run `toolkit fetch {name}` where there is a network ({spec.download_size})"
@@ -214,6 +214,8 @@ def _backbones() -> Iterator[Finding]:
             yield Finding("backbone", name, "missing", f"not in the cache: {', '.join(absent)}", advice)
         else:
             yield Finding("backbone", name, "ok", "in the cache")
+    for name in sorted(set(backbone_names()) - set(BACKBONES)):
+        yield Finding("backbone", name, "ok", "comes with the package")
 
 
 def _renderers() -> Iterator[Finding]:

@@ -161,7 +161,9 @@ def read_grouped(
     for name, (group, _) in groups.items():
         start = validated(group, base[name]) if name in base else None
         base[name] = from_arguments(group, namespace, start)
-    given = {name: value for name, value in vars(namespace).items() if name in model.model_fields}
+    # A group may hold a field of its own name, such as `motion`: that flag is the group's.
+    own = set(model.model_fields) - set(groups)
+    given = {name: value for name, value in vars(namespace).items() if name in own}
     return from_arguments(model, argparse.Namespace(**{**base, **given}))
 
 

@@ -57,7 +57,9 @@ class MotionConfig(BaseModel):
         description="motion layers to leave out, by name; paper: the first five of the output blocks; no word: none",
     )
     shared_noise: Literal["auto", "on", "off"] = Field(
-        "auto", description="start all frames of a shot from one noise; auto: where no motion layers keep them alike"
+        "auto",
+        description="start all frames of a shot from one noise; auto: where no motion layers keep them alike, or one "
+        "step is all they have for it",
     )
     reference_frames: str | None = Field(
         None,

@@ -20,10 +20,8 @@ from toolkit.edit.masking import TaskMaskers, mask_blocks
 from toolkit.edit.models import EditModels
 from toolkit.errors import ToolkitError
 from toolkit.faces.topology import Topology
+from toolkit.filling import filled
 from toolkit.seeds import generator
-
-FILL_RADIUS = 1 / 64
-"""As a share of a picture's side: how far from a filled pixel those lie that it is continued from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +183,11 @@ class Removal:
             place += len(pictures)
 
     def _shares_noise(self) -> bool:
-        wanted = self._config.motion.shared_noise
-        return wanted == "on" or (wanted == "auto" and "motion_adapter" not in self._models.parts)
+        wanted, denoising = self._config.motion.shared_noise, self._config.denoising
+        if wanted != "auto":
+            return wanted == "on"
+        # In one step motion layers cannot bring together what began apart.
+        return "motion_adapter" not in self._models.parts or denoising.num_inference_steps == 1
 
     def _normalisation(self, index: int) -> str:
         """What `auto` means: with masks on colours are kept already, and eq. 2 would only spoil them."""
@@ -321,24 +322,6 @@ def _keep_count(folder: Path, count: int) -> None:
     temporary = folder / "removed.json.part"
     temporary.write_text(json.dumps(count))
     temporary.replace(folder / "removed.json")
-
-
-def filled(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Frames whose masked pixels are continued from those around them, by Telea's method.
-
-    Args:
-        frames: uint8 ``[K, R, R, 3]``.
-        masks: bool ``[K, R, R]``.
-    """
-    import cv2
-
-    radius = FILL_RADIUS * frames.shape[1]
-    return np.stack(
-        [
-            cv2.inpaint(frame, mask.astype(np.uint8), radius, cv2.INPAINT_TELEA) if mask.any() else frame
-            for frame, mask in zip(frames, masks)
-        ]
-    )
 
 
 def _resized(frames: np.ndarray, side: int) -> np.ndarray:

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.filling import filled
 from toolkit.finetune.config import AugmentationConfig
 from toolkit.seeds import generator
 
 FADED = -0.5, 0.9
 """Strengths of attributes that are made fainter; below 0 stands their opposite."""
+
+OPAQUE, LEAST, MARGIN, THICK = (0.3, 0.65), 12, (1 / 256, 4 / 256), 1 / 24
+"""What counts as an opaque part of an attribute: where a channel changed by more than a share of the greatest change,
+drawn from the first, and by the second of 255, in places thinner than the last; and what lies within a draw from the
+third. Both lengths are shares of the side. Masks of real attributes are as inexact."""
 
 Pictures = dict[str, np.ndarray]
 """`image` and `conditioning_image`, uint8 ``[R, R, 3]``, and `mask`, bool ``[R, R]``, all or some of them."""
@@ -52,6 +58,31 @@ def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Gene
     """
     change = conditioning_image.astype(np.float32) - image
     return np.rint(image + rng.uniform(*FADED) * change).clip(0, 255).astype(np.uint8)
+
+
+def without_opaque_parts(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture with the attribute, whose thin opaque parts, such as rims, are continued from around them.
+
+    So `toolkit edit --fill` shows it to removers.
+
+    Args:
+        image, conditioning_image: uint8, of one shape.
+    """
+    import cv2
+
+    change = cv2.absdiff(image, conditioning_image).max(axis=-1)
+    greatest = np.percentile(change[change > LEAST], 99) if (change > LEAST).any() else 255.0
+    strong = (change > max(LEAST, rng.uniform(*OPAQUE) * greatest)).astype(np.uint8)
+    side = image.shape[0]
+    thick = cv2.morphologyEx(strong, cv2.MORPH_OPEN, _disc(side * THICK))
+    thin = cv2.dilate(strong & ~thick, _disc(2 * side * rng.uniform(*MARGIN)))
+    return filled(conditioning_image[None], thin[None] > 0)[0]
+
+
+def _disc(size: float) -> np.ndarray:
+    import cv2
+
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(size / 2) + 1,) * 2)
 
 
 def filmed(pictures: Pictures, seed: int) -> Pictures:

@@ -90,6 +90,13 @@ class AugmentationConfig(BaseModel):
         description="share of the pairs, drawn anew each time, in which the attribute is made fainter or its opposite: "
         "what a remover that guesses leaves behind",
     )
+    filled: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the pairs, drawn anew each time, in which thin opaque parts of the attribute are filled "
+        "in from around them, as editing does",
+    )
     jitter: float = Field(0.1, ge=0, le=0.5, description="largest change of brightness, contrast and saturation")
 
 
@@ -128,7 +135,7 @@ class FinetuneConfig(BaseModel):
 
     data: list[Path] = Field(min_length=1, description="dataset folders; several teach one remover several attributes")
     output: Path = Field(description="folder of the remover; checkpoints and logs of the training lie in it too")
-    backbone: str = Field("sd15", min_length=1, description="the frozen models: a name, or a folder")
+    backbone: str = Field("nano", min_length=1, description="the frozen models: a name, or a folder")
     init: str = Field(
         "tile",
         min_length=1,

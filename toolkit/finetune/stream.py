@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolkit.backbones import Backbone
 from toolkit.errors import InputError, ToolkitError
-from toolkit.finetune.augment import augmented, faded, variant_of
+from toolkit.finetune.augment import augmented, faded, variant_of, without_opaque_parts
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
@@ -72,13 +72,17 @@ class PairStream(Dataset):
         config, (number, variant) = self._config, self.pair(position)
         entry, side = self._cache.index[number], self._cache.index.resolution
         fade = fraction(config.seed, "faded", position) < config.augmentation.faded
-        whole = not self._cache.kept or config.loss.contrast_power > 0 or fade
+        fill = fraction(config.seed, "filled", position) < config.augmentation.filled
+        whole = not self._cache.kept or config.loss.contrast_power > 0 or fade or fill
         names = ("conditioning_image", "image", "mask") if whole else ("conditioning_image",)
         pictures = {name: picture_of(entry.sample, name, side) for name in names}
         pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
         if fade:
             dice = generator(config.seed, "fading", position)
             pictures["conditioning_image"] = faded(pictures["image"], pictures["conditioning_image"], dice)
+        hint = pictures["conditioning_image"]
+        if fill:
+            hint = without_opaque_parts(pictures["image"], hint, generator(config.seed, "filling", position))
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
         drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder
@@ -92,7 +96,7 @@ class PairStream(Dataset):
         return given | {
             "noise": torch.randn(self._cache.shape, generator=rng),
             "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
-            "hint": hints([pictures["conditioning_image"]])[0],
+            "hint": hints([hint])[0],
             "contrast": contrast(*(pictures[name] for name in names)) if whole else math.nan,
             "text": "" if empty else entry.text,
             "position": position,

@@ -16,18 +16,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+NUM_INFERENCE_STEPS = 50
+"""Of the inpainting, where neither the user nor the backbone says anything."""
+
+
 class InpaintConfig(BaseModel):
     """How tasks that mask and inpaint do it. The defaults are the paper's where it names a value (section 4.1)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str = Field(
-        "sd15", min_length=1, description="the models: a name, see `toolkit fetch`, or a folder in diffusers' format"
+        "nano", min_length=1, description="the models: a name, see `toolkit fetch`, or a folder in diffusers' format"
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="number format of the backbone; auto: what is fastest on the device"
     )
-    num_inference_steps: int = Field(50, ge=1, le=1000, description="denoising steps")
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=1000, description="denoising steps; without it what the backbone was made for, else 50"
+    )
     guidance_scale: float = Field(7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
     controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="weight of the inpainting ControlNet")
     strength: float = Field(1.0, gt=0, le=1, description="share of the schedule; 1 starts from noise alone")
@@ -57,7 +63,13 @@ class BuildConfig(BaseModel):
     options: dict[str, Any] = Field(default={}, description="options of the task, see `toolkit tasks show NAME`")
     videos: list[Path] = Field(min_length=1, description="video files, and folders that are searched for them")
     output: Path = Field(description="folder of the dataset; an interrupted build in it is continued")
-    resolution: int = Field(512, ge=64, le=2048, multiple_of=8, description="side of the stored face crops in pixels")
+    resolution: int | None = Field(
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        description="side of the stored face crops in pixels; without it the backbone's own",
+    )
     clip_length: int = Field(40, ge=1, le=512, description="frames of a clip")
     min_clip_length: int = Field(
         8, ge=1, description="a shorter clip, or one with fewer frames that show the attribute, is left out"
@@ -108,10 +120,27 @@ class BuildConfig(BaseModel):
         return self
 
     def resolved(self, inpaints: bool = False) -> BuildConfig:
-        """With the defaults that depend on whether the task inpaints, which is slow and fills the memory."""
-        segment_frames = self.segment_frames or max(200 if inpaints else 1000, self.clip_length)
-        workers = self.workers or (1 if inpaints else cores())
-        return self.model_copy(update={"segment_frames": segment_frames, "workers": workers})
+        """With the defaults that depend on the backbone, and on whether the task inpaints, which is slow and fills
+        the memory.
+
+        Raises:
+            UsageError, InputError: the backbone is needed and unknown or damaged.
+        """
+        from toolkit.backbones import describe
+
+        inpainting, resolution = self.inpainting, self.resolution
+        if inpaints or resolution is None:
+            spec = describe(inpainting.backbone)
+            resolution = resolution or spec.resolution
+            steps = inpainting.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
+            inpainting = inpainting.model_copy(update={"num_inference_steps": steps})
+        changes = {
+            "inpainting": inpainting,
+            "resolution": resolution,
+            "segment_frames": self.segment_frames or max(200 if inpaints else 1000, self.clip_length),
+            "workers": self.workers or (1 if inpaints else cores()),
+        }
+        return self.model_copy(update=changes)
 
     def content(self) -> dict[str, Any]:
         """The settings that decide the dataset's content, as JSON values.
