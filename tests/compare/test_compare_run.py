@@ -283,8 +283,8 @@ def test_the_command_line(folders, tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr()
     assert "telea" in said.out and "report:" in said.out
-    assert "method 2 of 2: telea" in said.err
-    assert main([*words, "--baselines", "first-frame"]) == 2
+    assert "method 1 of 3: ours" in said.err and "method 3 of 3: telea" in said.err
+    assert main([*words, "--baselines", "first-frame", "--backbone", "sd15"]) == 2
     assert "--remover" in capsys.readouterr().err
 
 
