@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from toolkit.edit.config import MaskConfig
+from toolkit.filling import closed
 
 BLUR = 0.006
 """Standard deviation, as a share of the side, of the blur before a change is told from noise."""
 GROW = 0.03
 """By how much the changed part is widened, as a share of the side: its own faint surroundings belong to it."""
+REMOVED = 0.08
+"""Change in 0..1 of the full range, around greater ones, that counts as taking something off."""
+RIM = 1 / 256
+"""By how much what was taken off is widened, as a share of the side: edges are soft."""
 REACH = 2
 """Frames before and after in which a change counts too, so that the paste does not flicker."""
 
@@ -66,6 +72,20 @@ def changes(original: np.ndarray, made: np.ndarray, threshold: float, certain: f
     if certain <= threshold:
         return blurred > 255 * threshold
     return apply_hysteresis_threshold(blurred, 255 * threshold, 255 * certain)
+
+
+def removed(original: np.ndarray, made: np.ndarray, certain: float) -> np.ndarray:
+    """bool ``[R, R]``: where a remover took something off, without gaps and holes.
+
+    Args:
+        original, made: uint8 ``[R, R, 3]``.
+        certain: see `changes`.
+    """
+    import cv2
+
+    where = closed(changes(original, made, min(REMOVED, certain), certain)).astype(np.uint8)
+    size = 2 * math.ceil(RIM * len(where)) + 1
+    return cv2.dilate(where, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
 
 
 def alpha(mask: np.ndarray | None, changed: np.ndarray | None, side: int, config: MaskConfig) -> np.ndarray:

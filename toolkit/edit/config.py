@@ -100,6 +100,12 @@ class MaskConfig(BaseModel):
         description="fill the opaque parts of an attribute, such as rims, in from around them before the remover sees "
         "the frame, if the task can tell them",
     )
+    second_look: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="apply a remover twice: what it changed at the first look is filled in from around before the "
+        "second, so that no shade of it stays; auto: where masks only say where the attribute may be, as for stickers, "
+        "and one or two denoising steps are enough",
+    )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",
         description="of the latents inside the mask: ion, by those outside (eq. 2); adain, by the original's inside; "

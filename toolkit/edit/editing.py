@@ -69,7 +69,7 @@ class _Editing:
         self._side, self._count = models.resolution, len(models.removers)
         self._windows = 0
         self._removal = Removal(self.editor.config, models, self.editor.maskers, self._more)
-        self._total = [windows_of(len(run), self.editor.config, models.removers) for run in self.runs]
+        self._total = [windows_of(len(run), self.editor.config, self._removal.looks) for run in self.runs]
 
     def _more(self, windows: int) -> None:
         self._windows += windows

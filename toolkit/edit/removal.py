@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from toolkit.diffusion.edit_pipeline import CHUNK
 from toolkit.diffusion.frame_store import FrameStore
-from toolkit.edit.alpha import alphas, over
+from toolkit.edit.alpha import alphas, over, removed
 from toolkit.edit.config import EditConfig
 from toolkit.edit.masking import TaskMaskers, mask_blocks
 from toolkit.edit.models import EditModels
@@ -22,6 +21,9 @@ from toolkit.errors import ToolkitError
 from toolkit.faces.topology import Topology
 from toolkit.filling import filled
 from toolkit.seeds import generator
+
+QUICK = 2
+"""Denoising steps up to which a second look costs little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,20 @@ class Removal:
         finally:
             stores.close()
 
+    @property
+    def looks(self) -> int:
+        """How often all removers together are applied, at most."""
+        return sum(1 + self._looks_twice(index) for index in range(len(self._models.removers)))
+
+    def _looks_twice(self, index: int) -> bool:
+        wanted = self._config.masking.second_look
+        if wanted == "off" or self._models.removers[index].hint != "frame":
+            return False
+        if wanted == "on":
+            return True
+        vague = self._maskers is not None and not self._maskers[index].exact
+        return vague and self._config.denoising.num_inference_steps <= QUICK
+
     def _no_memory(self) -> str:
         length = self._config.motion.context_length
         return (
@@ -145,19 +161,39 @@ class Removal:
         for start in range(0, given.count, CHUNK):
             stop = min(start + CHUNK, given.count)
             stores.write(f"made-{index}", start, self._input(index, start, stop, stores))
-        folders = [given.folder / f"denoising-{index}-{number}" for number in range(len(parts))]
-        for part, folder in zip(parts, folders):
-            folder.mkdir(exist_ok=True)
-            self._denoise(index, given, stores, part, folder)
+        for number, part in enumerate(parts):
+            self._denoise(index, given, stores, part, given.folder / f"denoising-{index}-{number}")
+            if self._looks_twice(index) and self._find_removed(index, stores, part):
+                again = given.folder / f"denoising-{index}-{number}-again"
+                self._denoise(index, given, stores, part, again, second=True)
         self._lay_over(index, given, shown, stores)
 
-    def _denoise(self, index: int, given: RunInput, stores: RunStores, part: tuple[int, int], folder: Path) -> None:
+    def _find_removed(self, index: int, stores: RunStores, part: tuple[int, int]) -> bool:
+        """Store where a remover took something off; whether it did anywhere."""
+        found = False
+        for k in range(*part):
+            original, made = self._input(index, k, k + 1, stores)[0], stores.read(f"made-{index}", k, k + 1)[0]
+            where = removed(original, made, self._config.masking.certain_change)
+            stores.write(f"removed-{index}", k, where.astype(np.uint8)[None], 1)
+            found |= bool(where.any())
+        return found
+
+    def _denoise(
+        self,
+        index: int,
+        given: RunInput,
+        stores: RunStores,
+        part: tuple[int, int],
+        folder: Path,
+        second: bool = False,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
         remover = self._models.removers[index]
         tasks = self._maskers[index].tasks if self._maskers is not None else []
         denoising, motion, masking = self._config.denoising, self._config.motion, self._config.masking
         seed = int(generator(self._config.seed, "edit", given.source[1], given.name, part[0], index).integers(2**63))
         made = self._models.pipeline(index).stream(
-            self._chunks(index, part, stores, remover.resolution),
+            self._chunks(index, part, stores, remover.resolution, second),
             prompt=remover.prompt,
             negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
             num_inference_steps=denoising.num_inference_steps,
@@ -221,16 +257,20 @@ class Removal:
         return result_of(stores, index - 1, start, stop)
 
     def _chunks(
-        self, index: int, part: tuple[int, int], stores: RunStores, side: int
+        self, index: int, part: tuple[int, int], stores: RunStores, side: int, second: bool
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        hidden = [f"removed-{index}"] if second else []
+        if self._maskers is not None and self._config.masking.fill and self._models.removers[index].hint == "frame":
+            hidden.append(f"opaque-{index}")
         for start in range(*part, CHUNK):
             stop = min(start + CHUNK, part[1])
             frames = _resized(self._input(index, start, stop, stores), side)
             masks = None
             if self._maskers is not None:
                 masks = _shrunk(stores.read(f"mask-{index}", start, stop, 1), side)
-                if self._config.masking.fill and self._models.removers[index].hint == "frame":
-                    frames = filled(frames, _shrunk(stores.read(f"opaque-{index}", start, stop, 1), side))
+            if hidden:
+                parts = [_shrunk(stores.read(name, start, stop, 1), side) for name in hidden]
+                frames = filled(frames, np.logical_or.reduce(parts))
             yield frames, masks
 
     def _lay_over(self, index: int, given: RunInput, shown: np.ndarray, stores: RunStores) -> None:
@@ -299,8 +339,8 @@ def active_parts(masked: np.ndarray, margin: int) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def windows_of(count: int, config: EditConfig, removers: Sequence[Any]) -> int:
-    """How many windows of how many timesteps a run of `count` frames takes."""
+def windows_of(count: int, config: EditConfig, looks: int) -> int:
+    """How many windows of how many timesteps a run of `count` frames takes, if removers are applied so often."""
     from toolkit.diffusion.context_windows import context_windows
 
     denoising = config.denoising
@@ -310,7 +350,7 @@ def windows_of(count: int, config: EditConfig, removers: Sequence[Any]) -> int:
     elif denoising.scheduler == "PNDMScheduler" and denoising.num_inference_steps > 1:
         steps += 1  # it predicts twice in one step
     windows = context_windows(count, config.motion.context_length, config.motion.context_overlap)
-    return len(windows) * steps * len(removers)
+    return len(windows) * steps * looks
 
 
 def _count(folder: Path) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.filling import filled
+from toolkit.filling import closed, filled
 from toolkit.finetune.config import AugmentationConfig
 from toolkit.seeds import generator
 
@@ -17,9 +17,12 @@ FADED = -0.5, 0.9
 """Strengths of attributes that are made fainter; below 0 stands their opposite."""
 
 OPAQUE, LEAST, MARGIN, THICK = (0.3, 0.65), 12, (1 / 256, 4 / 256), 1 / 24
-"""What counts as an opaque part of an attribute: where a channel changed by more than a share of the greatest change,
-drawn from the first, and by the second of 255, in places thinner than the last; and what lies within a draw from the
-third. Both lengths are shares of the side. Masks of real attributes are as inexact."""
+"""What counts as a thin opaque part of an attribute: where a channel changed by more than a share of the greatest
+change, drawn from the first, and by the second of 255, in places thinner than the last; and what lies within a draw
+from the third. Both lengths are shares of the side. Masks of real attributes are as inexact."""
+
+FOUND, AROUND = (0.05, 0.5), (0, 4 / 256)
+"""The same of all of an attribute, as a first look of a remover finds it."""
 
 Pictures = dict[str, np.ndarray]
 """`image` and `conditioning_image`, uint8 ``[R, R, 3]``, and `mask`, bool ``[R, R]``, all or some of them."""
@@ -60,23 +63,29 @@ def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Gene
     return np.rint(image + rng.uniform(*FADED) * change).clip(0, 255).astype(np.uint8)
 
 
-def without_opaque_parts(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture with the attribute, whose thin opaque parts, such as rims, are continued from around them.
-
-    So `toolkit edit --fill` shows it to removers.
+def without_opaque_parts(
+    image: np.ndarray, conditioning_image: np.ndarray, parts: Literal["thin", "all"], rng: np.random.Generator
+) -> np.ndarray:
+    """The picture with the attribute, of which parts are continued from around them.
 
     Args:
         image, conditioning_image: uint8, of one shape.
+        parts: thin opaque ones, such as rims, as `toolkit edit --fill` shows it to removers; or all that changed, as
+            they see it at their second look.
     """
     import cv2
 
     change = cv2.absdiff(image, conditioning_image).max(axis=-1)
     greatest = np.percentile(change[change > LEAST], 99) if (change > LEAST).any() else 255.0
-    strong = (change > max(LEAST, rng.uniform(*OPAQUE) * greatest)).astype(np.uint8)
+    share, margin = (OPAQUE, MARGIN) if parts == "thin" else (FOUND, AROUND)
+    mask = change > max(LEAST, rng.uniform(*share) * greatest)
     side = image.shape[0]
-    thick = cv2.morphologyEx(strong, cv2.MORPH_OPEN, _disc(side * THICK))
-    thin = cv2.dilate(strong & ~thick, _disc(2 * side * rng.uniform(*MARGIN)))
-    return filled(conditioning_image[None], thin[None] > 0)[0]
+    if parts == "thin":
+        mask &= cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(side * THICK)) == 0
+    else:
+        mask = closed(mask)
+    wide = cv2.dilate(mask.astype(np.uint8), _disc(2 * side * rng.uniform(*margin)))
+    return filled(conditioning_image[None], wide[None] > 0)[0]
 
 
 def _disc(size: float) -> np.ndarray:

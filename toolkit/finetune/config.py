@@ -94,8 +94,12 @@ class AugmentationConfig(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="share of the pairs, drawn anew each time, in which thin opaque parts of the attribute are filled "
-        "in from around them, as editing does",
+        description="share of the pairs, drawn anew each time, in which parts of the attribute are filled in from "
+        "around them, as editing does",
+    )
+    filled_parts: Literal["thin", "all"] = Field(
+        "thin",
+        description="which: thin opaque ones, such as rims, or all, as at a second look (`toolkit edit --second-look`)",
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="largest change of brightness, contrast and saturation")
 

@@ -82,7 +82,8 @@ class PairStream(Dataset):
             pictures["conditioning_image"] = faded(pictures["image"], pictures["conditioning_image"], dice)
         hint = pictures["conditioning_image"]
         if fill:
-            hint = without_opaque_parts(pictures["image"], hint, generator(config.seed, "filling", position))
+            dice = generator(config.seed, "filling", position)
+            hint = without_opaque_parts(pictures["image"], hint, config.augmentation.filled_parts, dice)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
         drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder
