@@ -164,6 +164,21 @@ def test_stops_at_the_knee_and_keeps_it(settings, monkeypatch):
     assert read_remover(report.output).record.step == 4
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_removers_are_tried_on_what_editing_will_show_them(settings, monkeypatch, share):
+    held, found = trainer_module.Trainer._validate, []
+
+    def validate(self):
+        found.extend((pair.shown, pair.source, pair.target) for pair in self._trials._pairs)
+        held(self)
+
+    monkeypatch.setattr(trainer_module.Trainer, "_validate", validate)
+    finetune(settings(augmentation={"filled": share, "filled_parts": "all"}, max_train_steps=1))
+    for shown, source, target in found:
+        distance = np.abs(shown.astype(int) - target).mean() / np.abs(source.astype(int) - target).mean()
+        assert distance == 1 if not share else distance < 0.7
+
+
 def test_removers_are_tried_as_they_are_trained_and_used(settings, monkeypatch):
     """With their full weight, in each step of each trial; diffusers' pipeline has another default."""
     scales, forward = set(), ControlNetModel.forward

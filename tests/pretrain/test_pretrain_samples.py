@@ -12,8 +12,8 @@ from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, half_size=False, faded=0, filmed=0, **hints):
-    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded, filmed=filmed)
+def stream(datasets, seed=0, length=1, half_size=False, faded=0, filmed=0, filled=0, **hints):
+    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded, filmed=filmed, filled=filled)
     return SampleStream(Pictures(datasets[:2], 64, length), HintShares(**hints), phase, seed)
 
 
@@ -56,6 +56,18 @@ def test_filmed_samples_change_both_pictures_alike(datasets):
         changed += bool(difference > 0)
         assert difference < 0.1 and torch.equal(made["mask"], plain["mask"])
     assert 8 <= changed <= 12
+
+
+def test_filled_hints_have_less_of_the_attribute_and_the_rest_as_it_was(datasets):
+    left = []
+    for position in range(20):
+        whole, made = (stream(datasets, length=3, filled=share, pair=1)[position] for share in (0, 1))
+        assert torch.equal(whole["image"], made["image"]) and torch.equal(whole["mask"], made["mask"])
+        far = torch.nn.functional.max_pool2d(whole["mask"], 33, 1, 16).expand(-1, 3, -1, -1) == 0
+        assert torch.equal(whole["hint"][far], made["hint"][far])
+        before, after = ((sample["hint"] - sample["image"]).square().mean() for sample in (whole, made))
+        left.append(float(after / before))
+    assert np.median(left) < 0.6
 
 
 def test_masked_hints_are_cut_out(datasets):

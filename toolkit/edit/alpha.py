@@ -14,7 +14,7 @@ BLUR = 0.006
 """Standard deviation, as a share of the side, of the blur before a change is told from noise."""
 GROW = 0.03
 """By how much the changed part is widened, as a share of the side: its own faint surroundings belong to it."""
-REMOVED = 0.08
+REMOVED = 0.1
 """Change in 0..1 of the full range, around greater ones, that counts as taking something off."""
 RIM = 1 / 256
 """By how much what was taken off is widened, as a share of the side: edges are soft."""

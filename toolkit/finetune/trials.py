@@ -11,6 +11,7 @@ import torch
 
 from toolkit.backbones import Backbone
 from toolkit.dataset.reader import Sample
+from toolkit.finetune.augment import without_opaque_parts
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, picture_of
 from toolkit.finetune.encode import code, contrast, cover, encode_pictures, hints, pixels
@@ -40,6 +41,7 @@ class Trial:
 @dataclass(frozen=True)
 class _HeldOut:
     source: np.ndarray
+    shown: np.ndarray
     target: np.ndarray
     mask: np.ndarray
     source_coded: np.ndarray
@@ -50,7 +52,10 @@ class _HeldOut:
 
 
 class Trials:
-    """Keeps some held-out pairs and edits them with the ControlNet as it is."""
+    """Keeps some held-out pairs and edits them with the ControlNet as it is.
+
+    If some pairs are `filled`, these all are: so editing shows them to the remover.
+    """
 
     def __init__(
         self,
@@ -76,7 +81,11 @@ class Trials:
         source, wanted, mask = (picture_of(sample, name, side) for name in names)
         coded = code(self._backbone, [source, wanted])
         label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
-        return _HeldOut(source, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)
+        shown = source
+        if self._config.augmentation.filled:
+            dice = generator(self._config.seed, "filling", label)
+            shown = without_opaque_parts(wanted, source, self._config.augmentation.filled_parts, dice)
+        return _HeldOut(source, shown, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)
 
     @torch.no_grad()
     def run(self, controlnet: Any) -> Trial:
@@ -135,7 +144,7 @@ class Trials:
         size = self._config.optimisation.train_batch_size
         for start in range(0, len(self._pairs), size):
             part = self._pairs[start : start + size]
-            frames = hints([pair.source for pair in part])
+            frames = hints([pair.shown for pair in part])
             made.append(
                 pipeline(
                     prompt_embeds=torch.stack([self._states[pair.text] for pair in part]),
@@ -164,7 +173,7 @@ class Trials:
                 latents=mean,
                 noise=noise,
                 timesteps=times.to(mean.device),
-                hint=hints([pair.source]).to(mean.device).expand(len(times), -1, -1, -1),
+                hint=hints([pair.shown]).to(mean.device).expand(len(times), -1, -1, -1),
                 cells=cover(pair.mask, cell)[None].to(mean.device),
                 states=self._states[pair.text].expand(len(times), -1, -1),
                 contrast=torch.tensor([contrast(pair.source, pair.target, pair.mask)]).to(mean.device),

@@ -69,6 +69,13 @@ class Phase(BaseModel):
         description="share of the pairs in which the attribute is made fainter, or its opposite: what a network that "
         "guesses leaves behind",
     )
+    filled: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the pairs in which parts of the attribute are filled in from around them, as editing "
+        "does, in each frame a little differently: that flickers",
+    )
     lr_warmup_steps: int = Field(100, ge=0, description="steps in which the learning rate rises")
     lr_decay: float = Field(0.0, ge=0, le=1, description="share of the steps at the end in which it falls to zero")
 

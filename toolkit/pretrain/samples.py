@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
-from toolkit.finetune.augment import faded, filmed
+from toolkit.finetune.augment import faded, filmed, without_opaque_parts
 from toolkit.pretrain import drawing
 from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
@@ -112,6 +112,8 @@ class SampleStream(Dataset):
             hint = faded(image, hint, rng)
         if self._phase.filmed and rng.random() < self._phase.filmed:
             image, hint = _filmed(image, hint, int(rng.integers(2**31)))
+        if kind == "pair" and self._phase.filled and rng.random() < self._phase.filled:
+            hint = _filled(image, hint, rng)
         hint, mask = _hint(kind, image, hint, mask, rng)
         return {
             "image": _tensor(image),
@@ -162,6 +164,12 @@ def _filmed(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarray,
     pairs = [{"image": one, "conditioning_image": other} for one, other in zip(image, hint)]
     made = [filmed({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs]
     return np.stack([pair["image"] for pair in made]), np.stack([pair["conditioning_image"] for pair in made])
+
+
+def _filled(image: np.ndarray, hint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Thin opaque parts of the attribute, or all of it, continued from around them."""
+    parts = "thin" if rng.random() < 0.5 else "all"
+    return np.stack([without_opaque_parts(one, other, parts, rng) for one, other in zip(image, hint)])
 
 
 def _hint(
