@@ -14,7 +14,6 @@ from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
 from toolkit.edit.config import EditConfig
 from toolkit.edit.removal import windows_of
-from toolkit.filling import filled
 from toolkit.video import read_frames
 
 
@@ -74,17 +73,6 @@ def test_work_is_counted_as_it_comes(name, steps, strength):
     pipeline = SimpleNamespace(scheduler=scheduler)
     timesteps, _ = VideoEditPipeline.get_timesteps(pipeline, steps, scheduler.timesteps, strength, "cpu")
     assert windows_of(7, config, 2) == 2 * 2 * len(timesteps)
-
-
-def test_filled_pixels_go_on_from_those_around_them():
-    """A dark rim on a slope of light: the slope is there again, and nothing else differs."""
-    slope = np.tile(np.linspace(100, 200, 64)[None, :, None], (64, 1, 3)).astype(np.uint8)
-    frames, masks = np.stack([slope, slope]), np.zeros((2, 64, 64), bool)
-    masks[0, 30:34] = True
-    frames[masks] = 10
-    made = filled(frames, masks)
-    assert np.abs(made.astype(int) - slope).max() <= 6
-    assert np.array_equal(made[~masks], frames[~masks])
 
 
 def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_path, monkeypatch):
