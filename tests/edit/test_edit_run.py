@@ -213,7 +213,7 @@ def test_the_observer_hears_all_of_it(video, settings, tmp_path):
     heard = Phases()
     report = edit_video(video, tmp_path / "out.mkv", settings(), heard)
     assert [name for name, _ in heard.phases] == ["finding faces", "editing", "writing"]
-    assert heard.done == dict(heard.phases) == {"finding faces": 24, "editing": 4, "writing": 24}
+    assert heard.done == dict(heard.phases) == {"finding faces": 24, "editing": 8, "writing": 24}
     assert heard.reports == [(report, tmp_path / "out.mkv")]
 
 
