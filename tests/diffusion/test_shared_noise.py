@@ -93,3 +93,9 @@ def test_bad_requests(parts, latents):
     for steps in (0, 501):
         with pytest.raises(UsageError, match="1 to 500 inversion steps"):
             invert(latents, lambda x, t: x, parts["scheduler"], steps)
+
+
+def test_a_model_that_predicts_the_picture_is_refused():
+    scheduler = DDIMScheduler(prediction_type="sample")
+    with pytest.raises(UsageError, match="predicts the picture"):
+        invert(torch.zeros(1, 1, 2, 2), lambda x, t: x, scheduler, 4)

@@ -11,6 +11,7 @@ from attributes.glasses.drawing import GlassesDrawer
 from toolkit.backbones import describe, load
 from toolkit.backbones.describing import EMBEDDED
 from toolkit.cli import main
+from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.edit import EditConfig, edit_video
 from toolkit.errors import InputError
 from toolkit.registry import load_task
@@ -119,6 +120,18 @@ def test_who_wears_nothing_stays_as_they_are(task, tmp_path):
     before, made = frames_of(source), frames_of(tmp_path / "out.mkv")
     everywhere = np.ones(before.shape[1:3], bool)
     assert all(psnr(*pair, everywhere) >= 45 for pair in zip(made, before))
+
+
+def test_pairs_by_inpainting_without_a_download(worn, tmp_path):
+    """The paper's own way to pairs: what is under the glasses is made up."""
+    source = written(tmp_path / "worn.mkv", worn)
+    words = ["build-dataset", "--task", "glasses", "--videos", str(source), "--output", str(tmp_path / "pairs")]
+    assert main([*words, "--clip-length", "6", "--min-clip-length", "2", "--validation-fraction", "0"]) == 0
+    samples = list(read_samples(tmp_path / "pairs", None, read_manifest(tmp_path / "pairs")))
+    assert len(samples) == 6
+    for sample in samples:
+        made, given, mask = (sample.picture(name) for name in ("image", "conditioning_image", "mask"))
+        assert mask.any() and made[mask].mean() > given[mask].mean() + 10, "the rims are dark"
 
 
 def test_nobody_and_a_face_too_small(tmp_path, capsys):

@@ -35,7 +35,8 @@ def invert(
         ``[B, C, h, w]``, the latents at the highest noise level.
 
     Raises:
-        UsageError: the scheduler is not one of a diffusion with betas, or the number of steps does not fit it.
+        UsageError: the scheduler is not one of a diffusion with betas or its model predicts the picture, or the number
+            of steps does not fit it.
     """
     from diffusers import DDIMInverseScheduler
 
@@ -44,6 +45,9 @@ def invert(
         raise UsageError(
             f'{type(scheduler).__name__} cannot be inverted by DDIM, for it has no betas; use `shared_noise="seed"`'
         )
+    if config.get("prediction_type") == "sample":
+        # The first step would divide by the noise of clean latents, which is zero.
+        raise UsageError('a model that predicts the picture cannot be inverted by DDIM; use `shared_noise="seed"`')
     # Half, for the offset of the timesteps would carry the last of all of them beyond the schedule.
     most = config["num_train_timesteps"] // 2
     if not 1 <= num_inference_steps <= most:

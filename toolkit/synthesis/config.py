@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.dataset.layout import Format
+
+if TYPE_CHECKING:
+    from toolkit.backbones import BackboneSpec
 
 
 def cores() -> int:
@@ -48,10 +51,20 @@ class InpaintConfig(BaseModel):
         description="frames that all others attend to: first+middle, first, uniform:K or indices such as 0,7,15; "
         "none: each frame attends to itself",
     )
-    shared_noise: Literal["inversion", "seed", "none"] = Field(
-        "inversion", description="start all frames from one noise: the inverted first reference frame, or a random one"
+    shared_noise: Literal["auto", "inversion", "seed", "none"] = Field(
+        "auto",
+        description="start all frames from one noise: the inverted first reference frame, or a random one; auto: "
+        "inversion, but seed with a backbone that predicts the picture, such as nano, which cannot be inverted",
     )
     frame_batch_size: int = Field(4, ge=1, le=512, description="frames that go through the models at a time")
+
+    def resolved(self, spec: BackboneSpec) -> InpaintConfig:
+        """With the defaults that depend on the backbone."""
+        steps = self.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
+        noise = self.shared_noise
+        if noise == "auto":
+            noise = "seed" if spec.prediction_type == "sample" else "inversion"
+        return self.model_copy(update={"num_inference_steps": steps, "shared_noise": noise})
 
 
 class BuildConfig(BaseModel):
@@ -132,8 +145,7 @@ class BuildConfig(BaseModel):
         if inpaints or resolution is None:
             spec = describe(inpainting.backbone)
             resolution = resolution or spec.resolution
-            steps = inpainting.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
-            inpainting = inpainting.model_copy(update={"num_inference_steps": steps})
+            inpainting = inpainting.resolved(spec)
         changes = {
             "inpainting": inpainting,
             "resolution": resolution,

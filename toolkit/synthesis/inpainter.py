@@ -61,10 +61,11 @@ class BackboneInpainter:
         from toolkit.device import choose_placement
         from toolkit.diffusion import VideoInpaintPipeline
 
-        self._config = config
+        spec = describe(config.backbone)
+        self._config = config.resolved(spec)
         dtype = None if config.dtype == "auto" else config.dtype
         parts = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_inpaint")
-        backbone = load(describe(config.backbone), parts=parts, placement=choose_placement(device, dtype))
+        backbone = load(spec, parts=parts, placement=choose_placement(device, dtype))
         self._pipeline = VideoInpaintPipeline.from_backbone(backbone)
         self._pipeline.set_progress_bar_config(disable=True)
 
