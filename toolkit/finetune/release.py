@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -39,13 +38,13 @@ def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
 
 
 def _save(source: Path, folder: Path, dtype: str) -> None:
-    if dtype == "float32":
-        shutil.copytree(source, folder)
-        return
     import torch
     from diffusers import ControlNetModel
 
-    ControlNetModel.from_pretrained(source, torch_dtype=getattr(torch, dtype)).save_pretrained(folder)
+    model = ControlNetModel.from_pretrained(source, torch_dtype=getattr(torch, dtype))
+    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    model.register_to_config(_name_or_path="")
+    model.save_pretrained(folder)
 
 
 def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
