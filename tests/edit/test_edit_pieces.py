@@ -58,6 +58,15 @@ def test_a_part_that_changed_a_little_counts_with_one_that_changed_much():
     assert np.array_equal(changes(original, made, 0.04, 0.03), every)
 
 
+def test_a_freckle_is_no_sticker():
+    original = np.full((256, 256, 3), 100, np.uint8)
+    made = original.copy()
+    made[40:50, 40:50], made[150:170, 150:170] = 220, 220
+    found = changes(original, made, 0.04, 0.12)
+    assert found[160, 160] and not found[:100, :100].any()
+    assert changes(original, made, 0.04)[45, 45]
+
+
 def test_mask_or_crop(clip):
     originals, made, masks = clip
     assert (weights(originals, made, masks, min_change=0, composite="crop")[:5] == 1).all()

@@ -16,6 +16,9 @@ GROW = 0.03
 """By how much the changed part is widened, as a share of the side: its own faint surroundings belong to it."""
 REMOVED = 0.1
 """Change in 0..1 of the full range, around greater ones, that counts as taking something off."""
+SMALLEST = 0.003
+"""Share of the crop that is taken off at least, where masks only say where the attribute may be. What changed on real
+faces without stickers (nostrils, freckles, wrinkles) was smaller in 57 of 58 videos, drawn stickers in 2 of 40."""
 RIM = 1 / 256
 """By how much what was taken off is widened, as a share of the side: edges are soft."""
 REACH = 2
@@ -62,16 +65,21 @@ def changes(original: np.ndarray, made: np.ndarray, threshold: float, certain: f
     Args:
         original, made: uint8 ``[R, R, 3]``.
         threshold: in 0..1 of the full range.
-        certain: such a difference must be somewhere in a part for the part to count (hysteresis; Canny, 1986).
+        certain: such a difference must be somewhere in a part for the part to count (hysteresis; Canny, 1986), and the
+            part must not be tiny, as freckles are.
     """
     import cv2
-    from skimage.filters import apply_hysteresis_threshold
+    from scipy import ndimage
 
     difference = cv2.absdiff(original, made).max(axis=2)
-    blurred = cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original)))
+    blurred = cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original))) / 255
+    where = blurred > threshold
     if certain <= threshold:
-        return blurred > 255 * threshold
-    return apply_hysteresis_threshold(blurred, 255 * threshold, 255 * certain)
+        return where
+    parts, count = ndimage.label(where)
+    certainly = np.bincount(parts[blurred > certain], minlength=count + 1) > 0
+    large = np.bincount(parts[blurred > REMOVED], minlength=count + 1) >= SMALLEST * where.size
+    return (certainly & large & (np.arange(count + 1) > 0))[parts]
 
 
 def removed(original: np.ndarray, made: np.ndarray, certain: float) -> np.ndarray:
