@@ -124,7 +124,7 @@ def test_a_second_look_is_taken_at_what_lies_around_what_was_removed(
     assert len(rest) == looks - 1
     for second in rest:
         differs = (first != second).any(axis=(0, 3))
-        assert differs[31:35, 25:39].mean() > 0.9
+        assert differs[31:35, 25:39].mean() > 0.7
         differs[28:38, 22:42] = False
         assert not differs.any()
 
