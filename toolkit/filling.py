@@ -8,14 +8,19 @@ GAP = 1 / 64
 """As a share of a picture's side: gaps of a mask that are closed."""
 
 
+def disc(size: float) -> np.ndarray:
+    """A kernel for OpenCV's morphology: uint8, round, with the odd side nearest to `size` + 1 pixels."""
+    import cv2
+
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(size / 2) + 1,) * 2)
+
+
 def closed(mask: np.ndarray) -> np.ndarray:
     """The mask without gaps and holes; bool ``[R, R]``, as the one given."""
     import cv2
     from scipy.ndimage import binary_fill_holes
 
-    size = 2 * round(GAP * len(mask) / 2) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return binary_fill_holes(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, kernel))
+    return binary_fill_holes(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(GAP * len(mask))))
 
 
 def filled(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:

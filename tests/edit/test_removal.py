@@ -99,7 +99,7 @@ def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_p
 
 
 def shades(self, chunks, **options):
-    """Half of what is darker than the rest of a picture is taken off, wherever it is seen."""
+    """A remover that makes a rectangle paler."""
     for frames, _ in chunks:
         shown.append(frames)
         made = frames.copy()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.filling import closed, filled
+from toolkit.filling import closed, disc, filled
 from toolkit.finetune.config import AugmentationConfig
 from toolkit.seeds import generator
 
@@ -81,17 +81,11 @@ def without_opaque_parts(
     mask = change > max(LEAST, rng.uniform(*share) * greatest)
     side = image.shape[0]
     if parts == "thin":
-        mask &= cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(side * THICK)) == 0
+        mask &= cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(side * THICK)) == 0
     else:
         mask = closed(mask)
-    wide = cv2.dilate(mask.astype(np.uint8), _disc(2 * side * rng.uniform(*margin)))
+    wide = cv2.dilate(mask.astype(np.uint8), disc(2 * side * rng.uniform(*margin)))
     return filled(conditioning_image[None], wide[None] > 0)[0]
-
-
-def _disc(size: float) -> np.ndarray:
-    import cv2
-
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(size / 2) + 1,) * 2)
 
 
 def filmed(pictures: Pictures, seed: int) -> Pictures:

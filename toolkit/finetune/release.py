@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -38,6 +39,9 @@ def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
 
 
 def _save(source: Path, folder: Path, dtype: str) -> None:
+    if dtype == "float32":
+        shutil.copytree(source, folder)
+        return
     import torch
     from diffusers import ControlNetModel
 
