@@ -316,7 +316,7 @@ def test_stopped_process(settings, tmp_path, number):
 def test_second_training_in_the_same_folder_is_refused(settings):
     config = settings(max_train_steps=2)
     config.output.mkdir()
-    from toolkit.folders import locked
+    from toolkit.files import locked
 
     (config.output / "finetune.json").write_text("{}")
     with locked(config.output / ".lock", "busy"), pytest.raises(UsageError):

@@ -21,7 +21,7 @@ from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport, evaluate, 
 from toolkit.evaluate.pairing import pair_videos
 from toolkit.evaluate.results import portable
 from toolkit.evaluate.task_measures import measures_of
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import load_task
 

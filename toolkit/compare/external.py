@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.errors import InputError, ToolkitError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 
 NAMES = ("propainter", "fgt", "tokenflow", "rave")
 

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.edit.config import EditConfig, WritingConfig
 from toolkit.edit.report import EditObserver
 from toolkit.errors import InputError, ToolkitError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.versions import installed
 from toolkit.video.retouch import VideoRetoucher
 

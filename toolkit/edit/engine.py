@@ -90,7 +90,7 @@ class Editor:
     def edit(self, source: Path, target: Path, observer: EditObserver) -> EditReport:
         """Edit one video; see `edit_video`."""
         from toolkit.edit.check import check_target
-        from toolkit.fetch.transfer import sha256_of
+        from toolkit.files import sha256_of
         from toolkit.video import probe
 
         target = preview_name(target) if self.config.writing.preview else target
@@ -116,7 +116,7 @@ class Editor:
 
     def finished(self, source: Path, target: Path) -> EditReport | None:
         """The report of an earlier run that made `target` from the same video with the same settings; None if none."""
-        from toolkit.fetch.transfer import sha256_of
+        from toolkit.files import sha256_of
 
         target = preview_name(target) if self.config.writing.preview else target
         path = report_name(target)

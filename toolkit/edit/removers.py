@@ -10,7 +10,7 @@ from typing import Any, Literal
 from toolkit.backbones import BackboneSpec, identity
 from toolkit.backbones.spec import Part
 from toolkit.errors import UsageError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.registry import load_task
 from toolkit.remover import check_backbone, read_remover
 from toolkit.remover.layout import RECORD

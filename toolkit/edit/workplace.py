@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.folders import locked
+from toolkit.files import locked
 
 _DOCUMENT, _LOCK = "edit.json", "lock"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.fetch.sources import SOURCES
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.validation import did_you_mean
 
 NAMES = ("auto", "raft", "dis")

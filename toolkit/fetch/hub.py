@@ -10,7 +10,7 @@ from pathlib import Path
 from toolkit.backbones.places import part_folder
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import MissingExtra, ToolkitError, UsageError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.validation import did_you_mean
 
 

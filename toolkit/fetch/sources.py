@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.fetch.transfer import CHUNK, Progress, download, sha256_of
+from toolkit.fetch.transfer import CHUNK, Progress, download
+from toolkit.files import sha256_of
 
 
 def cache_folder() -> Path:

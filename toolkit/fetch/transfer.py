@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolkit.errors import ToolkitError
+from toolkit.files import publish, sha256_of
 
 ATTEMPTS = 3
 """How often a transfer that broke off is continued before the user is told."""
@@ -30,12 +30,6 @@ Progress = Callable[[int, int | None], None]
 
 class _BrokenOffError(Exception):
     """The connection ended before the file did."""
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(url: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None) -> Path:
@@ -70,7 +64,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, progress: Progr
                 f"expected a file of SHA-256 {sha256} from {url}, but it has {found}; it was thrown away: run the "
                 "command again, and if it stays so, do not trust the server"
             )
-        os.replace(part, path)
+        publish(part, path)
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise ToolkitError(f"{path} cannot be written: {why}; what has come is kept in {part.name}") from error

@@ -29,7 +29,7 @@ from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, fingerprint, picture_of, require_sound
 from toolkit.finetune.encode import cover, encode_pictures, encode_prompts, pixels
 from toolkit.finetune.index import PairIndex, write_index
-from toolkit.folders import locked
+from toolkit.files import locked
 
 CHUNK = 256
 """Entries per file."""

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.folders import differences
+from toolkit.files import differences
 
 CONTROLNET, TRAINING, STATE, SHEET = "controlnet", "training.pt", "state.json", "sheet.jpg"
 

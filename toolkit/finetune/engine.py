@@ -13,7 +13,7 @@ from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import SETTINGS, Plan, make_plan
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
-from toolkit.folders import locked
+from toolkit.files import locked
 from toolkit.interruption import asked_to_stop
 
 

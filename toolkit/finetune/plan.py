@@ -14,7 +14,7 @@ from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, open_datasets
-from toolkit.folders import differences
+from toolkit.files import differences
 from toolkit.remover import read_remover
 
 SETTINGS = "finetune.json"

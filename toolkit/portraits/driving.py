@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import InputError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.portraits.relief import Pose
 
 FPS = 25

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.executor import Executor, ProcessExecutor
-from toolkit.fetch.transfer import sha256_of
-from toolkit.folders import differences
+from toolkit.files import sha256_of
+from toolkit.files import differences
 from toolkit.interruption import termination_interrupts
 from toolkit.portraits.listing import list_portraits
 

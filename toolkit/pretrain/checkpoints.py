@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.folders import differences
+from toolkit.files import differences
 from toolkit.pretrain.recipe import StageRecipe
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")

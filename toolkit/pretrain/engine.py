@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.backbones.describing import SPEC_FILE
 from toolkit.dataset.layout import MANIFEST, dump_json
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.folders import locked
+from toolkit.files import locked
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
 from toolkit.pretrain.report import PretrainObserver

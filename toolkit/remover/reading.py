@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from toolkit.backbones.places import identity
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.remover.layout import (
     CARD,
     COMPARED_PARTS,

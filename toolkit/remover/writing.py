@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from toolkit.dataset.layout import dump_json
 from toolkit.errors import ToolkitError
-from toolkit.fetch.transfer import sha256_of
+from toolkit.files import sha256_of
 from toolkit.remover.card import render_card
 from toolkit.remover.layout import CARD, CONTROLNET, IMAGES, RECORD, WRITING, WRITTEN, RemoverRecord, problem_with_files
 

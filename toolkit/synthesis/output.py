@@ -25,7 +25,7 @@ from toolkit.dataset.layout import (
     shard_path,
 )
 from toolkit.errors import InputError, UsageError
-from toolkit.folders import differences, locked
+from toolkit.files import differences, locked
 from toolkit.synthesis.shards import OutputError
 
 _OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}

@@ -1,0 +1,195 @@
+"""Digests, JSON, atomic writes and locks: the one module that renames files.
+
+A file or folder is written under a hidden name beside its target and renamed once it is complete, so readers see the
+old content or the new, never half of either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import UsageError
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def staging_path(path: Path, *, shared: bool = False) -> Path:
+    """Where `path` is written until it is complete: ``.NAME.part.EXT`` in the same folder.
+
+    Args:
+        shared: several processes may write the same file, so the name includes the process ID. Leave it off where one
+            process at a time writes: a restarted run then overwrites what a killed one left.
+    """
+    process = f".{os.getpid()}" if shared else ""
+    return path.with_name(f".{path.stem}{process}.part{path.suffix}")
+
+
+@contextmanager
+def atomic(path: Path, *, shared: bool = False, durable: bool = False) -> Iterator[Path]:
+    """Write a file or a folder whole or not at all.
+
+    Yields the staging path. If the block succeeds, what lies there replaces `path`; if it raises, what lies there is
+    deleted and `path` stays as it was.
+
+    Args:
+        path: target; its folder must exist.
+        shared: see `staging_path`.
+        durable: flush to disk first, so that the result survives a power cut.
+
+    Raises:
+        OSError: the target cannot be written.
+    """
+    staged = staging_path(path, shared=shared)
+    remove(staged)
+    try:
+        yield staged
+        publish(staged, path, durable=durable)
+    except BaseException:
+        remove(staged)
+        raise
+
+
+def publish(staged: Path, path: Path, *, durable: bool = False) -> None:
+    """Give a finished file or folder its name, in place of what had it.
+
+    Args:
+        durable: flush the content and the new name to disk.
+
+    Raises:
+        OSError: the target cannot be replaced.
+    """
+    if durable:
+        sync(staged)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    os.replace(staged, path)
+    if durable:
+        _sync_one(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder with everything below it, to disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if path.is_dir():
+        for below in sorted(path.rglob("*")):
+            _sync_one(below)
+    _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    if os.name != "posix" and path.is_dir():
+        return  # only POSIX systems open folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder if it exists.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes, *, shared: bool = False, durable: bool = False) -> None:
+    """Write a file in one step; the arguments are those of `atomic`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with atomic(path, shared=shared, durable=durable) as staged:
+        staged.write_bytes(data)
+
+
+def write_text(path: Path, text: str, *, shared: bool = False, durable: bool = False) -> None:
+    """Write a UTF-8 file in one step; the arguments are those of `atomic`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_bytes(path, text.encode(), shared=shared, durable=durable)
+
+
+def write_json(
+    path: Path, value: Any, *, indent: int | None = 1, sort_keys: bool = False, shared: bool = False
+) -> None:
+    """Write a value as JSON in one step.
+
+    Raises:
+        OSError: it cannot be written.
+        TypeError: JSON has no form for the value.
+    """
+    write_text(path, json.dumps(value, indent=indent, sort_keys=sort_keys), shared=shared)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a UTF-8 JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file, which is released when the process that holds it ends.
+
+    Args:
+        path: the lock file; created if it does not exist.
+        busy: the message if another process holds it.
+
+    Raises:
+        UsageError: another process holds it.
+        OSError: the file cannot be created.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(busy) from None
+        yield
+    finally:
+        os.close(file)
+
+
+def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """How two JSON values differ, as ``key was 1, now 2``; dots join the keys of nested objects."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            label = f"{path}.{key}" if path else key
+            yield from differences(found.get(key), wanted.get(key), label)
+    elif found != wanted:
+        yield f"{path} was {json.dumps(found)}, now {json.dumps(wanted)}"
