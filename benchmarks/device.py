@@ -5,7 +5,7 @@
 Times a UNet and a VAE decoder of Stable Diffusion 1.5's layout at a fifth of its width, with random weights, in every
 dtype and memory format of `toolkit.device`. The settings take turns in every round, so that other load falls on all of
 them; the table has the median as a ratio to the fastest one, and how far the UNet's output is from float32's. Exits
-with 1 where the choice of `choose_placement` is over 1.15 times the fastest. Run it on a quiet machine; on a GPU with
+with 1 where the choice of `choose_device` is over 1.15 times the fastest. Run it on a quiet machine; on a GPU with
 ``--size 512 --frames 8``, which fill it.
 """
 
@@ -21,7 +21,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from toolkit.cli.console import out, print_table
-from toolkit.device import DTYPES, Placement, available_devices, choose_placement
+from toolkit.device import DTYPES, ComputeDevice, available_devices, choose_device
 from toolkit.errors import UsageError
 
 HOPELESS = 8
@@ -56,75 +56,75 @@ def seconds(device: str, call: Callable[[], torch.Tensor]) -> tuple[float, torch
     return time.perf_counter() - start, result
 
 
-def measure(device: str, size: int, frames: int, rounds: int) -> dict[Placement, dict[str, float]]:
-    """Median seconds of a UNet step and of a decoding for each placement, and the relative error of the step."""
+def measure(device: str, size: int, frames: int, rounds: int) -> dict[ComputeDevice, dict[str, float]]:
+    """Median seconds of a UNet step and of a decoding for each compute device, and the relative error of the step."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(frames, 4, size // 8, size // 8, generator=generator)
     text = torch.randn(frames, 77, 160, generator=generator)
     calls = {}
-    for placement in settings(device):
-        unet, vae = (placement.place(model) for model in models())
-        memory_format = torch.channels_last if placement.channels_last else torch.contiguous_format
-        inputs = latents.to(device, placement.torch_dtype, memory_format=memory_format)
-        words = text.to(device, placement.torch_dtype)
-        calls[placement] = (
+    for compute in settings(device):
+        unet, vae = (compute.prepare(model) for model in models())
+        memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
+        inputs = latents.to(device, compute.torch_dtype, memory_format=memory_format)
+        words = text.to(device, compute.torch_dtype)
+        calls[compute] = (
             lambda unet=unet, inputs=inputs, words=words: unet(inputs, 500, words).sample,
             lambda vae=vae, inputs=inputs: vae.decode(inputs).sample,
         )
-    times = {placement: ([], []) for placement in calls}
+    times = {compute: ([], []) for compute in calls}
     outputs = {}
     with torch.inference_mode():
         for step in range(rounds + 1):
-            for placement, both in list(calls.items()):
-                if step == 1 and times[placement][0][0] > HOPELESS * min(spent[0][0] for spent in times.values()):
-                    del calls[placement]  # its first round stands in the table
+            for compute, both in list(calls.items()):
+                if step == 1 and times[compute][0][0] > HOPELESS * min(spent[0][0] for spent in times.values()):
+                    del calls[compute]  # its first round stands in the table
                     continue
-                for call, spent in zip(both, times[placement]):
+                for call, spent in zip(both, times[compute]):
                     taken, result = seconds(device, call)
                     if step == 1:
                         spent.clear()  # the first round warmed up
                     spent.append(taken)
                     if step == 0 and call is both[0]:
-                        outputs[placement] = result.float().cpu()
-    exact = outputs[next(placement for placement in outputs if placement.dtype == "float32")]
+                        outputs[compute] = result.float().cpu()
+    exact = outputs[next(compute for compute in outputs if compute.dtype == "float32")]
     return {
-        placement: {
+        compute: {
             "unet": statistics.median(unet),
             "decode": statistics.median(decode),
-            "error": float((outputs[placement] - exact).norm() / exact.norm()),
+            "error": float((outputs[compute] - exact).norm() / exact.norm()),
         }
-        for placement, (unet, decode) in times.items()
+        for compute, (unet, decode) in times.items()
     }
 
 
-def settings(device: str) -> list[Placement]:
+def settings(device: str) -> list[ComputeDevice]:
     """Every dtype that the device can compute in, in both memory formats."""
     found = []
     for dtype in DTYPES:
         try:
-            choose_placement(device, dtype)
+            choose_device(device, dtype)
         except UsageError:  # a card without bfloat16
             continue
-        found += [Placement(device, dtype, channels_last) for channels_last in (False, True)]
+        found += [ComputeDevice(device, dtype, channels_last) for channels_last in (False, True)]
     return found
 
 
-def report(device: str, results: dict[Placement, dict[str, float]]) -> float:
+def report(device: str, results: dict[ComputeDevice, dict[str, float]]) -> float:
     """Print the table; returns how much slower than the fastest setting the chosen one is, step and decoding."""
     fastest = {key: min(result[key] for result in results.values()) for key in ("unet", "decode")}
-    chosen = choose_placement(device)
+    chosen = choose_device(device)
     rows = []
-    for placement, result in results.items():
+    for compute, result in results.items():
         rows.append(
             (
-                placement.dtype,
-                "channels last" if placement.channels_last else "channels first",
+                compute.dtype,
+                "channels last" if compute.channels_last else "channels first",
                 f"{1000 * result['unet']:.0f} ms",
                 f"{result['unet'] / fastest['unet']:.2f}",
                 f"{1000 * result['decode']:.0f} ms",
                 f"{result['decode'] / fastest['decode']:.2f}",
                 f"{result['error']:.1e}",
-                "chosen" if placement == chosen else "",
+                "chosen" if compute == chosen else "",
             )
         )
     columns = ("dtype", "memory", "UNet step", "ratio", "decode", "ratio", "error", "")

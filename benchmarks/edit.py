@@ -42,7 +42,7 @@ from PIL import Image
 
 from benchmarks.finetune import quarter_backbone
 from toolkit.backbones import ConstantTextEncoder, load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
 from toolkit.diffusion.context_windows import context_windows
 from toolkit.diffusion.edit_pipeline import CHUNK
@@ -76,16 +76,16 @@ def editing_backbone(folder: Path, motion_heads: int) -> Path:
     return folder
 
 
-def make_pipelines(folder: Path, placement: Placement | None = None) -> dict[str, DiffusionPipeline]:
+def make_pipelines(folder: Path, compute: ComputeDevice | None = None) -> dict[str, DiffusionPipeline]:
     """Both pipelines with models of their own. Ours lie in memory as the toolkit places them, diffusers' as torch does
     by default, on the same device and in the same dtype."""
-    backbone = load(folder, PARTS, placement)
+    backbone = load(folder, PARTS, compute)
     unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter).eval().requires_grad_(False)
     models = {
         "vae": backbone.vae,
         "text_encoder": backbone.text_encoder,
         "tokenizer": backbone.tokenizer,
-        "unet": backbone.placement.place(unet),
+        "unet": backbone.compute.prepare(unet),
         "controlnet": backbone.controlnet_tile,
         "scheduler": DDIMScheduler.from_config(backbone.scheduler.config, **SCHEDULE),
     }
@@ -151,7 +151,7 @@ def resident() -> tuple[int, int]:
 def peaks(kind: str, folder: str, frames: str, side: str, device: str) -> dict[str, int]:
     """Bytes that a run takes at most: above what was there before it, and in all; on a GPU torch's own count."""
     torch.set_num_threads(1)
-    pipelines = make_pipelines(Path(folder), Placement(device, "float32", channels_last=False))
+    pipelines = make_pipelines(Path(folder), ComputeDevice(device, "float32", channels_last=False))
     pipelines = {kind: pipelines[kind]}  # the other one's models go
     on_gpu = device != "cpu"
     if on_gpu:

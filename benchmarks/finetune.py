@@ -144,7 +144,7 @@ class PlainLoop:
             yield from self.loader
 
     def step(self) -> None:
-        parts, device = self.parts, self.parts.placement.device
+        parts, device = self.parts, self.parts.compute.device
         batch = {name: values.to(device) for name, values in next(self._batches).items()}
         with torch.no_grad():
             latents = parts.vae.encode(batch["pixels"]).latent_dist.sample() * parts.vae.config.scaling_factor

@@ -19,7 +19,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Placement:
+class ComputeDevice:
     """Where and how a model runs; plain values, so that a config can be compared and saved.
 
     Attributes:
@@ -39,7 +39,7 @@ class Placement:
 
         return getattr(torch, self.dtype)
 
-    def place(self, module: Module) -> Module:
+    def prepare(self, module: Module) -> Module:
         """Move a module there, in place, and return it."""
         import torch
 
@@ -61,7 +61,7 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
-def choose_device(device: str | None = None) -> str:
+def choose_device_name(device: str | None = None) -> str:
     """The named device, or the first of `available_devices`. A bare ``cuda`` stays as it is.
 
     Raises:
@@ -75,14 +75,14 @@ def choose_device(device: str | None = None) -> str:
     raise UsageError(f"there is no device {device!r} here; choose one of {', '.join(available)}")
 
 
-def choose_placement(device: str | None = None, dtype: str | None = None) -> Placement:
-    """The placement of diffusion models; what is not named is chosen by docs/backbones.md's table.
+def choose_device(device: str | None = None, dtype: str | None = None) -> ComputeDevice:
+    """Choose the device, dtype and memory format of diffusion models by the table in docs/backbones.md.
 
     CPU: float32, channels last. CUDA: float16 and channels last where it has tensor cores (compute capability 7.0 and
     later), else float32. MPS: float32. `benchmarks/device.py` measures the alternatives.
 
     Args:
-        device: as for `choose_device`.
+        device: as for `choose_device_name`.
         dtype: one of `DTYPES`.
 
     Raises:
@@ -90,20 +90,20 @@ def choose_placement(device: str | None = None, dtype: str | None = None) -> Pla
     """
     import torch
 
-    device = choose_device(device)
+    device = choose_device_name(device)
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"there is no dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; choose one of {', '.join(DTYPES)}")
     if device == "cpu":
-        return Placement(device, dtype or "float32", True)
+        return ComputeDevice(device, dtype or "float32", True)
     if device == "mps":
-        return Placement(device, dtype or "float32", False)
+        return ComputeDevice(device, dtype or "float32", False)
     capability = torch.cuda.get_device_capability(device)
     if dtype == "bfloat16" and capability < (8, 0):
         raise UsageError(
             f"{device} has compute capability {capability[0]}.{capability[1]}, and bfloat16 needs 8.0: use float16"
         )
     dtype = dtype or ("float16" if capability >= (7, 0) else "float32")
-    return Placement(device, dtype, dtype != "float32")
+    return ComputeDevice(device, dtype, dtype != "float32")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.backbones import BACKBONES, backbone_names, describe, describing, identity, part_folder
-from toolkit.backbones.places import in_cache
+from toolkit.backbones.locations import in_cache
 from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
 from toolkit.errors import InputError, MissingExtra, UsageError
 
@@ -27,7 +27,8 @@ def write_spec(folder, **changes):
 
 def test_importing_and_describing_loads_no_heavy_library(pristine):
     code = (
-        "import sys; from toolkit.backbones import describe, identity; from toolkit.backbones.places import in_cache;"
+        "import sys; from toolkit.backbones import describe, identity;"
+        "from toolkit.backbones.locations import in_cache;"
         f"in_cache(describe('sd15')); identity(describe({str(pristine)!r}));"
         "sys.exit(', '.join({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)) or 0)"
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toolkit.device import DTYPES, Placement, available_devices, choose_device, choose_placement
+from toolkit.device import DTYPES, ComputeDevice, available_devices, choose_device, choose_device_name
 from toolkit.errors import UsageError
 
 
@@ -27,60 +27,60 @@ def no_accelerator(monkeypatch):
 
 def test_cpu(no_accelerator):
     assert available_devices() == ["cpu"]
-    assert choose_placement() == Placement("cpu", "float32", True)
+    assert choose_device() == ComputeDevice("cpu", "float32", True)
 
 
 def test_tensor_cores_take_half_precision_and_older_cards_do_not(cuda):
     cuda(8, 0)
-    assert choose_placement() == Placement("cuda:0", "float16", True)
+    assert choose_device() == ComputeDevice("cuda:0", "float16", True)
     cuda(7, 0)
-    assert choose_placement() == Placement("cuda:0", "float16", True)
+    assert choose_device() == ComputeDevice("cuda:0", "float16", True)
     cuda(6, 1)
-    assert choose_placement() == Placement("cuda:0", "float32", False)
+    assert choose_device() == ComputeDevice("cuda:0", "float32", False)
 
 
 def test_mps(monkeypatch, no_accelerator):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_placement() == Placement("mps", "float32", False)
-    assert choose_device("cpu") == "cpu"
+    assert choose_device() == ComputeDevice("mps", "float32", False)
+    assert choose_device_name("cpu") == "cpu"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_named_dtype_wins(dtype, no_accelerator, cuda):
-    assert choose_placement(dtype=dtype).dtype == dtype
+    assert choose_device(dtype=dtype).dtype == dtype
     cuda(8, 6)
-    assert choose_placement("cuda", dtype).dtype == dtype
+    assert choose_device("cuda", dtype).dtype == dtype
 
 
 def test_a_named_device_wins(cuda):
     cuda(8, 0, count=2)
-    assert choose_placement("cpu").device == "cpu"
-    assert choose_placement("cuda:1").device == "cuda:1"
-    assert choose_placement("cuda").device == "cuda"
+    assert choose_device("cpu").device == "cpu"
+    assert choose_device("cuda:1").device == "cuda:1"
+    assert choose_device("cuda").device == "cuda"
 
 
 def test_absent_device_lists_what_there_is(no_accelerator, cuda):
     with pytest.raises(UsageError, match=r"no device 'cuda' here; choose one of cpu$"):
-        choose_placement("cuda")
+        choose_device("cuda")
     with pytest.raises(UsageError, match="no device 'gpu'"):
-        choose_device("gpu")
+        choose_device_name("gpu")
     cuda(8, 0)
     with pytest.raises(UsageError, match=r"no device 'cuda:1' here; choose one of cuda:0, .*cpu$"):
-        choose_device("cuda:1")
+        choose_device_name("cuda:1")
 
 
 def test_bad_dtype_and_a_card_without_bfloat16(cuda):
     with pytest.raises(UsageError, match=r"no dtype 'float61', did you mean float16\?"):
-        choose_placement("cpu", "float61")
+        choose_device("cpu", "float61")
     cuda(7, 5)
     with pytest.raises(UsageError, match=r"compute capability 7\.5, and bfloat16 needs 8\.0"):
-        choose_placement(dtype="bfloat16")
+        choose_device(dtype="bfloat16")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_place(dtype):
     module = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.BatchNorm2d(8))
-    placed = Placement("cpu", dtype, True).place(module)
+    placed = ComputeDevice("cpu", dtype, True).prepare(module)
     assert placed is module
     assert placed[0].weight.dtype == getattr(torch, dtype)
     assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)

@@ -7,11 +7,11 @@ import torch
 
 from toolkit.backbones import describe, load
 from toolkit.backbones.spec import PART_CLASSES
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.testing import tiny_backbone
 
-CPU = Placement("cpu", "float32", True)
+CPU = ComputeDevice("cpu", "float32", True)
 
 
 def edit(path, **changes):
@@ -19,7 +19,7 @@ def edit(path, **changes):
 
 
 def test_all_parts(pristine, capfd):
-    backbone = load(pristine, parts=tuple(PART_CLASSES), placement=CPU)
+    backbone = load(pristine, parts=tuple(PART_CLASSES), compute=CPU)
     for name, classes in PART_CLASSES.items():
         assert type(getattr(backbone, name)).__name__ in classes
     for name in ("vae", "unet", "text_encoder", "controlnet_inpaint", "controlnet_tile", "motion_adapter"):
@@ -28,18 +28,18 @@ def test_all_parts(pristine, capfd):
         assert not any(parameter.requires_grad for parameter in module.parameters())
     assert backbone.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert backbone.tokenizer("a face").input_ids[-1] == backbone.text_encoder.config.eos_token_id
-    assert backbone.placement == CPU and backbone.spec == describe(pristine)
+    assert backbone.compute == CPU and backbone.spec == describe(pristine)
     assert capfd.readouterr().out == ""
 
 
-def test_only_what_is_asked_for_in_the_dtype_of_the_placement(pristine):
-    backbone = load(pristine, parts=["unet"], placement=Placement("cpu", "bfloat16", False))
+def test_only_what_is_asked_for_in_the_dtype_of_the_compute_device(pristine):
+    backbone = load(pristine, parts=["unet"], compute=ComputeDevice("cpu", "bfloat16", False))
     assert backbone.vae is None and backbone.controlnet_inpaint is None
     assert {parameter.dtype for parameter in backbone.unet.parameters()} == {torch.bfloat16}
 
 
 def test_constant_text_encoder_needs_no_tokenizer(tmp_path):
-    backbone = load(tiny_backbone(tmp_path / "b", text=False), placement=CPU)
+    backbone = load(tiny_backbone(tmp_path / "b", text=False), compute=CPU)
     assert backbone.tokenizer is None
     assert backbone.text_encoder()[0].shape == (1, 4, 32)
 
@@ -64,7 +64,7 @@ def test_damaged_weights(folder, part, file, kind):
         {"empty": b"", "truncated": data[: len(data) // 2], "garbage": b"\x93" * 500, "other weights": other}[kind]
     )
     with pytest.raises(InputError, match=f"as the {part} of the backbone .* damaged or do not fit") as caught:
-        load(folder, parts=[part], placement=CPU)
+        load(folder, parts=[part], compute=CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -76,23 +76,23 @@ def test_absent_weights_are_not_made_up(folder):
     tensors.pop("conv_in.weight")
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"1 weights are absent, the first is conv_in\.weight"):
-        load(folder, parts=["controlnet_inpaint"], placement=CPU)
+        load(folder, parts=["controlnet_inpaint"], compute=CPU)
 
 
 def test_device_without_memory(pristine, monkeypatch):
     def full(self, module):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
-    monkeypatch.setattr(Placement, "place", full)
+    monkeypatch.setattr(ComputeDevice, "prepare", full)
     with pytest.raises(ToolkitError, match="unet of the backbone backbone does not fit into the memory of cpu"):
-        load(pristine, parts=["unet"], placement=CPU)
+        load(pristine, parts=["unet"], compute=CPU)
 
 
 def test_pickle_is_refused(folder):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(InputError, match="pickle"):
-        load(folder, parts=["unet"], placement=CPU)
+        load(folder, parts=["unet"], compute=CPU)
 
 
 def test_built_in_part_that_has_only_a_bin_is_read_as_tensors(folder, tmp_path):
@@ -107,7 +107,7 @@ def test_built_in_part_that_has_only_a_bin_is_read_as_tensors(folder, tmp_path):
     tensors = load_file(safe)
     safe.unlink()
     torch.save(tensors, safe.with_suffix(".bin"))
-    loaded = load(spec, parts=["controlnet_tile"], placement=CPU).controlnet_tile
+    loaded = load(spec, parts=["controlnet_tile"], compute=CPU).controlnet_tile
     assert torch.equal(loaded.conv_in.weight, tensors["conv_in.weight"])
 
     class Evil:
@@ -116,14 +116,14 @@ def test_built_in_part_that_has_only_a_bin_is_read_as_tensors(folder, tmp_path):
 
     torch.save(tensors | {"conv_in.bias": Evil()}, safe.with_suffix(".bin"))
     with pytest.raises(InputError, match="as the controlnet_tile"):
-        load(spec, parts=["controlnet_tile"], placement=CPU)
+        load(spec, parts=["controlnet_tile"], compute=CPU)
     assert not (tmp_path / "ran").exists()
 
 
 def test_damaged_tokenizer(folder):
     (folder / "tokenizer" / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="expected a CLIPTokenizer as the tokenizer"):
-        load(folder, parts=["tokenizer"], placement=CPU)
+        load(folder, parts=["tokenizer"], compute=CPU)
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_parts_that_do_not_belong_together(folder, file, changes, sentence):
     spec = describe(folder)
     edit(folder / file / "config.json", **changes)
     with pytest.raises(InputError, match=sentence):
-        load(spec, parts=tuple(PART_CLASSES), placement=CPU)
+        load(spec, parts=tuple(PART_CLASSES), compute=CPU)
 
 
 def test_scheduler_must_predict_what_the_description_says(folder):
     spec = describe(folder)
     edit(folder / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
     with pytest.raises(InputError, match="prediction_type is v_prediction, and the description says epsilon"):
-        load(spec, placement=CPU)
+        load(spec, compute=CPU)
     assert describe(folder).prediction_type == "v_prediction"
 
 
@@ -164,7 +164,7 @@ def test_real_mixture_of_two_backbones(folder, tmp_path):
     (folder / "controlnet_inpaint").rename(tmp_path / "old")
     (other / "controlnet_inpaint").rename(folder / "controlnet_inpaint")
     with pytest.raises(InputError, match=r"controlnet_inpaint's cross_attention_dim is 64, and the unet's .* is 32"):
-        load(folder, placement=CPU)
+        load(folder, compute=CPU)
 
 
 def test_tokenizer_of_a_larger_vocabulary(folder):
@@ -174,7 +174,7 @@ def test_tokenizer_of_a_larger_vocabulary(folder):
     tokenizer.add_tokens(["glasses"])
     tokenizer.save_pretrained(folder / "tokenizer")
     with pytest.raises(InputError, match="the tokenizer knows 191 tokens, and the text_encoder has embeddings for 190"):
-        load(folder, placement=CPU)
+        load(folder, compute=CPU)
 
 
 def test_sharded_weights(folder):
@@ -185,8 +185,8 @@ def test_sharded_weights(folder):
     unet.save_pretrained(folder / "unet", max_shard_size="1MB")
     shards = sorted((folder / "unet").glob("*-of-*.safetensors"))
     assert len(shards) > 1
-    loaded = load(folder, parts=["unet"], placement=CPU).unet
+    loaded = load(folder, parts=["unet"], compute=CPU).unet
     assert torch.equal(loaded.conv_out.weight, unet.conv_out.weight)
     shards[0].unlink()
     with pytest.raises(InputError, match=f"names the weights file {shards[0].name}"):
-        load(folder, parts=["unet"], placement=CPU)
+        load(folder, parts=["unet"], compute=CPU)

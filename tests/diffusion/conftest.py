@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from toolkit.backbones import load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoInpaintPipeline
 from toolkit.testing.tiny_backbone import tiny_backbone
 
@@ -18,7 +18,7 @@ def backbone_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def session_parts(backbone_folder):
-    backbone = load(backbone_folder, placement=Placement("cpu", "float32", channels_last=False))
+    backbone = load(backbone_folder, compute=ComputeDevice("cpu", "float32", channels_last=False))
     parts = VideoInpaintPipeline.from_backbone(backbone).components
     with torch.no_grad():  # so that the hint matters as much as the sample
         parts["controlnet"].controlnet_cond_embedding.conv_out.weight.mul_(100)

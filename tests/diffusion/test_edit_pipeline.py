@@ -13,7 +13,7 @@ from diffusers import (
 from PIL import Image
 
 from toolkit.backbones import load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion.context_windows import window_weights
 from toolkit.diffusion.edit_pipeline import VideoEditPipeline
 from toolkit.errors import InputError, UsageError
@@ -24,7 +24,7 @@ LINEAR = {"beta_schedule": "linear", "steps_offset": 1, "clip_sample": False, "t
 
 @pytest.fixture(scope="module")
 def models(backbone_folder):
-    backbone = load(backbone_folder, PARTS, Placement("cpu", "float32", channels_last=False))
+    backbone = load(backbone_folder, PARTS, ComputeDevice("cpu", "float32", channels_last=False))
     unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
     return {
         "vae": backbone.vae,

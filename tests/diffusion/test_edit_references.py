@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMScheduler, UNetMotionModel
 
 from toolkit.backbones import load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.diffusion.cross_frame_attention import CrossFrameProcessor
 from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
@@ -17,7 +17,7 @@ PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_ti
 
 
 def make(backbone_folder, kind):
-    backbone = load(backbone_folder, PARTS, Placement("cpu", "float32", channels_last=False))
+    backbone = load(backbone_folder, PARTS, ComputeDevice("cpu", "float32", channels_last=False))
     unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
     if kind == "still":
         remove_motion_layers(unet, motion_layer_names(unet))

@@ -7,7 +7,7 @@ import torch
 
 from toolkit.backbones import load
 from toolkit.backbones.spec import PART_CLASSES
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.diffusion.edit_pipeline import CHUNK
 from toolkit.errors import UsageError
@@ -26,7 +26,7 @@ class StopError(Exception):
 
 @pytest.fixture(scope="module")
 def models(backbone_folder):
-    backbone = load(backbone_folder, PARTS, Placement("cpu", "float32", channels_last=False))
+    backbone = load(backbone_folder, PARTS, ComputeDevice("cpu", "float32", channels_last=False))
     unet = diffusers.UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
     return {
         "vae": backbone.vae,

@@ -7,7 +7,7 @@ import torch
 
 from toolkit.backbones import load
 from toolkit.backbones.spec import PART_CLASSES
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.diffusion.scheduler_states import SchedulerStates
 from toolkit.testing import tiny_backbone
@@ -19,7 +19,7 @@ STEPS = 3
 def models(tmp_path_factory):
     folder = tiny_backbone(tmp_path_factory.mktemp("tiny") / "backbone", text=False, vae="tiny")
     parts = ("vae", "unet", "text_encoder", "scheduler", "controlnet_tile", "motion_adapter")
-    backbone = load(folder, parts, Placement("cpu", "float32", channels_last=False))
+    backbone = load(folder, parts, ComputeDevice("cpu", "float32", channels_last=False))
     unet = diffusers.UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter).eval().requires_grad_(False)
     return {
         "vae": backbone.vae,

@@ -10,7 +10,7 @@ import torch
 from diffusers.callbacks import PipelineCallback
 
 from toolkit.backbones import load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoInpaintPipeline
 from toolkit.errors import UsageError
 from toolkit.testing.tiny_backbone import tiny_backbone
@@ -137,7 +137,7 @@ def test_guidance_can_be_ended_by_a_callback_that_swaps_the_prompt(pipeline, cli
 @pytest.mark.parametrize("backbone", [{}, {"text": False, "vae": "tiny", "latent_channels": 3, "vae_scale_factor": 4}])
 def test_saved_and_loaded_again_it_is_the_same(tmp_path, clip, seeded, backbone):
     folder = tiny_backbone(tmp_path / "backbone", **backbone)
-    pipeline = VideoInpaintPipeline.from_backbone(load(folder, placement=Placement("cpu", "float32", False)))
+    pipeline = VideoInpaintPipeline.from_backbone(load(folder, compute=ComputeDevice("cpu", "float32", False)))
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(*clip, generator=seeded(), **FAST).frames
     pipeline.save_pretrained(tmp_path / "saved")
@@ -158,7 +158,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path, clip, seeded, backbone)
 )
 def test_other_autoencoders_and_no_text(tmp_path, clip, seeded, backbone):
     folder = tiny_backbone(tmp_path / "backbone", **backbone)
-    pipeline = VideoInpaintPipeline.from_backbone(load(folder, placement=Placement("cpu", "float32", True)))
+    pipeline = VideoInpaintPipeline.from_backbone(load(folder, compute=ComputeDevice("cpu", "float32", True)))
     pipeline.set_progress_bar_config(disable=True)
     run = {"num_inference_steps": 2, "guidance_scale": 4.0}
     clip = tuple(part[:3, 8:40, :48] for part in clip)
@@ -186,7 +186,7 @@ def test_half_precision(tmp_path, clip, seeded):
     noise = torch.randn(1, 4, 6, 8, generator=seeded())
     made = {}
     for dtype in ("float32", "bfloat16"):
-        pipeline = VideoInpaintPipeline.from_backbone(load(folder, placement=Placement("cpu", dtype, False)))
+        pipeline = VideoInpaintPipeline.from_backbone(load(folder, compute=ComputeDevice("cpu", dtype, False)))
         pipeline.set_progress_bar_config(disable=True)
         made[dtype] = pipeline(*clip, latents=noise, **FAST).frames
     assert made["bfloat16"].dtype == np.float32
@@ -201,7 +201,7 @@ def test_on_a_gpu_with_offloading(backbone_folder, clip, seeded):
         pipeline.set_progress_bar_config(disable=True)
         return pipeline(*clip, generator=seeded(), shared_noise="seed", frame_batch_size=2, **FAST).frames
 
-    backbone = load(backbone_folder, placement=Placement("cpu", "float32", False))
+    backbone = load(backbone_folder, compute=ComputeDevice("cpu", "float32", False))
     on_cpu = run(VideoInpaintPipeline.from_backbone(backbone))
     offloaded = VideoInpaintPipeline.from_backbone(backbone)
     offloaded.enable_model_cpu_offload()

@@ -5,7 +5,7 @@ import torch
 from diffusers import UNetMotionModel
 
 from toolkit.backbones import load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import (
     PAPER,
     NoMotion,
@@ -18,7 +18,7 @@ from toolkit.errors import UsageError
 
 @pytest.fixture
 def unet(backbone_folder):
-    backbone = load(backbone_folder, ("unet", "motion_adapter"), Placement("cpu", "float32", channels_last=False))
+    backbone = load(backbone_folder, ("unet", "motion_adapter"), ComputeDevice("cpu", "float32", channels_last=False))
     return UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter).eval()
 
 

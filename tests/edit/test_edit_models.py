@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from toolkit.backbones import describe, load
-from toolkit.backbones.places import read_config
+from toolkit.backbones.locations import read_config
 from toolkit.backbones.spec import PART_CLASSES
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import NoMotion, motion_layer_names, named_motion_layers
 from toolkit.edit import EditConfig, load_pipeline
 from toolkit.edit.config import DenoisingConfig, MotionConfig
 from toolkit.edit.models import EditModels, check_motion, make_scheduler, motion_unet
 from toolkit.errors import UsageError
 
-PLACEMENT = Placement("cpu", "float32", channels_last=False)
+CPU = ComputeDevice("cpu", "float32", channels_last=False)
 
 
 @pytest.fixture(scope="module")
 def parts(backbone):
-    return load(backbone, ("unet", "scheduler", "motion_adapter"), PLACEMENT)
+    return load(backbone, ("unet", "scheduler", "motion_adapter"), CPU)
 
 
 def config(**groups):
@@ -52,7 +52,7 @@ def test_who_predicts_the_true_noise_ends_clean(parts, name):
 
 def test_the_scheduler_that_nobody_named(parts):
     assert type(make_scheduler(parts, config())).__name__ == "DDIMScheduler"
-    without = load(parts.spec, ("unet", "scheduler"), PLACEMENT)
+    without = load(parts.spec, ("unet", "scheduler"), CPU)
     assert make_scheduler(without, config()).config.beta_schedule == "scaled_linear"
     forced = config(motion={"beta_schedule": "scaled_linear"})
     assert make_scheduler(parts, forced).config.beta_schedule == "scaled_linear"
@@ -85,7 +85,7 @@ def test_layers_are_known_from_the_configurations(parts):
 
 @torch.no_grad()
 def test_without_a_motion_adapter_every_frame_is_on_its_own(parts):
-    alone = load(parts.spec, ("unet", "scheduler"), PLACEMENT)
+    alone = load(parts.spec, ("unet", "scheduler"), CPU)
     unet = motion_unet(alone, MotionConfig())
     sample = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     states = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(1))
@@ -122,7 +122,7 @@ def test_schedulers_that_a_backbone_of_samples_cannot_have(backbone, remover, mo
                 EditModels(settings)
             continue
         EditModels(settings)
-        scheduler = make_scheduler(load(backbone, ("scheduler",), PLACEMENT), settings)
+        scheduler = make_scheduler(load(backbone, ("scheduler",), CPU), settings)
         scheduler.register_to_config(prediction_type="sample")
         scheduler.set_timesteps(4)
         sample = scheduler.scale_model_input(torch.zeros(1, 4, 2, 2), scheduler.timesteps[0])

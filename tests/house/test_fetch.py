@@ -15,10 +15,10 @@ import pytest
 
 import toolkit.fetch
 from toolkit.backbones import BACKBONES, BackboneSpec, describe, identity, load
-from toolkit.backbones.places import in_cache
+from toolkit.backbones.locations import in_cache
 from toolkit.cli import fetch as fetch_verb
 from toolkit.cli import main
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.fetch import RemoteFile, Source, cache_folder, download, fetch_backbone, fetch_file, sources
 from toolkit.testing import tiny_backbone
@@ -395,7 +395,7 @@ def test_backbone_comes_and_loads_without_a_network(server, hub, monkeypatch):
     described = identity(hub)["parts"]["unet"]
     assert described["revision"] == COMMIT and described["repository"] == "tiny/backbone"
     server.shutdown()
-    backbone = load(hub, parts=tuple(hub.parts), placement=Placement("cpu", "float32", True))
+    backbone = load(hub, parts=tuple(hub.parts), compute=ComputeDevice("cpu", "float32", True))
     assert backbone.tokenizer("a").input_ids == [188, 158, 189]
 
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionControlNetPipeline, UNetMotionModel
 
 from toolkit.backbones import check_compatible, describe, load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
 from toolkit.edit.models import left_out
 from toolkit.errors import InputError, UsageError
@@ -18,7 +18,7 @@ from toolkit.pretrain.stages import make_networks
 from toolkit.pretrain.training import Trainer
 from toolkit.testing import drawn_dataset
 
-CPU = Placement("cpu", "float32", False)
+CPU = ComputeDevice("cpu", "float32", False)
 ALL = ("vae", "unet", "text_encoder", "scheduler", "controlnet_tile", "controlnet_inpaint", "motion_adapter")
 
 

@@ -15,9 +15,9 @@ _HOMES = {
     "backbone_names": "describing",
     "check_compatible": "compatible",
     "describe": "describing",
-    "identity": "places",
+    "identity": "locations",
     "load": "loading",
-    "part_folder": "places",
+    "part_folder": "locations",
 }
 
 __all__ = sorted(_HOMES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from toolkit.backbones.places import read_config
+from toolkit.backbones.locations import read_config
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.backbones.places import read_json_object
+from toolkit.backbones.locations import read_json_object
 from toolkit.backbones.spec import BACKBONES, PART_CLASSES, REQUIRED, BackboneSpec, Part
 from toolkit.errors import InputError, UsageError
 from toolkit.validation import did_you_mean

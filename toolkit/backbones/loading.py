@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.backbones.compatible import check_compatible
 from toolkit.backbones.describing import describe
-from toolkit.backbones.places import digest, part_folder
+from toolkit.backbones.locations import digest, part_folder
 from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
-from toolkit.device import Placement, choose_placement
+from toolkit.device import ComputeDevice, choose_device
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.validation import did_you_mean
 
@@ -34,7 +34,7 @@ class Backbone:
     """
 
     spec: BackboneSpec
-    placement: Placement
+    compute: ComputeDevice
     vae: torch.nn.Module | None = None
     unet: UNet2DConditionModel | None = None
     text_encoder: torch.nn.Module | None = None
@@ -46,14 +46,14 @@ class Backbone:
 
 
 def load(
-    spec: BackboneSpec | str | Path, parts: Collection[str] = INPAINTING, placement: Placement | None = None
+    spec: BackboneSpec | str | Path, parts: Collection[str] = INPAINTING, compute: ComputeDevice | None = None
 ) -> Backbone:
     """Load parts of a backbone; nothing is downloaded.
 
     Args:
         spec: a description, or what `describe` takes.
         parts: names of the parts. The tokenizer is left out in silence where the text encoder needs none.
-        placement: chosen by `choose_placement` if None.
+        compute: chosen by `choose_device` if None.
 
     Raises:
         UsageError: an unknown name, or a part that this backbone does not have.
@@ -71,12 +71,12 @@ def load(
         wanted = [name for name in wanted if name != "tokenizer"]
     folders = {name: part_folder(spec, name) for name in wanted}
     check_compatible(spec, wanted)
-    placement = placement or choose_placement()
+    compute = compute or choose_device()
     with _without_progress_bars():
-        loaded = {name: _load_part(spec, name, folder, placement) for name, folder in folders.items()}
+        loaded = {name: _load_part(spec, name, folder, compute) for name, folder in folders.items()}
     if loaded.get("tokenizer") is not None and loaded.get("text_encoder") is not None:
         _check_vocabulary(spec, loaded["tokenizer"], loaded["text_encoder"])
-    return Backbone(spec, placement, **loaded)
+    return Backbone(spec, compute, **loaded)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _without_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_part(spec: BackboneSpec, name: str, folder: Path, placement: Placement) -> Any:
+def _load_part(spec: BackboneSpec, name: str, folder: Path, compute: ComputeDevice) -> Any:
     import torch
     from safetensors import SafetensorError
 
@@ -104,13 +104,13 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, placement: Placement
             "in the backbone's description; install or train it again"
         )
     try:
-        model = _from_pretrained(part, folder, placement)
+        model = _from_pretrained(part, folder, compute)
         if part.weights is None:
             return model
-        return placement.place(model.eval().requires_grad_(False))
+        return compute.prepare(model.eval().requires_grad_(False))
     except torch.OutOfMemoryError as error:
         raise ToolkitError(
-            f"the {name} of the backbone {spec.name} does not fit into the memory of {placement.device} that is free: "
+            f"the {name} of the backbone {spec.name} does not fit into the memory of {compute.device} that is free: "
             "free it, choose a dtype of 16 bits, or the device cpu"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
@@ -121,12 +121,12 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, placement: Placement
         ) from error
 
 
-def _from_pretrained(part: Part, folder: Path, placement: Placement) -> Any:
+def _from_pretrained(part: Part, folder: Path, compute: ComputeDevice) -> Any:
     cls = _class(part)
     if part.weights is None:
         return cls.from_pretrained(folder, local_files_only=True)
     # Both libraries fill absent weights with random numbers and only warn, so ask what was absent.
-    dtype = {"dtype" if part.class_name == "CLIPTextModel" else "torch_dtype": placement.torch_dtype}
+    dtype = {"dtype" if part.class_name == "CLIPTextModel" else "torch_dtype": compute.torch_dtype}
     model, info = cls.from_pretrained(
         folder,
         variant=part.variant,

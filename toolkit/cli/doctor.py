@@ -142,15 +142,15 @@ def _torch() -> Iterator[Finding]:
     except Exception as error:
         yield Finding("torch", "torch", "broken", _one_line(error), pair)
         return
-    from toolkit.device import choose_placement
+    from toolkit.device import choose_device
 
-    placement = choose_placement()
-    device = placement.device
+    compute = choose_device()
+    device = compute.device
     if device.startswith("cuda"):
         device += f" ({torch.cuda.get_device_name(device)})"
-    order = "channels last" if placement.channels_last else "channels first"
+    order = "channels last" if compute.channels_last else "channels first"
     yield Finding("torch", "torch", "ok", torch.__version__)
-    yield Finding("torch", "device", "ok", f"{device}, diffusion in {placement.dtype}, {order}")
+    yield Finding("torch", "device", "ok", f"{device}, diffusion in {compute.dtype}, {order}")
     try:
         # An operator of torchvision's own library, which a torch of another build refuses to load.
         import torchvision
@@ -202,7 +202,7 @@ def _backbones() -> Iterator[Finding]:
     for name, spec in BACKBONES.items():
         advice = f"run `toolkit fetch {name}` where there is a network ({spec.download_size})"
         try:
-            from toolkit.backbones.places import in_cache
+            from toolkit.backbones.locations import in_cache
 
             there = in_cache(spec)
         except ImportError as error:

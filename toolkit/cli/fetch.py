@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows() -> Iterator[tuple[str, ...]]:
     from toolkit.backbones import BACKBONES
-    from toolkit.backbones.places import in_cache
+    from toolkit.backbones.locations import in_cache
     from toolkit.fetch import SOURCES
 
     for name, spec in BACKBONES.items():

@@ -158,7 +158,7 @@ class Editor:
             "preview": self.config.writing.preview,
             "removers": self.removers(),
             "backbone": self.backbone,
-            "placement": vars(self.models.placement),
+            "placement": vars(self.models.compute),
             "versions": installed(_LIBRARIES),
         }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.backbones import BackboneSpec, load
-from toolkit.device import Placement, choose_placement
+from toolkit.device import ComputeDevice, choose_device
 from toolkit.edit.config import DenoisingConfig, EditConfig, MotionConfig
 from toolkit.edit.removers import EditRemover, edit_remover
 from toolkit.edit.settling import settle
@@ -95,7 +95,7 @@ class EditModels:
                 "--guidance-scale at 1"
             )
         dtype = None if config.denoising.dtype == "auto" else config.denoising.dtype
-        self.placement = choose_placement(config.device, dtype)
+        self.compute = choose_device(config.device, dtype)
         adapter = "motion_adapter" in self.parts
         if not adapter and config.motion.removed_motion_layers not in ([], ["paper"]):
             raise UsageError(
@@ -134,7 +134,7 @@ class EditModels:
     def _load(self, index: int) -> VideoEditPipeline:
         from toolkit.diffusion import VideoEditPipeline
 
-        backbone = load(self.spec, self.parts, self.placement)
+        backbone = load(self.spec, self.parts, self.compute)
         unet = motion_unet(backbone, self.config.motion)
         pipeline = VideoEditPipeline(
             vae=backbone.vae,
@@ -149,7 +149,7 @@ class EditModels:
 
     def _controlnet(self, index: int) -> Any:
         if index not in self._controlnets:
-            self._controlnets[index] = load_controlnet(self.removers[index], self.spec, self.placement)
+            self._controlnets[index] = load_controlnet(self.removers[index], self.spec, self.compute)
         return self._controlnets[index]
 
 
@@ -166,14 +166,14 @@ def _check_references(policy: str | None) -> None:
     reference_indices(policy, 1)
 
 
-def load_controlnet(remover: EditRemover, spec: BackboneSpec, placement: Placement) -> Any:
+def load_controlnet(remover: EditRemover, spec: BackboneSpec, compute: ComputeDevice) -> Any:
     """The remover's model, by the same way as a part of its backbone.
 
     Raises:
         InputError: its files are damaged or do not fit the backbone.
     """
     named = spec.model_copy(update={"controlnet_tile": remover.controlnet, "name": f"{spec.name} with {remover.name}"})
-    return load(named, ("controlnet_tile",), placement).controlnet_tile
+    return load(named, ("controlnet_tile",), compute).controlnet_tile
 
 
 def motion_unet(backbone: Backbone, config: MotionConfig) -> UNetMotionModel:
@@ -187,7 +187,7 @@ def motion_unet(backbone: Backbone, config: MotionConfig) -> UNetMotionModel:
         unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
     known = motion_layer_names(unet)
     remove_motion_layers(unet, known if adapter is None else left_out(config, known))
-    return backbone.placement.place(unet.eval().requires_grad_(False))
+    return backbone.compute.prepare(unet.eval().requires_grad_(False))
 
 
 def check_motion(spec: BackboneSpec, config: MotionConfig) -> list[str]:
@@ -199,7 +199,7 @@ def check_motion(spec: BackboneSpec, config: MotionConfig) -> list[str]:
     Raises:
         UsageError: a layer that it does not have, or a context that it cannot see at once.
     """
-    from toolkit.backbones.places import read_config
+    from toolkit.backbones.locations import read_config
     from toolkit.diffusion.motion_layers import check_motion_layers, named_motion_layers
 
     adapter = read_config(spec, "motion_adapter")

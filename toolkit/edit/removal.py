@@ -147,7 +147,7 @@ class Removal:
         length = self._config.motion.context_length
         return (
             f"a window of {length} frames of {self._models.resolution} pixels does not fit into the memory of "
-            f"{self._models.placement.device} that is free: lower --context-length, or choose --dtype float16"
+            f"{self._models.compute.device} that is free: lower --context-length, or choose --dtype float16"
         )
 
     def _remove(self, index: int, given: RunInput, stores: RunStores) -> None:

@@ -135,10 +135,10 @@ def _make_folder(config: EvaluateConfig) -> None:
 
 
 def _processes(config: EvaluateConfig, sets: int) -> Executor:
-    from toolkit.device import choose_device
+    from toolkit.device import choose_device_name
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    on_gpu = config.flow == "raft" and choose_device(config.device) != "cpu"
+    on_gpu = config.flow == "raft" and choose_device_name(config.device) != "cpu"
     workers = min(config.workers or (1 if on_gpu else cores), sets)
     return ProcessExecutor(workers, threads=max(1, cores // workers))
 

@@ -59,7 +59,7 @@ class RaftFlow:
     Args:
         weights: the state dict, ``.pth`` or ``.safetensors``; where `toolkit fetch raft` puts it if None. Nothing is
             downloaded.
-        device: a torch device; as `choose_device` chooses if None.
+        device: a torch device; as `choose_device_name` chooses if None.
         iterations: updates of the flow.
 
     Raises:
@@ -79,10 +79,10 @@ class RaftFlow:
         import torch
         from torchvision.models.optical_flow import raft_large
 
-        from toolkit.device import choose_device
+        from toolkit.device import choose_device_name
         from toolkit.evaluate.correlation import BoundedCorrelation
 
-        self._device = torch.device(choose_device(device))
+        self._device = torch.device(choose_device_name(device))
         self._correlation = BoundedCorrelation()
         model = raft_large(weights=None, corr_block=self._correlation)
         _load(model, path)

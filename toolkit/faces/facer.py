@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.device import choose_device
+from toolkit.device import choose_device_name
 from toolkit.errors import InputError, MissingExtra
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
@@ -80,7 +80,7 @@ class FacerAnalyser:
 
     Args:
         max_faces: at most so many faces per frame, the largest.
-        device: a torch device; as `choose_device` chooses if None.
+        device: a torch device; as `choose_device_name` chooses if None.
         detector_file: RetinaFace's state dict; parser_file, aligner_file: TorchScript. From torch hub's cache if None.
 
     Raises:
@@ -105,7 +105,7 @@ class FacerAnalyser:
 
         self.topology = load_topology("ibug68")
         self.max_faces = max_faces
-        self._device = torch.device(choose_device(device))
+        self._device = torch.device(choose_device_name(device))
         self._detector, self._parser, self._aligner = _load(paths, self._device)
 
     def analyse(self, frame: np.ndarray) -> list[Face]:

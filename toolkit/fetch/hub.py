@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from toolkit.backbones.places import part_folder
+from toolkit.backbones.locations import part_folder
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import MissingExtra, ToolkitError, UsageError
 from toolkit.files import sha256_of

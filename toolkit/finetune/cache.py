@@ -24,12 +24,12 @@ from safetensors.torch import load_file, save
 from toolkit.backbones import Backbone, BackboneSpec, identity
 from toolkit.backbones.compatible import cell_size
 from toolkit.dataset.layout import dump_json
+from toolkit.files import locked
 from toolkit.finetune.augment import augmented
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, fingerprint, picture_of, require_sound
 from toolkit.finetune.encode import cover, encode_pictures, encode_prompts, pixels
 from toolkit.finetune.index import PairIndex, write_index
-from toolkit.files import locked
 
 CHUNK = 256
 """Entries per file."""
@@ -190,7 +190,7 @@ class CacheFolder:
 
     def open(self) -> LatentCache:
         """The prepared cache, filled or not."""
-        from toolkit.backbones.places import read_config
+        from toolkit.backbones.locations import read_config
 
         vae = read_config(self._spec, "vae")
         cells = self._document["resolution"] // cell_size(vae)

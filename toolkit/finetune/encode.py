@@ -49,9 +49,9 @@ def contrast(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
 def encode_pictures(backbone: Backbone, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of the VAE's posterior, each ``[B, C, h, w]``, not scaled; the latter is 0 for
     coders without one."""
-    placement = backbone.placement
-    memory_format = torch.channels_last if placement.channels_last else torch.contiguous_format
-    values = values.to(placement.device, placement.torch_dtype, memory_format=memory_format)
+    compute = backbone.compute
+    memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
+    values = values.to(compute.device, compute.torch_dtype, memory_format=memory_format)
     encoded = backbone.vae.encode(values)
     if not hasattr(encoded, "latent_dist"):
         return encoded.latents.contiguous(), torch.zeros_like(encoded.latents, memory_format=torch.contiguous_format)
@@ -84,4 +84,4 @@ def _tokens(backbone: Backbone, text: str) -> Any:
         truncation=True,
         return_tensors="pt",
     ).input_ids
-    return ids.to(backbone.placement.device)
+    return ids.to(backbone.compute.device)

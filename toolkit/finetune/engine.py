@@ -9,11 +9,11 @@ from toolkit.backbones import load
 from toolkit.dataset.layout import dump_json
 from toolkit.device import flushed_denormals
 from toolkit.errors import ToolkitError
+from toolkit.files import locked
 from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import SETTINGS, Plan, make_plan
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
-from toolkit.files import locked
 from toolkit.interruption import asked_to_stop
 
 
@@ -53,7 +53,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     from toolkit.finetune.cache import CacheFolder
     from toolkit.finetune.datasets import held_out
     from toolkit.finetune.release import release
-    from toolkit.finetune.setup import forget, make_accelerator, make_cache, make_controlnet, placement_of
+    from toolkit.finetune.setup import compute_device_of, forget, make_accelerator, make_cache, make_controlnet
     from toolkit.finetune.trainer import Trainer
     from toolkit.finetune.trials import Trials
 
@@ -70,7 +70,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
                 observer.started(plan.datasets, config.max_train_steps)
                 for sentence in plan.warnings:
                     observer.warning(sentence)
-            backbone = load(plan.spec, plan.parts, placement_of(accelerator))
+            backbone = load(plan.spec, plan.parts, compute_device_of(accelerator))
             scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
             chosen = held_out(plan.datasets, config.validation.validation_samples)
             texts = {sample.row["text"] for _, sample in chosen}
@@ -89,7 +89,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
                 )
             report = release(plan, trainer, reason)
             if config.cache_dir is None:
-                CacheFolder(config, plan.datasets, plan.spec, backbone.placement.torch_dtype).discard()
+                CacheFolder(config, plan.datasets, plan.spec, backbone.compute.torch_dtype).discard()
             return report
     except torch.OutOfMemoryError as error:
         raise ToolkitError(

@@ -12,7 +12,7 @@ import torch
 
 from toolkit.backbones import Backbone
 from toolkit.backbones.compatible import cell_size, controlnet_problems
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.errors import InputError, UsageError
 from toolkit.finetune.cache import CacheFolder, LatentCache
 from toolkit.finetune.checkpoints import CONTROLNET
@@ -61,11 +61,11 @@ def forget(accelerator: Any) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def placement_of(accelerator: Any) -> Placement:
+def compute_device_of(accelerator: Any) -> ComputeDevice:
     """Where the frozen models run: on this process' device, in the number format of the mixed precision."""
     dtype = {"fp16": "float16", "bf16": "bfloat16"}.get(accelerator.mixed_precision, "float32")
     device = accelerator.device
-    return Placement(str(device), dtype, device.type == "cpu" or (device.type == "cuda" and dtype != "float32"))
+    return ComputeDevice(str(device), dtype, device.type == "cpu" or (device.type == "cuda" and dtype != "float32"))
 
 
 def make_cache(
@@ -80,7 +80,7 @@ def make_cache(
     Raises:
         InputError: a dataset is not sound.
     """
-    folder = CacheFolder(plan.config, plan.datasets, plan.spec, backbone.placement.torch_dtype)
+    folder = CacheFolder(plan.config, plan.datasets, plan.spec, backbone.compute.torch_dtype)
     with contextlib.ExitStack() as held:
         if accelerator.is_main_process:
             held.enter_context(folder.claimed())
@@ -110,8 +110,8 @@ def _filled(
     with accelerator.main_process_first():
         states = folder.prompts(cache, backbone, held_out_texts)
     accelerator.wait_for_everyone()
-    placement = backbone.placement
-    return cache, {text: value.to(placement.device, placement.torch_dtype) for text, value in states.items()}
+    compute = backbone.compute
+    return cache, {text: value.to(compute.device, compute.torch_dtype) for text, value in states.items()}
 
 
 def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
@@ -136,8 +136,8 @@ def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
             )
     # diffusers writes the folder that a model came from into its config: a path of this machine.
     controlnet.register_to_config(_name_or_path="")
-    placement = backbone.placement
-    controlnet = Placement(placement.device, "float32", placement.channels_last).place(controlnet)
+    compute = backbone.compute
+    controlnet = ComputeDevice(compute.device, "float32", compute.channels_last).prepare(controlnet)
     return controlnet.requires_grad_(True).train()
 
 

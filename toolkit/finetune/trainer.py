@@ -162,7 +162,7 @@ class Trainer:
             batch = to_batch(following(loader), self._states, self._backbone, accelerator.device)
             with accelerator.accumulate(self._model):
                 predicted = predict(
-                    self._model, self._backbone.unet, self._scheduler, batch, self._backbone.placement.torch_dtype
+                    self._model, self._backbone.unet, self._scheduler, batch, self._backbone.compute.torch_dtype
                 )
                 found = losses(predicted, target(self._scheduler, batch), batch, self._scheduler, config.loss)
                 gathered = accelerator.gather(found.detach()).cpu()

@@ -117,12 +117,12 @@ class Trials:
 
     def _cast(self, controlnet: Any) -> Any:
         """The ControlNet in the number format of the frozen models, in which it will be used too."""
-        placement = self._backbone.placement
-        if placement.dtype == "float32":
+        compute = self._backbone.compute
+        if compute.dtype == "float32":
             return controlnet
         copy = type(controlnet).from_config(controlnet.config)
         copy.load_state_dict(controlnet.state_dict())
-        return placement.place(copy.eval())
+        return compute.prepare(copy.eval())
 
     def _edit(self, controlnet: Any) -> np.ndarray:
         from diffusers import DDIMScheduler, StableDiffusionControlNetImg2ImgPipeline
@@ -178,7 +178,7 @@ class Trials:
                 states=self._states[pair.text].expand(len(times), -1, -1),
                 contrast=torch.tensor([contrast(pair.source, pair.target, pair.mask)]).to(mean.device),
             )
-            predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.placement.torch_dtype)
+            predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.compute.torch_dtype)
             wanted = target(self._scheduler, batch)
             found.append(losses(predicted, wanted, batch, self._scheduler, self._config.loss).mean())
         return float(torch.stack(found).mean())

@@ -72,7 +72,7 @@ def pretrain(name: str, config: PretrainConfig, observer: PretrainObserver | Non
 def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: PretrainObserver) -> PretrainReport:
     import torch
 
-    from toolkit.device import choose_placement, flushed_denormals
+    from toolkit.device import choose_device, flushed_denormals
     from toolkit.interruption import asked_to_stop
     from toolkit.pretrain.checkpoints import Checkpoints
     from toolkit.pretrain.measuring import measure, short_names
@@ -81,17 +81,17 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
     from toolkit.pretrain.training import Trainer
 
     stage = recipe.stages[config.stage]
-    placement = choose_placement(config.device, "float32")
+    compute = choose_device(config.device, "float32")
     pictures = Pictures(config.data, recipe.shape.resolution, stage.clip_length)
     held_out = Pictures(config.held_out, recipe.shape.resolution, stage.clip_length)
     document = _document(recipe, config)
     observer.started(pictures.pairs, stage.steps)
     with flushed_denormals():
         trainer = Trainer(
-            make_networks(config.stage, recipe, config.output, placement, config.seed),
+            make_networks(config.stage, recipe, config.output, compute, config.seed),
             recipe,
             stage,
-            placement.device,
+            compute.device,
         )
         checkpoints = Checkpoints(place, document, stage)
         checkpoint, warnings = checkpoints.latest()
@@ -107,11 +107,11 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
                 names, steps = short_names(config.held_out), recipe.num_inference_steps
                 for phase in trainer.run(pictures, config.seed, checkpoints, every, workers, interrupted, observer):
                     if names and not interrupted:
-                        figures = measure(trainer, held_out, names, steps, phase.half_size, placement.device)
+                        figures = measure(trainer, held_out, names, steps, phase.half_size, compute.device)
                         observer.measured(trainer.step, figures)
         except torch.OutOfMemoryError as error:
             raise ToolkitError(
-                f"the memory of {placement.device} is too small for this training; use a recipe with a lower "
+                f"the memory of {compute.device} is too small for this training; use a recipe with a lower "
                 "train_batch_size"
             ) from error
         with trainer.averaged():

@@ -122,7 +122,7 @@ def make_motion_adapter(shape: NanoShape) -> MotionAdapter:
 def write_backbone(folder: Path, recipe: Recipe) -> None:
     """Write what is not trained, the coder and the scheduler, and the backbone's description of all that is there."""
     from toolkit.backbones.describing import SPEC_FILE
-    from toolkit.backbones.places import digest
+    from toolkit.backbones.locations import digest
     from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
     from toolkit.backbones.unshuffle import PixelUnshuffleCoder
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from toolkit.backbones import describe, load
-from toolkit.device import Placement
+from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
 from toolkit.errors import InputError
 from toolkit.pretrain.passing import let_hint_pass
@@ -41,7 +41,7 @@ class Networks:
     save: Callable[[str, Path], None] = field(repr=False)
 
 
-def make_networks(stage: Stage, recipe: Recipe, folder: Path, placement: Placement, seed: int) -> Networks:
+def make_networks(stage: Stage, recipe: Recipe, folder: Path, compute: ComputeDevice, seed: int) -> Networks:
     """New networks for the stage ``backbone``; for the others those that are in the folder.
 
     Raises:
@@ -50,15 +50,15 @@ def make_networks(stage: Stage, recipe: Recipe, folder: Path, placement: Placeme
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if stage == "backbone":
-            return _new(recipe, placement)
-        backbone = _loaded(folder, placement)
+            return _new(recipe, compute)
+        backbone = _loaded(folder, compute)
         if stage == "motion":
-            return _with_motion(backbone, recipe, placement)
-    controlnet = placement.place(backbone.controlnet_tile)
+            return _with_motion(backbone, recipe, compute)
+    controlnet = compute.prepare(backbone.controlnet_tile)
     return _networks(backbone.unet, controlnet, backbone.text_encoder, {CONTROLNET[stage]: controlnet})
 
 
-def _new(recipe: Recipe, placement: Placement) -> Networks:
+def _new(recipe: Recipe, compute: ComputeDevice) -> Networks:
     from toolkit.backbones import ConstantTextEncoder
 
     shape = recipe.shape
@@ -68,16 +68,16 @@ def _new(recipe: Recipe, placement: Placement) -> Networks:
     text_encoder = ConstantTextEncoder(shape.tokens, shape.width)
     trained = {"unet": unet, "controlnet_tile": controlnet, "text_encoder": text_encoder}
     for module in trained.values():
-        placement.place(module)
+        compute.prepare(module)
     return _networks(unet, controlnet, text_encoder, trained)
 
 
-def _with_motion(backbone: Any, recipe: Recipe, placement: Placement) -> Networks:
+def _with_motion(backbone: Any, recipe: Recipe, compute: ComputeDevice) -> Networks:
     from diffusers import UNetMotionModel
 
     unet = UNetMotionModel.from_unet2d(backbone.unet, make_motion_adapter(recipe.shape))
     remove_motion_layers(unet, [name for name in PAPER if name in motion_layer_names(unet)])
-    placement.place(unet.requires_grad_(False))
+    compute.prepare(unet.requires_grad_(False))
     layers = torch.nn.ModuleDict(
         {name.replace(".", "/"): unet.get_submodule(name) for name in motion_layer_names(unet)}
     )
@@ -98,11 +98,11 @@ def _networks(unet: Any, controlnet: Any, text_encoder: Any, trained: Mapping[st
     return Networks(unet, controlnet, text_encoder, trained, parameters, save)
 
 
-def _loaded(folder: Path, placement: Placement) -> Any:
+def _loaded(folder: Path, compute: ComputeDevice) -> Any:
     spec = describe(folder)
     if "controlnet_tile" not in spec.parts:
         raise InputError(f"the backbone in {folder} has no controlnet_tile; run --stage backbone again")
-    return load(spec, ("unet", "text_encoder", "controlnet_tile"), placement)
+    return load(spec, ("unet", "text_encoder", "controlnet_tile"), compute)
 
 
 def _save_half(module: Any, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.backbones.places import identity
+from toolkit.backbones.locations import identity
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
 from toolkit.files import sha256_of

@@ -58,14 +58,14 @@ class BackboneInpainter:
 
     def __init__(self, config: InpaintConfig, device: str | None = None):
         from toolkit.backbones import describe, load
-        from toolkit.device import choose_placement
+        from toolkit.device import choose_device
         from toolkit.diffusion import VideoInpaintPipeline
 
         spec = describe(config.backbone)
         self._config = config.resolved(spec)
         dtype = None if config.dtype == "auto" else config.dtype
         parts = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_inpaint")
-        backbone = load(spec, parts=parts, placement=choose_placement(device, dtype))
+        backbone = load(spec, parts=parts, compute=choose_device(device, dtype))
         self._pipeline = VideoInpaintPipeline.from_backbone(backbone)
         self._pipeline.set_progress_bar_config(disable=True)
 

@@ -12,7 +12,7 @@ import torch
 
 from attributes.glasses.segmenter.network import CHANNELS, GlassesNetwork, normalise
 from attributes.glasses.segmenter.region import HEIGHT, WIDTH, Regions, cut_out, eye_regions, put_back
-from toolkit.device import choose_device
+from toolkit.device import choose_device_name
 from toolkit.errors import InputError
 from toolkit.task import FaceClip
 
@@ -82,13 +82,13 @@ class GlassesSegmenter:
 
         Args:
             path: a file that training wrote; the embedded weights if None.
-            device: a torch device; as `toolkit.device.choose_device` chooses if None.
+            device: a torch device; as `toolkit.device.choose_device_name` chooses if None.
 
         Raises:
             InputError: the file is missing, damaged, or of another kind.
             UsageError: the device is not here.
         """
-        device = choose_device(device)
+        device = choose_device_name(device)
         if path is not None:
             return cls(read_weights(Path(path)), device)
         with as_file(files(__package__) / "weights.safetensors") as embedded:
