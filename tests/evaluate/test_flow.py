@@ -16,7 +16,7 @@ from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.evaluate import correlation
 from toolkit.evaluate.correlation import BoundedCorrelation
 from toolkit.evaluate.flow import DisFlow, RaftFlow, choose_flow, raft_weights
-from toolkit.fetch.sources import SOURCES, RemoteFile
+from toolkit.fetch.downloads import DOWNLOADS, RemoteFile
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def published(weights, cache, monkeypatch):
     """The random weights, as if they were the published ones."""
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     file = RemoteFile("https://example.org/raft.pth", digest[:8])
-    monkeypatch.setitem(SOURCES, "raft", replace(SOURCES["raft"], files=(file,)))
+    monkeypatch.setitem(DOWNLOADS, "raft", replace(DOWNLOADS["raft"], files=(file,)))
     (cache / "raft.pth").write_bytes(weights.read_bytes())
 
 

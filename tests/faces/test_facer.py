@@ -13,7 +13,8 @@ from facer.transform import get_face_align_matrix  # noqa: E402
 
 from toolkit.errors import InputError, MissingExtra, UsageError  # noqa: E402
 from toolkit.faces import FaceAnalyser, availability, create_analyser, load_topology  # noqa: E402
-from toolkit.faces.facer import CELEBM_CLASSES, FILES, FacerAnalyser  # noqa: E402
+from toolkit.faces.facer import CELEBM_CLASSES, FacerAnalyser  # noqa: E402
+from toolkit.fetch.downloads import FACER_FILES  # noqa: E402
 
 FIVE = torch.tensor([[-0.3, -0.2], [0.3, -0.2], [0.0, 0.05], [-0.22, 0.3], [0.22, 0.3]])
 """Eyes, nose and corners of the mouth, in face sizes from the middle."""
@@ -88,7 +89,7 @@ def files(tmp_path_factory):
     from facer.face_alignment.network import FaRLVisualFeatures
 
     folder = tmp_path_factory.mktemp("facer")
-    paths = {key: folder / url.rsplit("/", 1)[1] for key, url in FILES.items()}
+    paths = {key: folder / file.name for key, file in FACER_FILES.items()}
     torch.manual_seed(0)
     torch.save(RetinaFace(cfg_mnet, phase="test").state_dict(), paths["detector_file"])
     torch.jit.save(torch.jit.script(Parser()), str(paths["parser_file"]))
@@ -248,7 +249,7 @@ def test_weights_in_torch_hubs_cache(files, tmp_path, monkeypatch):
     assert availability("facer") is None
 
 
-@pytest.mark.parametrize("key", list(FILES))
+@pytest.mark.parametrize("key", list(FACER_FILES))
 @pytest.mark.parametrize("kind", ["truncated", "text", "empty", "pickle", "other"])
 def test_wrong_weights_are_one_sentence(files, tmp_path, key, kind):
     import pickle

@@ -20,7 +20,7 @@ from toolkit.cli import fetch as fetch_verb
 from toolkit.cli import main
 from toolkit.device import ComputeDevice
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.fetch import RemoteFile, Source, cache_folder, download, fetch_backbone, fetch_file, sources
+from toolkit.fetch import Download, RemoteFile, cache_folder, download, downloads, fetch_backbone, fetch_file
 from toolkit.testing import tiny_backbone
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -223,7 +223,7 @@ def test_archive_without_a_published_checksum(server, tmp_path):
     assert fetch_file(file, tmp_path) and not fetch_file(file, tmp_path)
     server.files["/jit.pt"] = b"<html>please log in</html>"
     (tmp_path / "jit.pt").unlink()
-    with pytest.raises(ToolkitError, match="is damaged and was thrown away"):
+    with pytest.raises(ToolkitError, match="was damaged and has been deleted"):
         fetch_file(file, tmp_path)
     assert not (tmp_path / "jit.pt").exists()
 
@@ -252,7 +252,7 @@ def test_archives_that_are_not_what_they_should_be(server, tmp_path, members):
     made = b"<html>please log in</html>" if members is None else zipped(tmp_path / "made.zip", **members)
     server.files["/pack.zip"] = made
     folder = tmp_path / "models"
-    with pytest.raises(ToolkitError, match="is damaged and was thrown away"):
+    with pytest.raises(ToolkitError, match="was damaged and has been deleted"):
         fetch_file(RemoteFile(f"{server.url}/pack.zip", SHA256, "model.onnx"), folder)
     assert not list(folder.iterdir())
 
@@ -264,7 +264,7 @@ def test_an_archive_stays_while_the_disk_is_full(server, tmp_path, monkeypatch):
     def full(source, target, length):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sources.shutil, "copyfileobj", full)
+    monkeypatch.setattr(downloads.shutil, "copyfileobj", full)
     with pytest.raises(ToolkitError, match="cannot be written"):
         fetch_file(file, folder)
     monkeypatch.undo()
@@ -279,18 +279,18 @@ def test_fetched_weights_lie_where_they_are_looked_for(monkeypatch, tmp_path):
     from toolkit.evaluate.flow import raft_weights
 
     monkeypatch.setenv("INSIGHTFACE_HOME", str(tmp_path))
-    source = sources.SOURCES["arcface"]
+    source = downloads.DOWNLOADS["arcface"]
     assert find_arcface() is None
     path = source.folder() / source.files[0].name
     path.parent.mkdir(parents=True)
     path.touch()
     assert find_arcface() == path and path.is_relative_to(tmp_path)
-    assert raft_weights() == sources.SOURCES["raft"].folder() / sources.SOURCES["raft"].files[0].name
+    assert raft_weights() == downloads.DOWNLOADS["raft"].folder() / downloads.DOWNLOADS["raft"].files[0].name
 
 
 def test_verb_fetches_a_source(server, url, tmp_path, monkeypatch, capsys):
-    source = Source("a flow model", "10 MB", "MIT", lambda: tmp_path / "hub", (RemoteFile(url, SHA256),))
-    monkeypatch.setitem(sources.SOURCES, "raft", source)
+    source = Download("a flow model", "10 MB", "MIT", lambda: tmp_path / "hub", (RemoteFile(url, SHA256),))
+    monkeypatch.setitem(downloads.DOWNLOADS, "raft", source)
     assert main(["fetch", "raft"]) == 0
     assert (tmp_path / "hub" / "weights.pth").read_bytes() == DATA
     assert capsys.readouterr().out.strip() == f"raft: {tmp_path / 'hub' / 'weights.pth'}"
@@ -322,7 +322,7 @@ def test_list(words, tmp_path, monkeypatch, capsys):
 
 
 def test_wrong_requests_fetch_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(fetch_verb, "_fetch_source", lambda name: pytest.fail("fetched"))
+    monkeypatch.setattr(fetch_verb, "_fetch_download", lambda name: pytest.fail("fetched"))
     for words, sentence in (
         (["raft", "sd51"], "nothing called 'sd51' to fetch, did you mean sd15?"),
         (["raft", "list"], "nothing called 'list'"),
@@ -347,10 +347,10 @@ def test_fetched_bundle_is_found_where_the_wheel_has_no_models(tmp_path, monkeyp
 
 
 def test_facer_files_have_the_names_that_the_analyser_expects():
-    from toolkit.faces.facer import FILES, cached_path
+    from toolkit.faces.facer import cached_path
 
-    source = sources.SOURCES["facer"]
-    assert {source.folder() / file.name for file in source.files} == {cached_path(key) for key in FILES}
+    source = downloads.DOWNLOADS["facer"]
+    assert {source.folder() / file.name for file in source.files} == {cached_path(key) for key in downloads.FACER_FILES}
 
 
 @pytest.fixture(scope="module")

@@ -180,9 +180,10 @@ def _analysers() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     """Files that the analysers take from a known place; models that only the user can name are not looked for."""
-    from toolkit.faces.facer import FILES, cached_path
+    from toolkit.faces.facer import cached_path
+    from toolkit.fetch.downloads import FACER_FILES
 
-    for key, url in FILES.items():
+    for key, file in FACER_FILES.items():
         try:
             path = cached_path(key)
         except Exception as error:
@@ -192,7 +193,7 @@ def _weights() -> Iterator[Finding]:
         if path.is_file():
             yield Finding("weights", f"facer {key}", "ok", str(path))
         else:
-            advice = f"run `toolkit fetch facer`, or put {url} at {path}"
+            advice = f"run `toolkit fetch facer`, or put {file.url} at {path}"
             yield Finding("weights", f"facer {key}", "missing", f"expected at {path}", advice)
 
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from toolkit.backbones import BACKBONES
     from toolkit.errors import UsageError
-    from toolkit.fetch import SOURCES
+    from toolkit.fetch import DOWNLOADS
     from toolkit.validation import did_you_mean
 
     if not args.names or args.names == ["list"]:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--parts needs the name of a backbone, such as `toolkit fetch sd15 --parts vae unet`")
         print_table(("name", "what", "size", "licence", "where", "status"), _rows())
         return 0
-    known = [*BACKBONES, *SOURCES]
+    known = [*BACKBONES, *DOWNLOADS]
     for name in args.names:
         if name not in known:
             hint = did_you_mean(name, known) or f"; known are {', '.join(known)}"
@@ -45,23 +45,23 @@ def run(args: argparse.Namespace) -> int:
         if name in BACKBONES:
             _fetch_backbone(name, args.parts)
         else:
-            _fetch_source(name)
+            _fetch_download(name)
     return 0
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
     from toolkit.backbones import BACKBONES
     from toolkit.backbones.locations import in_cache
-    from toolkit.fetch import SOURCES
+    from toolkit.fetch import DOWNLOADS
 
     for name, spec in BACKBONES.items():
         there = in_cache(spec)
         what = f"backbone: {', '.join(there)}"
         yield name, what, spec.download_size, spec.licence, str(_hub_cache()), _status(list(there.values()))
-    for name, source in SOURCES.items():
-        folder = source.folder()
-        there = [(folder / file.name).is_file() for file in source.files]
-        yield name, source.description, source.size, source.licence, str(folder), _status(there)
+    for name, download in DOWNLOADS.items():
+        folder = download.folder()
+        there = [(folder / file.name).is_file() for file in download.files]
+        yield name, download.description, download.size, download.licence, str(folder), _status(there)
 
 
 def _status(there: list[bool]) -> str:
@@ -82,15 +82,15 @@ def _fetch_backbone(name: str, parts: list[str] | None) -> None:
     out.print(f"{name}: {len(folders)} parts in {_hub_cache()}", soft_wrap=True)
 
 
-def _fetch_source(name: str) -> None:
+def _fetch_download(name: str) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from toolkit.fetch import SOURCES, fetch_file
+    from toolkit.fetch import DOWNLOADS, fetch_file
 
-    source = SOURCES[name]
-    folder = source.folder()
+    download = DOWNLOADS[name]
+    folder = download.folder()
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    for file in source.files:
+    for file in download.files:
         with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
             update = partial(bar.update, bar.add_task(file.name, total=None))
             came = fetch_file(file, folder, lambda done, total, update=update: update(completed=done, total=total))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import InputError, MissingExtra
-from toolkit.fetch.sources import insightface_models
+from toolkit.fetch.downloads import insightface_models
 
 SIDE = 112
 """Of the pictures that ArcFace models take, in pixels."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.errors import InputError, MissingExtra, UsageError
-from toolkit.fetch.sources import SOURCES
+from toolkit.fetch.downloads import DOWNLOADS
 from toolkit.files import sha256_of
 from toolkit.validation import did_you_mean
 
@@ -71,7 +71,7 @@ class RaftFlow:
     def __init__(self, weights: Path | None = None, device: str | None = None, iterations: int = RAFT_ITERATIONS):
         path = _raft_weights(weights)
         digest = sha256_of(path)
-        published = digest.startswith(SOURCES["raft"].files[0].sha256 or "")
+        published = digest.startswith(DOWNLOADS["raft"].files[0].sha256 or "")
         if weights is None and not published:
             raise InputError(
                 f"the weights of RAFT at {path} are damaged; run `toolkit fetch raft`, which replaces them"
@@ -165,7 +165,7 @@ def choose_flow(name: str = "auto", weights: Path | None = None, device: str | N
 
 def raft_weights() -> Path:
     """Where `toolkit fetch raft` puts RAFT's weights: torch hub's cache. The file may be absent."""
-    source = SOURCES["raft"]
+    source = DOWNLOADS["raft"]
     return source.folder() / source.files[0].name
 
 

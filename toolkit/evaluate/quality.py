@@ -95,9 +95,9 @@ def lpips_or_none() -> Lpips | None:
     """None where the package or its weights are not here."""
     from importlib.util import find_spec
 
-    from toolkit.fetch.sources import SOURCES
+    from toolkit.fetch.downloads import DOWNLOADS
 
-    source = SOURCES["lpips"]
+    source = DOWNLOADS["lpips"]
     weights = source.folder() / source.files[0].name
     return Lpips() if find_spec("lpips") and weights.is_file() else None
 

@@ -52,9 +52,10 @@ def create_analyser(
         _refuse(name, weights)
         return MediapipeAnalyser(max_faces=max_faces, model_file=model_file)
     if name == "facer":
-        from toolkit.faces.facer import FILES, FacerAnalyser
+        from toolkit.faces.facer import FacerAnalyser
+        from toolkit.fetch.downloads import FACER_FILES
 
-        unknown = {key: value for key, value in weights.items() if key not in FILES}
+        unknown = {key: value for key, value in weights.items() if key not in FACER_FILES}
         _refuse(name, unknown | ({} if model_file is None else {"model_file": model_file}))
         return FacerAnalyser(max_faces=max_faces, device=device, **weights)
     raise UsageError(f"there is no face analyser {name!r}; choose one of {', '.join(ANALYSERS)}")

@@ -17,15 +17,7 @@ from toolkit.errors import InputError, MissingExtra
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
-
-_RELEASE = "https://github.com/FacePerceiver/facer/releases/download/models-v1/"
-
-FILES = {
-    "detector_file": "https://github.com/elliottzheng/face-detection/releases/download/0.0.1/mobilenet0.25_Final.pth",
-    "parser_file": _RELEASE + "face_parsing.farl.celebm.main_ema_181500_jit.pt",
-    "aligner_file": _RELEASE + "face_alignment.farl.ibug300w.main_ema_jit.pt",
-}
-"""The weights' addresses in facer's own releases; the file names are those in torch hub's cache."""
+from toolkit.fetch.downloads import DOWNLOADS, FACER_FILES
 
 CELEBM_CLASSES = (
     *("background", "neck", "face", "cloth", "right_ear", "left_ear", "right_brow", "left_brow", "right_eye"),
@@ -41,10 +33,8 @@ MIN_FRAME_SIDE = 16
 
 
 def cached_path(key: str) -> Path:
-    """Where facer keeps the file that `FILES` has under `key`: torch hub's cache."""
-    import torch
-
-    return Path(torch.hub.get_dir(), "checkpoints", FILES[key].rsplit("/", 1)[1])
+    """Default path of one of `FACER_FILES`, in torch hub's cache."""
+    return DOWNLOADS["facer"].folder() / FACER_FILES[key].name
 
 
 def require_weights(**files: str | Path | None) -> dict[str, Path]:
@@ -57,7 +47,7 @@ def require_weights(**files: str | Path | None) -> dict[str, Path]:
     if any(importlib.util.find_spec(package) is None for package in ("facer", "torch", "torchvision")):
         raise MissingExtra("the facer analyser needs an extra: pip install 'vlasik-toolkit[facer]'")
     paths = {}
-    for key, url in FILES.items():
+    for key, file in FACER_FILES.items():
         named = files.get(key)
         path = Path(named) if named else cached_path(key)
         if not path.is_file():
@@ -65,7 +55,7 @@ def require_weights(**files: str | Path | None) -> dict[str, Path]:
                 raise InputError(f"expected facer's weights for {key}, but there is no file {path}")
             raise MissingExtra(
                 f"the facer analyser expects its weights at {path}: run `toolkit fetch facer` where there is a "
-                f"network, get {url}, or name the file as {key}"
+                f"network, get {file.url}, or name the file as {key}"
             )
         paths[key] = path
     return paths

@@ -15,7 +15,7 @@ from toolkit.errors import MissingExtra
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
-from toolkit.fetch import SOURCES
+from toolkit.fetch.downloads import DOWNLOADS
 
 MIN_FRAME_SIDE = 16
 """px; no face is looked for in a smaller frame."""
@@ -36,8 +36,8 @@ def require_models() -> Path | None:
     graph = Path("modules", "face_landmark", "face_landmark_front_cpu.binarypb")
     if any((Path(folder) / graph).is_file() for folder in spec.submodule_search_locations or ()):
         return None
-    source = SOURCES["mediapipe"]
-    fetched = source.folder() / source.files[0].name
+    download = DOWNLOADS["mediapipe"]
+    fetched = download.folder() / download.files[0].name
     if fetched.is_file():
         return fetched
     raise MissingExtra(

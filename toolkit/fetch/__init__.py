@@ -1,4 +1,4 @@
-"""Bringing weights onto this machine: the only part of the toolkit that downloads, and only when it is asked to.
+"""Downloads weights into local caches; nothing else in the toolkit downloads.
 
 Nothing heavy is imported until a name is used.
 """
@@ -6,13 +6,13 @@ Nothing heavy is imported until a name is used.
 from toolkit.lazy import lazy_names
 
 _HOMES = {
-    "SOURCES": "sources",
-    "RemoteFile": "sources",
-    "Source": "sources",
-    "cache_folder": "sources",
+    "DOWNLOADS": "downloads",
+    "Download": "downloads",
+    "RemoteFile": "downloads",
+    "cache_folder": "downloads",
     "download": "transfer",
     "fetch_backbone": "hub",
-    "fetch_file": "sources",
+    "fetch_file": "downloads",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,4 +1,4 @@
-"""Files of other projects that the toolkit can fetch: where from, where to, and how a sound one is told."""
+"""Files of other projects that `toolkit fetch` can download: their addresses, checksums and target folders."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from toolkit.errors import ToolkitError
 from toolkit.fetch.transfer import CHUNK, Progress, download
-from toolkit.files import sha256_of
+from toolkit.files import atomic, sha256_of
 
 
 def cache_folder() -> Path:
-    """The toolkit's own folder for fetched files: ``$XDG_CACHE_HOME/vlasik-toolkit``, or below ``~/.cache``."""
+    """The toolkit's own folder for downloads: ``$XDG_CACHE_HOME/vlasik-toolkit``, or below ``~/.cache`` if unset."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlasik-toolkit"
 
 
 def insightface_models() -> Path:
-    """insightface's own cache of models: ``$INSIGHTFACE_HOME/models``, or below ``~/.insightface``."""
+    """insightface's own model cache: ``$INSIGHTFACE_HOME/models``, or below ``~/.insightface`` if unset."""
     return Path(os.environ.get("INSIGHTFACE_HOME") or Path.home() / ".insightface") / "models"
 
 
@@ -33,14 +33,13 @@ def _torch_checkpoints() -> Path:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file.
+    """One file to download.
 
     Attributes:
-        url: its address; the last part is its name here too.
-        sha256: its checksum or the first digits of it; None where its project publishes none. Such a file is a zip
-            archive, and the archive's own checksums are looked at.
-        member: name of the one file that is wanted of a zip archive at `url`, which is not kept; `sha256` is then the
-            member's.
+        url: address; its last part is also the local file name.
+        sha256: expected checksum or its first digits. None if the project publishes none; the file must then be a zip
+            archive, whose own checksums are verified.
+        member: name of the only file to keep if `url` is a zip archive; `sha256` is then the checksum of that file.
     """
 
     url: str
@@ -53,12 +52,12 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What one name brings.
+class Download:
+    """The files behind one name of `toolkit fetch`.
 
     Attributes:
-        description, size, licence: for people.
-        folder: gives the folder where the user of the files looks for them.
+        description, size, licence: shown in the list of downloads.
+        folder: returns the folder in which the code that uses the files expects them.
     """
 
     description: str
@@ -68,33 +67,38 @@ class Source:
     files: tuple[RemoteFile, ...]
 
 
-def _facer_files() -> tuple[RemoteFile, ...]:
-    from toolkit.faces.facer import FILES
+_FACER_RELEASE = "https://github.com/FacePerceiver/facer/releases/download/models-v1/"
 
-    known = {
-        "detector_file": "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
-        "parser_file": "bbc1f0e9f68c80eb83a0b23f33850d1e10f2ec1eda96884112d111c2c1f15c79",
-    }
-    return tuple(RemoteFile(url, known.get(key)) for key, url in FILES.items())
+FACER_FILES = {
+    "detector_file": RemoteFile(
+        "https://github.com/elliottzheng/face-detection/releases/download/0.0.1/mobilenet0.25_Final.pth",
+        "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
+    ),
+    "parser_file": RemoteFile(
+        _FACER_RELEASE + "face_parsing.farl.celebm.main_ema_181500_jit.pt",
+        "bbc1f0e9f68c80eb83a0b23f33850d1e10f2ec1eda96884112d111c2c1f15c79",
+    ),
+    "aligner_file": RemoteFile(_FACER_RELEASE + "face_alignment.farl.ibug300w.main_ema_jit.pt"),
+}
+"""The weights of the facer analyser, by the name of its argument. facer itself downloads the same files."""
 
-
-SOURCES = {
-    "facer": Source(
+DOWNLOADS = {
+    "facer": Download(
         "the paper's face analyser: RetinaFace, FaRL parser and aligner",
         "1.3 GB",
         "MIT",
         _torch_checkpoints,
-        _facer_files(),
+        tuple(FACER_FILES.values()),
     ),
-    "raft": Source(
-        "optical flow: RAFT large, C_T_SKHT_V2 of torchvision",
+    "raft": Download(
+        "optical flow: RAFT large, torchvision's C_T_SKHT_V2 weights",
         "20 MB",
         "BSD-3-Clause",
         _torch_checkpoints,
         (RemoteFile("https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth", "ff5fadd5"),),
     ),
-    "arcface": Source(
-        "identity: ArcFace, ResNet-50 trained on WebFace600K, of insightface's pack buffalo_l",
+    "arcface": Download(
+        "identity: ArcFace ResNet-50 trained on WebFace600K, from insightface's buffalo_l pack",
         "288 MB",
         "non-commercial research only",
         lambda: insightface_models() / "buffalo_l",
@@ -106,15 +110,15 @@ SOURCES = {
             ),
         ),
     ),
-    "lpips": Source(
-        "perceptual distance: AlexNet of torchvision, on which the package lpips stands",
+    "lpips": Download(
+        "perceptual distance: torchvision's AlexNet, which the lpips package builds on",
         "233 MB",
         "BSD-3-Clause",
         _torch_checkpoints,
         (RemoteFile("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79"),),
     ),
-    "mediapipe": Source(
-        "the default analyser's models, for releases of mediapipe that carry none",
+    "mediapipe": Download(
+        "models of the default face analyser, for mediapipe releases that ship none",
         "3.8 MB",
         "Apache-2.0",
         lambda: cache_folder() / "mediapipe",
@@ -127,11 +131,11 @@ SOURCES = {
         ),
     ),
 }
-"""What can be fetched besides backbones."""
+"""Everything that `toolkit fetch` downloads besides backbones."""
 
 
 def is_sound(path: Path, file: RemoteFile) -> bool:
-    """Whether the whole file lies at `path`."""
+    """Whether `path` holds the whole, undamaged file."""
     if not path.is_file():
         return False
     if file.sha256 is not None:
@@ -144,13 +148,13 @@ def is_sound(path: Path, file: RemoteFile) -> bool:
 
 
 def fetch_file(file: RemoteFile, folder: Path, progress: Progress | None = None) -> bool:
-    """Bring one file into `folder`, unless a sound one is there. A damaged one is replaced.
+    """Download a file into `folder` unless a sound copy exists; a damaged copy is replaced.
 
     Returns:
         Whether it was downloaded.
 
     Raises:
-        ToolkitError: as for `download`, or what came is damaged.
+        ToolkitError: as for `download`, or the downloaded file is damaged.
     """
     path = folder / file.name
     if is_sound(path, file):
@@ -161,31 +165,31 @@ def fetch_file(file: RemoteFile, folder: Path, progress: Progress | None = None)
     download(file.url, path, sha256=file.sha256, progress=progress)
     if file.sha256 is None and not is_sound(path, file):
         path.unlink()
-        raise ToolkitError(f"what came from {file.url} is damaged and was thrown away; run the command again")
+        raise _damaged(file)
     return True
 
 
 def _fetch_member(file: RemoteFile, path: Path, progress: Progress | None) -> None:
-    """Bring an archive, keep the one file that is wanted of it."""
-    archive, part = path.with_name(file.url.rsplit("/", 1)[1]), path.with_name(f"{path.name}.part")
-    damaged = ToolkitError(f"what came from {file.url} is damaged and was thrown away; run the command again")
+    """Download an archive and keep only the wanted member."""
+    archive = path.with_name(file.url.rsplit("/", 1)[1])
     if not is_sound(archive, RemoteFile(file.url)):
         download(file.url, archive, progress=progress)
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened, atomic(path) as staged:
             found = [entry for entry in opened.infolist() if entry.filename.rsplit("/", 1)[-1] == file.member]
             if len(found) != 1:
                 raise zipfile.BadZipFile
-            with opened.open(found[0]) as source, open(part, "wb") as target:
-                shutil.copyfileobj(source, target, CHUNK)
-        if not is_sound(part, file):
-            raise zipfile.BadZipFile
-        part.replace(path)
+            with opened.open(found[0]) as member, open(staged, "wb") as target:
+                shutil.copyfileobj(member, target, CHUNK)
+            if not is_sound(staged, file):
+                raise zipfile.BadZipFile
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
         archive.unlink()
-        raise damaged from None
-    except OSError as error:  # the archive stays, for the next attempt
+        raise _damaged(file) from None
+    except OSError as error:  # the archive stays for the next attempt
         raise ToolkitError(f"{path} cannot be written: {error.strerror}; check free space and access rights") from error
-    finally:
-        part.unlink(missing_ok=True)
     archive.unlink()
+
+
+def _damaged(file: RemoteFile) -> ToolkitError:
+    return ToolkitError(f"the download from {file.url} was damaged and has been deleted; run the command again")
