@@ -19,7 +19,8 @@ demo: setup
 	$(BIN)/python -m toolkit demo --output $(DEMO) $(if $(VIDEO),--video "$(VIDEO)")
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -30,6 +31,7 @@ test-gpu: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: setup
 	for name in stickers cross_frame segmenter device finetune edit evaluate nano; do $(BIN)/python -m benchmarks.$$name || exit 1; done
