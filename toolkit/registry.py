@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Literal
@@ -122,7 +123,8 @@ def list_tasks() -> list[TaskEntry]:
     entries = []
     for name, offers in sorted(_by_name().items()):
         for found in sorted(offers, key=lambda offer: offer.distribution):
-            status, reason, description = "ok", "", ""
+            status: Status = "ok"
+            reason = description = ""
             try:
                 description = found.load().description
             except _Future as error:
@@ -229,10 +231,9 @@ def _discover() -> Iterator[_Found]:
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
-    try:
+    name = version = None
+    with suppress(Exception):  # a dist-info folder without METADATA, left by an interrupted uninstall
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
-    except Exception:  # a dist-info folder without METADATA, left by an interrupted uninstall
-        name = version = None
     folder = getattr(distribution, "_path", None)
     return name or (folder.name.split("-")[0] if folder is not None else "unknown"), version or ""
 

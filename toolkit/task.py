@@ -1,7 +1,7 @@
-"""The contract between the core and a plugin. numpy and pydantic only: importing it must stay cheap.
+"""Define the contract between the toolkit and a task plugin.
 
-A plugin subclasses `AttributeTask`, names it in the entry-point group ``toolkit.tasks`` and is then known to every
-verb of the command line. `toolkit.testing` checks the rest of the contract: what the methods must return.
+A plugin subclasses `AttributeTask` and declares the class in the entry-point group ``toolkit.tasks``. Every command
+then accepts the task by name. `toolkit.testing` checks the values that the methods return.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,12 +21,14 @@ from toolkit.errors import ContractError
 from toolkit.faces.topology import Topology
 from toolkit.faces.types import FaceAnalyser
 
+# numpy and pydantic are the only heavy imports allowed here: `toolkit tasks list` imports this module.
+
 API_VERSION = 1
-"""Version of this contract. A plugin made for a later one is refused with a sentence, never half used."""
+"""Version of this contract. The registry refuses plugins that were written for a later version."""
 
 
 class TaskOptions(BaseModel):
-    """Base of a task's options: frozen, and unknown keys are refused."""
+    """Base class of a task's options. Options are frozen, and unknown keys raise an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,13 +39,13 @@ class FaceClip:
 
     Attributes:
         frames: uint8 ``[T, H, W, 3]``, RGB. Read only: a task never writes into it.
-        landmarks: float32 ``[T, N, 3]`` in pixels of `frames`; a frame without the face is all NaN.
-        topology: what the N landmarks are.
-        times: float64 ``[T]``, presentation times in seconds in the source.
+        landmarks: float32 ``[T, N, 3]`` in pixels of `frames`; all NaN in frames without the face.
+        topology: names the N landmarks and the regions that they outline.
+        times: float64 ``[T]``, presentation times in the source, in seconds.
         start_frame: index of the first frame in the source.
         box: float32 ``[4]``, x0 y0 x1 y1 of the crop in pixels of the source frame.
-        source: name of the source, for people; `source_digest` identifies it.
-        source_digest: sha256 of the source file in hex, or a name where there is no file.
+        source: readable name of the source; `source_digest` identifies it.
+        source_digest: sha256 of the source file in hex, or a name if the clip does not come from a file.
     """
 
     frames: np.ndarray
@@ -55,7 +57,7 @@ class FaceClip:
     source: str = "memory"
     source_digest: str = "memory"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         t, n = len(self.frames), self.topology.count
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
             raise ValueError(f"frames must be uint8 [T, H, W, 3], not {self.frames.dtype} {self.frames.shape}")
@@ -71,33 +73,34 @@ class FaceClip:
 
     @property
     def present(self) -> np.ndarray:
-        """bool ``[T]``: the frames in which the face was found."""
-        return np.isfinite(self.landmarks).all(axis=(1, 2))
+        """bool ``[T]``, whether the face was found in each frame."""
+        return np.asarray(np.isfinite(self.landmarks).all(axis=(1, 2)))
 
     def select(self, indices: np.ndarray) -> FaceClip:
-        """The clip of only these frames, int ``[K]``; itself where they are all."""
+        """A clip of the frames `indices`, int ``[K]``; the clip itself if there are as many indices as frames."""
         if len(indices) == len(self):
             return self
         return replace(self, frames=self.frames[indices], landmarks=self.landmarks[indices], times=self.times[indices])
 
     @property
     def scale(self) -> float:
-        """Pixels of the crop per pixel of the source; over 1 where the crop was enlarged."""
+        """Pixels of the crop per pixel of the source; above 1 if the crop was enlarged."""
         width = float(self.box[2] - self.box[0])
         return self.frames.shape[2] / width if width > 0 else 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One training sample, the terms as in diffusers.
+    """One training sample, in the terms of diffusers.
+
+    One of the two pictures is the clip's own frame, unchanged.
 
     Attributes:
         image: uint8 ``[H, W, 3]``, without the attribute.
-        conditioning_image: uint8 ``[H, W, 3]``, with it.
+        conditioning_image: uint8 ``[H, W, 3]``, with the attribute.
         mask: bool ``[H, W]``; the two pictures are equal outside it.
-            One of the two is the clip's own frame, unchanged.
-        index: the frame's index in its clip.
-        info: numbers and words about the sample that go into the dataset's rows.
+        index: index of the frame in its clip.
+        info: numbers and short texts that are stored with the sample in the dataset.
     """
 
     image: np.ndarray
@@ -109,13 +112,13 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Inpainted:
-    """A clip whose masked parts were made anew.
+    """A clip whose masked parts were inpainted.
 
     Attributes:
         frames: uint8 ``[T, H, W, 3]``, equal to the input outside `mask`.
-        mask: bool ``[T, H, W]``, where they may differ: the mask that was asked for with a soft edge.
-        change_outside: float32 ``[T]``, mean absolute difference in 0..255 that the model itself made outside `mask`
-            and that was put right: a measure of how well it knows these pictures.
+        mask: bool ``[T, H, W]``, the requested masks widened by a feathered edge.
+        change_outside: float32 ``[T]``, mean absolute change by the model outside `mask`, in 0..255, before the
+            original pixels were restored there. A high value means that the model reproduces such pictures badly.
     """
 
     frames: np.ndarray
@@ -124,70 +127,119 @@ class Inpainted:
 
 
 class Inpainter(Protocol):
-    """Fills the masked parts of a clip, consistently over its frames."""
+    """Inpaints the masked parts of a clip, consistently over its frames."""
 
     def __call__(
         self, frames: np.ndarray, masks: np.ndarray, *, prompt: str, negative_prompt: str = "", seed: int = 0
     ) -> Inpainted:
-        """Fill a clip.
+        """Inpaint a clip. The same input and seed give the same result.
 
         Args:
-            frames: uint8 ``[T, H, W, 3]``, RGB; not changed.
-            masks: bool ``[T, H, W]``, True where the picture is made anew; a frame with an empty mask stays.
-            prompt: what the filled face shows.
-            negative_prompt: what it does not show.
-            seed: the same seed and input give the same result.
+            frames: uint8 ``[T, H, W, 3]``, RGB; left unchanged.
+            masks: bool ``[T, H, W]``, True where pixels are replaced. Frames with an empty mask stay as they are.
+            prompt: describes the inpainted face.
+            negative_prompt: describes what the face must not show.
+            seed: seed of the noise.
         """
         ...
 
 
 class Tools(Protocol):
-    """What the core offers to a pair generator."""
+    """Models and services that the core offers to a pair generator."""
 
     def analyser(self, name: str | None = None) -> FaceAnalyser:
-        """The face analyser of that name, or the run's own; built once and kept."""
+        """The face analyser called `name`, by default the run's; built once and reused."""
         ...
 
     def inpainter(self) -> Inpainter:
-        """The run's inpainting model (`--backbone`), built at its first use and kept."""
+        """The run's inpainting model (`--backbone`), built on first use and reused."""
         ...
 
     def leave_out(self, reason: str, count: int = 1) -> None:
-        """Report that `count` frames or clips gave no pair, and why; shown at the end of the build."""
+        """Report why `count` frames or clips yield no pair. The build prints the totals at the end."""
         ...
 
 
-Masker = Callable[[FaceClip], np.ndarray]
-"""clip -> where the attribute is or may be: bool ``[T, H, W]``, or float32 in 0..1. False where there is no face.
+class Masker(ABC):
+    """Finds the attribute in a clip.
 
-It may also have a method ``opaque``, clip -> bool ``[T, H, W]``: parts of the attribute that nothing behind them shows
-through, such as rims. Edits fill them in from around them before a remover sees the frame.
-"""
+    A masker may hold models. It must return the same masks for the same clip and leave the clip unchanged.
+    """
+
+    @abstractmethod
+    def __call__(self, clip: FaceClip) -> np.ndarray:
+        """Masks of where the attribute is or may be: bool ``[T, H, W]``, or float32 in 0..1.
+
+        Frames without the face have empty masks.
+        """
+
+    def opaque(self, clip: FaceClip) -> np.ndarray:
+        """Parts of the attribute that hide everything behind them, such as rims: bool ``[T, H, W]``.
+
+        Edits fill these parts from their surroundings before a remover sees the frame. They may lie outside the masks:
+        a mask of glasses has holes at the eyes, and a rim that crosses an eye is still opaque. By default there are
+        none.
+        """
+        return np.zeros(clip.frames.shape[:3], bool)
+
+
+MaskFunction = Callable[[FaceClip], np.ndarray]
+"""A function with the same result as `Masker.__call__`, for tasks that know of no opaque parts."""
+
+
+def as_masker(masker: Masker | MaskFunction) -> Masker:
+    """Turn the result of `AttributeTask.masker` into a `Masker`: a plain function becomes one without opaque parts.
+
+    Raises:
+        ContractError: it is neither a `Masker` nor a function of a clip, or it has a method `opaque` without being a
+            `Masker`.
+    """
+    if isinstance(masker, Masker):
+        return masker
+    if not callable(masker):
+        raise ContractError(
+            f"`masker` must return a Masker or a function from a clip to masks, found {type(masker).__name__}"
+        )
+    if hasattr(masker, "opaque"):  # ignoring the method silently would leave its author puzzled
+        raise ContractError(
+            f"{type(masker).__name__} defines `opaque` and is no Masker: derive it from toolkit.task.Masker"
+        )
+    return _FunctionMasker(masker)
+
+
+class _FunctionMasker(Masker):
+    def __init__(self, function: MaskFunction):
+        self._function = function
+
+    def __call__(self, clip: FaceClip) -> np.ndarray:
+        return self._function(clip)
+
 
 PairGenerator = Callable[[FaceClip, np.random.Generator, Tools], Iterable[Pair]]
-"""clip, rng, tools -> pairs. A frame without the face gives none; all randomness comes from `rng`."""
+"""clip, rng, tools -> pairs. Frames without the face yield no pair. All randomness comes from `rng`."""
 
 Metric = Callable[[FaceClip, FaceClip], np.ndarray]
-"""original, edited -> float ``[T]``, one number a frame, NaN where there is none.
+"""original, edited -> float ``[T]``: one number per frame, or NaN if the frame has none.
 
-Both clips are whole frames, with one face's landmarks in the original, so that a share of the clip is one of the frame.
+Both clips hold whole frames, and the landmarks are those of one face of the original. A share of the clip's pixels is
+therefore a share of the frame's.
 """
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of a task's own.
+    """A quality measure that a task adds to the reports.
 
     Attributes:
-        metric: gives its values; it may hold models, which it loads at its first use.
+        metric: computes the values. It may hold models and loads them on first use.
         label: heading in tables.
         description: one sentence.
-        tool: what measures it, such as the name of a segmenter; the report says so.
-        unit: tables print values in it, such as 0.01.
-        digits: decimals that tables print.
+        tool: the model or method behind the numbers, such as a segmenter; named in reports.
+        unit: tables show values divided by it; 0.01 shows percent.
+        digits: decimals in tables.
         better: ``higher`` or ``lower``.
-        over_faces: how values of several faces become one: ``sum`` for shares of the frame, else ``mean``.
-        fidelity: whether it is the fidelity, which is also reported times the identity (ID*dG in the paper).
+        over_faces: how the values of several faces are combined: ``sum`` for shares of the frame, otherwise ``mean``.
+        fidelity: whether this is the fidelity. Reports also show it multiplied by the identity (ID*dG in the paper).
     """
 
     metric: Metric
@@ -201,22 +253,29 @@ class Measure:
     fidelity: bool = False
 
 
-class AttributeTask(ABC):
-    """A kind of attribute and how to learn to remove it.
+OptionsT = TypeVar("OptionsT", bound=TaskOptions)
 
-    Building a task stores its options and does nothing else: no download, no device, no heavy import. The work is
-    done by what `masker` and `pair_generator` return, which may hold models and need not pickle; the task must.
+
+class AttributeTask(ABC, Generic[OptionsT]):
+    """A kind of attribute, and how to learn to remove it.
+
+    A task with options names their class in brackets, ``class HatsTask(AttributeTask[HatsOptions])``. That sets
+    `Options` and gives `self.options` its type. A plain ``class HatsTask(AttributeTask)`` that sets `Options` itself
+    also works; its options are then untyped.
+
+    The constructor stores the options and does nothing else: no download, no device, no heavy import. The objects that
+    `masker` and `pair_generator` return do the work. They may hold models and need not pickle; the task must.
 
     Class attributes:
-        name: lower case, equal to the entry point's name.
+        name: lower-case words joined by hyphens, equal to the name of the entry point.
         description: one sentence for `toolkit tasks list`.
-        api_version: the `API_VERSION` that the plugin was written for; state it as a number.
-        prompt, negative_prompt: the text that the backbone is conditioned on, describing a face without the attribute.
-        exact_mask: whether `masker` finds the attribute itself; False where its masks are all of the skin on which one
-            may be. Only inside exact masks colours are fitted to those outside.
+        api_version: the `API_VERSION` that the plugin was written for, as a literal number.
+        prompt, negative_prompt: condition the backbone; `prompt` describes a face without the attribute.
+        exact_mask: True if `masker` finds the attribute itself, False if its masks cover the whole area in which one
+            may be. Edits match colours to the surroundings only inside exact masks.
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
-        Options: its options, a subclass of `TaskOptions` in which every field has a description.
-        removers: trained removers that lie in the plugin's package, as folders by the name of their backbone.
+        Options: class of the options. Every field needs a default and a description.
+        removers: folders of the trained removers in the plugin's package, by the name of their backbone.
     """
 
     name: ClassVar[str]
@@ -229,57 +288,76 @@ class AttributeTask(ABC):
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     removers: ClassVar[Mapping[str, Path]] = {}
 
-    def __init__(self, options: TaskOptions | None = None):
-        self.options = self.Options() if options is None else options
+    def __init__(self, options: OptionsT | None = None):
+        self.options: OptionsT = cast(OptionsT, self.Options()) if options is None else options
         if not isinstance(self.options, self.Options):
             raise ContractError(
                 f"{type(self).__name__} takes {self.Options.__name__}, not {type(self.options).__name__}"
             )
 
-    def __init_subclass__(cls, abstract: bool = False, **kwargs):
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        declared = _declared_options(cls)
+        if declared is not None and "Options" not in vars(cls):
+            cls.Options = declared
         if not abstract:
-            _check_class(cls)
+            _check_class(cls, declared)
 
     @abstractmethod
-    def masker(self) -> Masker:
-        """Load what is needed and return the function that finds the attribute in a clip."""
+    def masker(self) -> Masker | MaskFunction:
+        """Load the models and return the masker. A plain function from clip to masks also works; see `as_masker`."""
 
     @abstractmethod
     def pair_generator(self) -> PairGenerator:
-        """Load what is needed and return the function that makes training pairs from a clip."""
+        """Load the models and return the function that generates training pairs from a clip."""
 
     def metrics(self) -> Mapping[str, Measure]:
-        """Measures of removal of the task's own, by name: lower-case words joined by underscores."""
+        """Measures of the removal that only this task knows, by name: lower-case words joined by underscores."""
         return {}
 
     def uses_inpainter(self) -> bool:
-        """Whether the pair generator calls `tools.inpainter()`; the core then loads one model and not one per core."""
+        """Whether the pair generator calls `tools.inpainter()`. The core then loads one model, not one per CPU."""
         return False
 
     def limits(self) -> Mapping[str, tuple[float | None, float | None]]:
-        """Lowest and highest good value of numbers in `Pair.info`; pairs beyond are left out, counted by name."""
+        """Lowest and highest accepted value of numbers in `Pair.info`, by name. Other pairs are dropped and counted."""
         return {}
 
     def example(self) -> FaceClip | None:
-        """A clip that shows the attribute, for the conformance checks; None where any face will do."""
+        """A clip that shows the attribute, for the conformance checks; None if any face will do."""
         return None
 
 
-def _check_class(cls: type[AttributeTask]) -> None:
+def _declared_options(cls: type[AttributeTask[Any]]) -> type[TaskOptions] | None:
+    """The class in the brackets of the base, as in ``AttributeTask[HatsOptions]``; None if there is none."""
+    for base in vars(cls).get("__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, AttributeTask):
+            for argument in get_args(base):
+                if isinstance(argument, type) and issubclass(argument, TaskOptions):
+                    return argument
+    return None
+
+
+def _check_class(cls: type[AttributeTask[Any]], declared: type[TaskOptions] | None) -> None:
     """Refuse a class that breaks the contract.
+
+    Args:
+        cls: the class.
+        declared: the options class in the brackets of its base, if any.
 
     Raises:
         ContractError: names the class and the attribute or method, what was expected and what was found.
     """
 
-    def refuse(what: str):
-        raise ContractError(f"{cls.__module__}.{cls.__qualname__} breaks the AttributeTask contract: {what}")
+    def refuse(problem: str) -> NoReturn:
+        raise ContractError(f"{cls.__module__}.{cls.__qualname__} breaks the AttributeTask contract: {problem}")
 
     for attribute in ("name", "description", "prompt", "negative_prompt"):
         value = getattr(cls, attribute, None)
         if not isinstance(value, str) or (not value and attribute != "negative_prompt"):
-            refuse(f"`{attribute}` must be a text set on the class, found {value!r}")
+            kind = "string" if attribute == "negative_prompt" else "non-empty string"
+            refuse(f"`{attribute}` must be a {kind}, set on the class, found {value!r}")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", cls.name):
         refuse(f"`name` must be lower-case words joined by hyphens, found {cls.name!r}")
     version = getattr(cls, "api_version", None)
@@ -291,25 +369,29 @@ def _check_class(cls: type[AttributeTask]) -> None:
         refuse(f"`extra` must be the name of an extra or None, found {cls.extra!r}")
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, TaskOptions)):
         refuse(f"`Options` must be a subclass of TaskOptions, found {cls.Options!r}")
+    if declared is not None and not issubclass(cls.Options, declared):
+        refuse(f"`Options` must be {declared.__name__}, as in the brackets of its base, found {cls.Options.__name__}")
     if not isinstance(cls.removers, Mapping) or not all(
         isinstance(name, str) and isinstance(folder, Path) for name, folder in cls.removers.items()
     ):
-        refuse(f"`removers` must map names of backbones to folders, found {cls.removers!r}")
+        refuse(f"`removers` must map backbone names to folders (Path), found {cls.removers!r}")
     undescribed = [name for name, info in cls.Options.model_fields.items() if not info.description]
     if undescribed:
         refuse(f"`Options` needs a description for {', '.join(undescribed)}")
     required = [name for name, info in cls.Options.model_fields.items() if info.is_required()]
     if required:
         refuse(f"`Options` needs a default for {', '.join(required)}")
+    _check_methods(cls, refuse)
+
+
+def _check_methods(cls: type[AttributeTask[Any]], refuse: Callable[[str], NoReturn]) -> None:
     for method in ("masker", "pair_generator", "metrics", "uses_inpainter", "limits", "example"):
         function = inspect.getattr_static(cls, method)
         if getattr(function, "__isabstractmethod__", False):
             refuse(f"it does not define `{method}`")
         if not inspect.isfunction(function):
             refuse(f"`{method}` must be a method, found {type(function).__name__}")
-        parameters = list(inspect.signature(function).parameters.values())
-        if (
-            len([p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)])
-            != 1
-        ):
+        parameters = inspect.signature(function).parameters.values()
+        required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        if len(required) != 1:
             refuse(f"`{method}` must take no argument but self, found {inspect.signature(function)}")

@@ -11,7 +11,7 @@ from attributes.glasses.eyes import eye_holes
 from attributes.glasses.visibility import eye_visibility
 from toolkit.errors import UsageError
 from toolkit.faces.types import Face, FaceAnalyser
-from toolkit.task import FaceClip
+from toolkit.task import FaceClip, Masker
 
 if TYPE_CHECKING:
     from attributes.glasses.segmenter.model import GlassesMaps, GlassesSegmenter, RegionMaps
@@ -46,7 +46,7 @@ class GlassesObservation:
     maps: GlassesMaps
 
 
-class EmbeddedMasker:
+class EmbeddedMasker(Masker):
     """The project's own segmenter: no download.
 
     Args:

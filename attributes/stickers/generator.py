@@ -14,7 +14,7 @@ from attributes.stickers.lighting import normals
 from attributes.stickers.mesh import FaceMesh, Mesher
 from attributes.stickers.placement import GRID, Chart
 from attributes.stickers.renderer import create_renderer
-from toolkit.task import FaceClip, Pair, Tools
+from toolkit.task import FaceClip, Masker, Pair, Tools
 
 if TYPE_CHECKING:
     from tasks.stickers import StickersOptions
@@ -95,7 +95,7 @@ class StickerPairs:
             yield Pair(clip.frames[k], drawn, mask, int(k), info)
 
 
-class SkinMasker:
+class SkinMasker(Masker):
     """Masker: the skin that is turned to the viewer, where a sticker may be, without the forbidden regions."""
 
     def __init__(self, options: StickersOptions):

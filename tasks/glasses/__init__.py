@@ -43,7 +43,7 @@ class GlassesOptions(TaskOptions):
     )
 
 
-class GlassesTask(AttributeTask):
+class GlassesTask(AttributeTask[GlassesOptions]):
     """Takes eyeglasses off faces; learns from masked synthesis or from rendered glasses."""
 
     name = "glasses"
@@ -51,7 +51,6 @@ class GlassesTask(AttributeTask):
     api_version = 1
     prompt = "a close-up photo of a person's face without glasses, bare eyes, natural skin"
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"
-    Options = GlassesOptions
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
 
     def masker(self) -> Masker:

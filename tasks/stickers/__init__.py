@@ -52,7 +52,7 @@ class StickersOptions(TaskOptions):
         return self
 
 
-class StickersTask(AttributeTask):
+class StickersTask(AttributeTask[StickersOptions]):
     """Draws stickers on faces without one; learns to take them off."""
 
     name = "stickers"
@@ -61,7 +61,6 @@ class StickersTask(AttributeTask):
     prompt = "a close-up photo of a person's face, clean bare skin"
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
     exact_mask = False
-    Options = StickersOptions
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
 
     def masker(self) -> Masker:

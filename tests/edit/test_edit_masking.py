@@ -11,12 +11,13 @@ from toolkit.edit.removers import edit_remover
 from toolkit.edit.workplace import Workplace
 from toolkit.errors import ContractError, UsageError
 from toolkit.faces import load_topology
+from toolkit.task import Masker, as_masker
 
 
 def maskers_of(*functions):
     maskers = TaskMaskers(["stickers"], {})
     maskers.tasks = maskers.tasks * len(functions)
-    maskers._maskers = list(functions)
+    maskers._maskers = [as_masker(function) for function in functions]
     return maskers
 
 
@@ -65,7 +66,7 @@ def test_masks_of_several_tasks_are_joined_and_soft_ones_cut():
         blocks(maskers_of(lambda clip: np.zeros((1, 2, 2), bool)), 3)
 
 
-class Rimmed:
+class Rimmed(Masker):
     """A masker that knows which part of an attribute is opaque."""
 
     def __init__(self, shape=None):

@@ -1,14 +1,16 @@
 """Each check of the kit passes a good task and names the fault of a bad one."""
 
 import os
-from typing import ClassVar
+from types import new_class
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from toolkit.errors import ContractError
-from toolkit.task import AttributeTask, Measure, Pair, TaskOptions
-from toolkit.testing import assert_conforms, check_task, conformance_checks
+from toolkit.task import AttributeTask, Masker, Measure, Pair, TaskOptions, as_masker
+from toolkit.testing import assert_conforms, check_task, conformance_checks, synthetic_clip
 
 
 class Dot(AttributeTask):
@@ -47,23 +49,74 @@ class SoftMask(Dot):
         return lambda clip: self.masks(clip).astype(np.float64)
 
 
-class Opaque(Dot):
-    """Its masker also tells opaque parts, everywhere."""
+class DotMasker(Masker):
+    """A `Masker` with opaque parts: the dot itself. Subclasses change one thing, and that is their fault."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def __call__(self, clip):
+        return self.task.masks(clip)
+
+    def opaque(self, clip):
+        return self.task.masks(clip)
+
+
+class OpaqueDot(Dot):
+    """A task whose masker is a `Masker` and not a function."""
+
+    kind: ClassVar[type[Masker]] = DotMasker
+
+    def masker(self):
+        return self.kind(self)
+
+
+class OpaqueEverywhere(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            return np.ones(clip.frames.shape[:3], bool)
+
+
+class OpaqueInColour(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            return np.ones(clip.frames.shape, bool)
+
+
+class OpaqueSoft(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            return super().opaque(clip).astype(np.float32)
+
+
+class OpaqueByChance(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            return super().opaque(clip) & (np.random.default_rng().random(clip.frames.shape[:3]) < 0.5)
+
+
+class OpaqueInTheNextFrame(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            return np.roll(super().opaque(clip), 1, axis=0)
+
+
+class OpaqueInTheOtherFace(OpaqueDot):
+    class kind(DotMasker):
+        def opaque(self, clip):
+            parts = super().opaque(clip)
+            return parts | parts[..., ::-1]
+
+
+class FunctionWithOpaque(Dot):
+    """Its masker is a function that was given an attribute `opaque`, and no `Masker`."""
 
     def masker(self):
         def masks(clip):
             return self.masks(clip)
 
-        masks.opaque = self.opaque
+        masks.opaque = self.masks
         return masks
-
-    def opaque(self, clip):
-        return np.ones(clip.frames.shape[:3], bool)
-
-
-class OddOpaque(Opaque):
-    def opaque(self, clip):
-        return np.ones(clip.frames.shape, bool)
 
 
 class MaskAnywhere(Dot):
@@ -214,6 +267,7 @@ def failures(task):
 def test_a_good_task_passes():
     assert failures(Dot) == {}
     assert failures(Measured) == {}
+    assert failures(OpaqueDot) == {}
     assert_conforms(Dot())
 
 
@@ -222,8 +276,13 @@ def test_a_good_task_passes():
     [
         (SoftMask, "masker", "float64"),
         (MaskAnywhere, "masker without a face", "empty"),
-        (Opaque, "masker without a face", "opaque"),
-        (OddOpaque, "masker", "masks must be"),
+        (OpaqueEverywhere, "masker without a face", "opaque"),
+        (OpaqueInColour, "opaque parts", "opaque parts must be"),
+        (OpaqueSoft, "opaque parts", "bool"),
+        (OpaqueByChance, "opaque parts", "same"),
+        (OpaqueInTheNextFrame, "face in some frames", "opaque"),
+        (OpaqueInTheOtherFace, "many faces", "opaque"),
+        (FunctionWithOpaque, "masker", "derive it from toolkit.task.Masker"),
         (Leaks, "nothing outside the mask", "outside the mask"),
         (GlobalSeed, "no global randomness", "same"),
         (Unseeded, "determinism", "same"),
@@ -295,3 +354,52 @@ def test_options_of_another_task_are_refused():
 
     with pytest.raises(ContractError, match="Own"):
         WithOptions(TaskOptions())
+
+
+def test_a_plain_function_becomes_a_masker_without_opaque_parts():
+    clip = synthetic_clip()
+    masker = as_masker(Dot().masks)
+    assert isinstance(masker, Masker) and as_masker(masker) is masker
+    assert np.array_equal(masker(clip), Dot().masks(clip))
+    parts = masker.opaque(clip)
+    assert parts.shape == clip.frames.shape[:3] and parts.dtype == bool and not parts.any()
+    for wrong in (None, np.zeros(3)):
+        with pytest.raises(ContractError, match="must return a Masker or a function"):
+            as_masker(wrong)
+
+
+class Sized(TaskOptions):
+    size: int = Field(3, description="Side of the dot in pixels.")
+
+
+class SizedMore(Sized):
+    pass
+
+
+def definition(base, **body):
+    facts = {"name": "dot", "description": "A dot.", "api_version": 1, "prompt": "a face"}
+    methods = {"masker": Dot.masker, "pair_generator": Dot.pair_generator}
+    return new_class("Sized", (base,), {}, lambda names: names.update(facts | methods | body))
+
+
+def test_brackets_set_the_class_of_the_options():
+    task = definition(AttributeTask[Sized])
+    assert task.Options is Sized and task().options == Sized()
+    assert definition(task).Options is Sized
+    assert definition(AttributeTask[Sized], Options=SizedMore).Options is SizedMore
+    assert definition(AttributeTask, Options=Sized)().options == Sized()
+    assert definition(AttributeTask)().options == TaskOptions()
+
+
+def test_options_unlike_those_in_the_brackets_are_refused():
+    with pytest.raises(ContractError, match="`Options` must be Sized, as in the brackets of its base, found Own"):
+        definition(AttributeTask[Sized], Options=type("Own", (TaskOptions,), {}))
+
+
+def test_brackets_reach_through_a_generic_base():
+    options = TypeVar("options", bound=TaskOptions)
+
+    class Base(AttributeTask[options], abstract=True):
+        pass
+
+    assert definition(Base[SizedMore]).Options is SizedMore

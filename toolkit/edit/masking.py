@@ -12,7 +12,7 @@ from toolkit.edit.removers import EditRemover
 from toolkit.errors import ContractError, InputError, ToolkitError, UsageError
 from toolkit.faces.topology import Topology
 from toolkit.registry import load_task
-from toolkit.task import AttributeTask, FaceClip, Masker
+from toolkit.task import AttributeTask, FaceClip, Masker, MaskFunction, as_masker
 from toolkit.validation import did_you_mean
 
 LENGTH, MARGIN = 32, 8
@@ -53,15 +53,14 @@ class TaskMaskers:
         Raises:
             ContractError: a masker gave something else than masks.
         """
-        known = [(task.name, masker.opaque) for task, masker in self._built() if hasattr(masker, "opaque")]
-        return self._joined(clip, known)
+        return self._joined(clip, [(task.name, masker.opaque) for task, masker in self._built()])
 
     def _built(self) -> Iterator[tuple[AttributeTask, Masker]]:
         if not self._maskers:
-            self._maskers = [task.masker() for task in self.tasks]
+            self._maskers = [as_masker(task.masker()) for task in self.tasks]
         return zip(self.tasks, self._maskers)
 
-    def _joined(self, clip: FaceClip, maskers: Sequence[tuple[str, Masker]]) -> np.ndarray:
+    def _joined(self, clip: FaceClip, maskers: Sequence[tuple[str, MaskFunction]]) -> np.ndarray:
         masks = np.zeros(clip.frames.shape[:3], bool)
         for name, masker in maskers:
             found = np.asarray(masker(clip))

@@ -15,7 +15,7 @@ from toolkit.evaluate.pairing import VideoSet
 from toolkit.evaluate.reading import Chunk, InStep
 from toolkit.evaluate.results import VideoResult
 from toolkit.faces.types import Face
-from toolkit.task import AttributeTask, FaceClip, Measure
+from toolkit.task import AttributeTask, FaceClip, Measure, as_masker
 
 TARGET = " target"
 """Name of the target among the videos; no method's name begins with a space."""
@@ -66,7 +66,8 @@ class _Measuring:
         embedder = find_arcface(config.arcface) if config.identity else None
         self._arcface = None if embedder is None else ArcFace(embedder)
         self._lpips = lpips_or_none() if job.videos.target is not None else None
-        self._masker = self._task.masker() if config.mask == "task" and job.videos.target is not None else None
+        masked = config.mask == "task" and job.videos.target is not None
+        self._masker = as_masker(self._task.masker()) if masked else None
         self._values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._times: list[float] = []
         self._without_face = 0

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from toolkit.errors import ToolkitError
 from toolkit.evaluate.task_measures import checked_values, measures_of
 from toolkit.synthesis.validator import changed_outside, check_pair, pair_problem
-from toolkit.task import API_VERSION, AttributeTask, FaceClip, Inpainted, Inpainter, Pair
+from toolkit.task import API_VERSION, AttributeTask, FaceClip, Inpainted, Inpainter, Masker, Pair, as_masker
 from toolkit.testing.building import building_problems
 from toolkit.testing.clips import no_face_clip, synthetic_clip, two_face_clips
 
@@ -53,8 +53,8 @@ class Subject:
         return self.task.pair_generator()
 
     @cached_property
-    def masker(self):
-        return self.task.masker()
+    def masker(self) -> Masker:
+        return as_masker(self.task.masker())
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,14 @@ def _masker(subject: Subject) -> None:
     _check_masks(masks, clip)
     again = subject.masker(clip)
     assert np.array_equal(masks, again), "the masker must give the same masks for the same clip"
-    if hasattr(subject.masker, "opaque"):
-        _check_masks(subject.masker.opaque(clip), clip)
+
+
+def _opaque(subject: Subject) -> None:
+    clip = subject.clip
+    parts = subject.masker.opaque(clip)
+    _check_opaque(parts, clip)
+    again = subject.masker.opaque(clip)
+    assert np.array_equal(parts, again), "the masker must return the same opaque parts for the same clip"
 
 
 def _masker_without_face(subject: Subject) -> None:
@@ -183,8 +189,9 @@ def _masker_without_face(subject: Subject) -> None:
     masks = subject.masker(clip)
     _check_masks(masks, clip)
     assert not masks.any(), f"without a face masks must be empty, found {int((masks > 0).sum())} pixels"
-    if hasattr(subject.masker, "opaque"):
-        assert not subject.masker.opaque(clip).any(), "without a face opaque parts must be empty"
+    parts = subject.masker.opaque(clip)
+    _check_opaque(parts, clip)
+    assert not parts.any(), f"without a face the opaque parts must be empty, found {int(parts.sum())} pixels"
 
 
 def _check_masks(masks, clip: FaceClip) -> None:
@@ -194,6 +201,14 @@ def _check_masks(masks, clip: FaceClip) -> None:
     assert masks.dtype in (np.bool_, np.float32), f"masks must be bool or float32, found {masks.dtype}"
     if masks.dtype == np.float32:
         assert np.isfinite(masks).all() and masks.min() >= 0 and masks.max() <= 1, "soft masks must lie in 0..1"
+
+
+def _check_opaque(parts, clip: FaceClip) -> None:
+    # Opaque parts may lie outside the masks: the masks of glasses have holes at the eyes, and rims may cross an eye.
+    shape = clip.frames.shape[:3]
+    assert isinstance(parts, np.ndarray), f"opaque parts must be an array, found {type(parts).__name__}"
+    assert parts.shape == shape, f"opaque parts must be {shape}, found {parts.shape}"
+    assert parts.dtype == np.bool_, f"opaque parts must be bool, found {parts.dtype}"
 
 
 def _pairs(subject: Subject) -> None:
@@ -246,6 +261,7 @@ def _input(subject: Subject) -> None:
     before = copy.deepcopy((clip.frames, clip.landmarks, clip.times))
     subject.generate(clip)
     subject.masker(clip)
+    subject.masker.opaque(clip)
     for name, value in zip(("frames", "landmarks", "times"), before):
         assert np.array_equal(getattr(clip, name), value, equal_nan=True), f"the clip's {name} were changed"
 
@@ -263,6 +279,7 @@ def _face_in_some(subject: Subject) -> None:
     assert not wrong, f"frames without the face must give no pairs, found {wrong}"
     empty = ~subject.masker(clip)[1::2].any()
     assert empty, "masks of frames without the face must be empty"
+    assert not subject.masker.opaque(clip)[1::2].any(), "opaque parts of frames without the face must be empty"
 
 
 def _many_faces(subject: Subject) -> None:
@@ -273,6 +290,8 @@ def _many_faces(subject: Subject) -> None:
         masks = subject.masker(clip)
         _check_masks(masks, clip)
         assert not masks[..., other].any(), f"the masks of face {number} cover the other face"
+        parts = subject.masker.opaque(clip)
+        assert not parts[..., other].any(), f"the opaque parts of face {number} cover the other face"
         for pair in subject.generate(clip):
             changed = (pair.image != pair.conditioning_image).any(axis=-1)
             assert not changed[:, other].any(), f"the clip of face {number} changed the other face"
@@ -321,6 +340,7 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "import and building": _building,
     "pickling": _pickling,
     "masker": _masker,
+    "opaque parts": _opaque,
     "masker without a face": _masker_without_face,
     "pairs": _pairs,
     "nothing outside the mask": _outside,
