@@ -172,8 +172,8 @@ def _grown(mask):
     return cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
-def test_filmed_variants_are_the_same_for_both_pictures():
-    config = AugmentationConfig(variants=4, flip=False, min_crop=1.0, jitter=0.0, filmed=1.0)
+def test_degraded_variants_are_the_same_for_both_pictures():
+    config = AugmentationConfig(variants=4, flip=False, min_crop=1.0, jitter=0.0, video_degradation=1.0)
     rng = np.random.default_rng(0)
     frame = np.repeat(np.repeat(rng.integers(60, 200, (16, 16, 3), np.uint8), 8, axis=0), 8, axis=1)
     other = frame.copy()

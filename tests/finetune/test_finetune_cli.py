@@ -80,8 +80,8 @@ def test_no_flag_is_declared_twice_and_all_are_described():
         assert all(info.description for info in model.model_fields.values())
     assert len(names) == len(set(names))
     assert FinetuneConfig(data=["d"], output="o").optimisation.train_batch_size == 8
-    settled = FinetuneConfig(data=["d"], output="o").settled(describe("sd15"))
-    assert settled.optimisation.learning_rate == 1e-5
+    resolved = FinetuneConfig(data=["d"], output="o").resolved(describe("sd15"))
+    assert resolved.optimisation.learning_rate == 1e-5
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(datasets, backbone, tmp_path):

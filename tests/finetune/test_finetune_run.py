@@ -173,7 +173,7 @@ def test_removers_are_tried_on_what_editing_will_show_them(settings, monkeypatch
         held(self)
 
     monkeypatch.setattr(trainer_module.Trainer, "_validate", validate)
-    finetune(settings(augmentation={"filled": share, "filled_parts": "all"}, max_train_steps=1))
+    finetune(settings(augmentation={"fill": share, "fill_parts": "all"}, max_train_steps=1))
     for shown, source, target in found:
         distance = np.abs(shown.astype(int) - target).mean() / np.abs(source.astype(int) - target).mean()
         assert distance == 1 if not share else distance < 0.7
@@ -442,15 +442,15 @@ def test_what_the_backbone_asks_for(settings, backbone):
     spec = describe(backbone)
     asked = {"num_inference_steps": 2, "learning_rate": 3e-4}
     plain = settings(optimisation={"learning_rate": None}, validation={"num_inference_steps": None})
-    own = plain.settled(spec.model_copy(update=asked))
+    own = plain.resolved(spec.model_copy(update=asked))
     assert (own.optimisation.learning_rate, own.validation.num_inference_steps) == (3e-4, 2)
-    usual = plain.settled(spec)
+    usual = plain.resolved(spec)
     assert (usual.optimisation.learning_rate, usual.validation.num_inference_steps) == (1e-5, 20)
     named = settings(optimisation={"learning_rate": 0.1}, validation={"num_inference_steps": 5})
-    kept = named.settled(spec.model_copy(update=asked))
+    kept = named.resolved(spec.model_copy(update=asked))
     assert (kept.optimisation.learning_rate, kept.validation.num_inference_steps) == (0.1, 5)
     with pytest.raises(UsageError, match="runs none of 2"):
-        settings(validation={"num_inference_steps": None, "strength": 0.4}).settled(spec.model_copy(update=asked))
+        settings(validation={"num_inference_steps": None, "strength": 0.4}).resolved(spec.model_copy(update=asked))
 
 
 def test_half_precision_on_disk(settings, tmp_path):

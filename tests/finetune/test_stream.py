@@ -154,7 +154,7 @@ def test_timesteps_come_from_those_that_the_backbone_was_made_for(stream):
 @pytest.mark.parametrize("cache", ["on", "off"])
 def test_faded_pairs_have_less_of_the_attribute_or_its_opposite(stream, cache):
     plain, _ = stream(cache=cache)
-    half, _ = stream(cache=cache, augmentation={"faded": 0.5})
+    half, _ = stream(cache=cache, augmentation={"fade": 0.5})
     strengths = []
     for position in range(64):
         number, _ = plain.pair(position)
@@ -168,7 +168,7 @@ def test_faded_pairs_have_less_of_the_attribute_or_its_opposite(stream, cache):
 
 def test_filled_pairs_show_what_lies_around_rims(stream):
     plain, _ = stream()
-    half, _ = stream(augmentation={"filled": 0.5})
+    half, _ = stream(augmentation={"fill": 0.5})
     shares = [(plain[k], half[k]) for k in range(64)]
     assert all(torch.equal(one["noise"], other["noise"]) for one, other in shares)
     assert 16 < sum(not torch.equal(one["hint"], other["hint"]) for one, other in shares) < 48

@@ -12,8 +12,10 @@ from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, half_size=False, faded=0, filmed=0, filled=0, **hints):
-    phase = Phase(steps=1, learning_rate=1e-3, half_size=half_size, faded=faded, filmed=filmed, filled=filled)
+def stream(datasets, seed=0, length=1, half_size=False, fade=0, video_degradation=0, fill=0, **hints):
+    phase = Phase(
+        steps=1, learning_rate=1e-3, half_size=half_size, fade=fade, video_degradation=video_degradation, fill=fill
+    )
     return SampleStream(Pictures(datasets[:2], 64, length), HintShares(**hints), phase, seed)
 
 
@@ -39,17 +41,17 @@ def test_pairs_differ_inside_their_masks_only(datasets):
 def test_faded_hints_have_less_of_the_attribute_or_its_opposite(datasets):
     strengths = []
     for position in range(30):
-        whole, faded = (stream(datasets, faded=share, pair=1)[position] for share in (0, 1))
+        whole, faded = (stream(datasets, fade=share, pair=1)[position] for share in (0, 1))
         assert torch.equal(whole["image"], faded["image"]) and torch.equal(whole["mask"], faded["mask"])
         changes = [(sample["hint"] - sample["image"]).flatten() for sample in (whole, faded)]
         strengths.append(float(changes[0] @ changes[1] / (changes[0] @ changes[0])))
     assert -0.55 < min(strengths) < 0 and 0.5 < max(strengths) < 0.95
 
 
-def test_filmed_samples_change_both_pictures_alike(datasets):
+def test_degraded_samples_change_both_pictures_alike(datasets):
     changed = 0
     for position in range(12):
-        plain, made = (stream(datasets, length=3, filmed=share, pair=1)[position] for share in (0, 1))
+        plain, made = (stream(datasets, length=3, video_degradation=share, pair=1)[position] for share in (0, 1))
         far = torch.nn.functional.max_pool2d(plain["mask"], 33, 1, 16).expand(-1, 3, -1, -1) == 0
         assert (made["image"] - made["hint"])[far].abs().mean() < 0.01
         difference = (made["image"] - plain["image"]).abs().mean()
@@ -61,7 +63,7 @@ def test_filmed_samples_change_both_pictures_alike(datasets):
 def test_filled_hints_have_less_of_the_attribute_and_the_rest_as_it_was(datasets):
     left = []
     for position in range(20):
-        whole, made = (stream(datasets, length=3, filled=share, pair=1)[position] for share in (0, 1))
+        whole, made = (stream(datasets, length=3, fill=share, pair=1)[position] for share in (0, 1))
         assert torch.equal(whole["image"], made["image"]) and torch.equal(whole["mask"], made["mask"])
         far = torch.nn.functional.max_pool2d(whole["mask"], 33, 1, 16).expand(-1, 3, -1, -1) == 0
         assert torch.equal(whole["hint"][far], made["hint"][far])

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and say where the remover is."""
-    from toolkit.finetune.engine import finetune
+    from toolkit.finetune.finetuning import finetune
 
     with ConsoleObserver() as observer:
         report = finetune(read_grouped(FinetuneConfig, GROUPS, args), observer)

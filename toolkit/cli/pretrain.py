@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and say where the backbone is."""
-    from toolkit.pretrain.engine import pretrain
+    from toolkit.pretrain.pretraining import pretrain
 
     report = pretrain(args.name, from_arguments(PretrainConfig, args), ConsoleObserver())
     out.print(f"backbone: {report.output}", soft_wrap=True)

@@ -9,7 +9,7 @@ _HOMES = {
     "FinetuneConfig": "config",
     "FinetuneObserver": "report",
     "FinetuneReport": "report",
-    "finetune": "engine",
+    "finetune": "finetuning",
 }
 
 __all__ = sorted(_HOMES)

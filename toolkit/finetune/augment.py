@@ -53,7 +53,7 @@ def augmented(pictures: Pictures, config: AugmentationConfig, seed: int, clip_id
     return {name: made[slot] > 0 if name == "mask" else made[slot] for slot, name in given.items()}
 
 
-def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def fade_attribute(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The picture with the attribute with less of it, or with its opposite, light for dark.
 
     Args:
@@ -63,7 +63,7 @@ def faded(image: np.ndarray, conditioning_image: np.ndarray, rng: np.random.Gene
     return np.rint(image + rng.uniform(*FADED) * change).clip(0, 255).astype(np.uint8)
 
 
-def without_opaque_parts(
+def fill_attribute(
     image: np.ndarray, conditioning_image: np.ndarray, parts: Literal["thin", "all"], rng: np.random.Generator
 ) -> np.ndarray:
     """The picture with the attribute, of which parts are continued from around them.
@@ -88,15 +88,15 @@ def without_opaque_parts(
     return filled(conditioning_image[None], wide[None] > 0)[0]
 
 
-def filmed(pictures: Pictures, seed: int) -> Pictures:
+def degrade_as_video(pictures: Pictures, seed: int) -> Pictures:
     """Pictures of one frame sharpened and compressed, as cameras and the web do with videos; the seed decides how."""
-    transform = _as_a_video()
+    transform = _degrading()
     transform.set_random_seed(seed % 2**31)
     made = transform(image=pictures["image"], other=pictures["conditioning_image"])
     return pictures | {"image": made["image"], "conditioning_image": made["other"]}
 
 
-def _filming(share: float) -> list[Any]:
+def _video_degradation(share: float) -> list[Any]:
     import albumentations as A
 
     return [
@@ -106,11 +106,11 @@ def _filming(share: float) -> list[Any]:
 
 
 @lru_cache(maxsize=1)
-def _as_a_video() -> Callable[..., Pictures]:
+def _degrading() -> Callable[..., Pictures]:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as A
 
-    return A.Compose(_filming(0.75), additional_targets={"other": "image"})
+    return A.Compose(_video_degradation(0.75), additional_targets={"other": "image"})
 
 
 def _uint8(picture: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def _transform(config: AugmentationConfig, side: int) -> Callable[..., Pictures]
             # Pixel by pixel, so that what is equal stays so; ColorJitter's contrast looks at the picture's mean.
             A.RandomBrightnessContrast(strength, strength, p=1.0 if strength else 0.0),
             A.HueSaturationValue(0, round(strength * 255), 0, p=1.0 if strength else 0.0),
-            *_filming(config.filmed),
+            *_video_degradation(config.video_degradation),
         ],
         additional_targets={"other": "image"},
     )

@@ -133,7 +133,7 @@ class CacheFolder:
     def __init__(self, config: FinetuneConfig, datasets: Sequence[TrainingSet], spec: BackboneSpec, dtype: torch.dtype):
         encoders = ("vae", "text_encoder", *(("tokenizer",) if spec.tokenizer else ()))
         # What is drawn anew each time is not in the cache.
-        augmentation = config.augmentation.model_dump(exclude={"faded", "filled", "filled_parts"})
+        augmentation = config.augmentation.model_dump(exclude={"fade", "fill", "fill_parts"})
         self._document = {
             "schema": SCHEMA,
             "datasets": [dataset.digest for dataset in datasets],

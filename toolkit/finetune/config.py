@@ -76,28 +76,28 @@ class AugmentationConfig(BaseModel):
     )
     flip: bool = Field(True, description="augmented versions may be mirrored")
     min_crop: float = Field(0.85, gt=0.25, le=1, description="side of the smallest crop, as a share of the picture's")
-    filmed: float = Field(
+    video_degradation: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the augmented versions that are sharpened, and of those that are compressed, as videos "
         "are: sharpening leaves bright edges along dark rims",
     )
-    faded: float = Field(
+    fade: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the pairs, drawn anew each time, in which the attribute is made fainter or its opposite: "
         "what a remover that guesses leaves behind",
     )
-    filled: float = Field(
+    fill: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the pairs, drawn anew each time, in which parts of the attribute are filled in from "
         "around them, as editing does",
     )
-    filled_parts: Literal["thin", "all"] = Field(
+    fill_parts: Literal["thin", "all"] = Field(
         "thin",
         description="which: thin opaque ones, such as rims, or all, as at a second look (`toolkit edit --second-look`)",
     )
@@ -181,7 +181,7 @@ class FinetuneConfig(BaseModel):
     cpu: bool = Field(False, description="train on the CPU; GPUs are chosen by CUDA_VISIBLE_DEVICES")
     seed: int = Field(0, ge=0, lt=2**63, description="the same seed, data and settings give the same training")
 
-    def settled(self, spec: BackboneSpec) -> FinetuneConfig:
+    def resolved(self, spec: BackboneSpec) -> FinetuneConfig:
         """With what the backbone decides, where nothing else was asked for.
 
         Raises:

@@ -11,10 +11,10 @@ from typing import Any
 from toolkit.backbones import BackboneSpec, check_compatible, describe, identity
 from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, MissingExtra, UsageError
+from toolkit.files import differences
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, open_datasets
-from toolkit.files import differences
 from toolkit.remover import read_remover
 
 SETTINGS = "finetune.json"
@@ -58,7 +58,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
     """
     _require_extras(config)
     spec = describe(config.backbone)
-    config = config.settled(spec)
+    config = config.resolved(spec)
     resolution = config.resolution or spec.resolution
     datasets = open_datasets(config.data, resolution, config.pairs)
     init, origin = _init(config, spec)

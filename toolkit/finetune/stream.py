@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolkit.backbones import Backbone
 from toolkit.errors import InputError, ToolkitError
-from toolkit.finetune.augment import augmented, faded, variant_of, without_opaque_parts
+from toolkit.finetune.augment import augmented, fade_attribute, fill_attribute, variant_of
 from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
@@ -71,19 +71,19 @@ class PairStream(Dataset):
         """
         config, (number, variant) = self._config, self.pair(position)
         entry, side = self._cache.index[number], self._cache.index.resolution
-        fade = fraction(config.seed, "faded", position) < config.augmentation.faded
-        fill = fraction(config.seed, "filled", position) < config.augmentation.filled
+        fade = fraction(config.seed, "faded", position) < config.augmentation.fade
+        fill = fraction(config.seed, "filled", position) < config.augmentation.fill
         whole = not self._cache.kept or config.loss.contrast_power > 0 or fade or fill
         names = ("conditioning_image", "image", "mask") if whole else ("conditioning_image",)
         pictures = {name: picture_of(entry.sample, name, side) for name in names}
         pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
         if fade:
             dice = generator(config.seed, "fading", position)
-            pictures["conditioning_image"] = faded(pictures["image"], pictures["conditioning_image"], dice)
+            pictures["conditioning_image"] = fade_attribute(pictures["image"], pictures["conditioning_image"], dice)
         hint = pictures["conditioning_image"]
         if fill:
             dice = generator(config.seed, "filling", position)
-            hint = without_opaque_parts(pictures["image"], hint, config.augmentation.filled_parts, dice)
+            hint = fill_attribute(pictures["image"], hint, config.augmentation.fill_parts, dice)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
         drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder

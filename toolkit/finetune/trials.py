@@ -11,7 +11,7 @@ import torch
 
 from toolkit.backbones import Backbone
 from toolkit.dataset.reader import Sample
-from toolkit.finetune.augment import without_opaque_parts
+from toolkit.finetune.augment import fill_attribute
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, picture_of
 from toolkit.finetune.encode import code, contrast, cover, encode_pictures, hints, pixels
@@ -82,9 +82,9 @@ class Trials:
         coded = code(self._backbone, [source, wanted])
         label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
         shown = source
-        if self._config.augmentation.filled:
+        if self._config.augmentation.fill:
             dice = generator(self._config.seed, "filling", label)
-            shown = without_opaque_parts(wanted, source, self._config.augmentation.filled_parts, dice)
+            shown = fill_attribute(wanted, source, self._config.augmentation.fill_parts, dice)
         return _HeldOut(source, shown, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ _HOMES = {
     "PretrainObserver": "report",
     "Recipe": "recipe",
     "StageRecipe": "recipe",
-    "pretrain": "engine",
+    "pretrain": "pretraining",
     "read_recipe": "recipe",
 }
 

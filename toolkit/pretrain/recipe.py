@@ -55,21 +55,21 @@ class Phase(BaseModel):
         description="0: errors inside masks count as they are; 1: relative to what the attribute changed there, so "
         "that faint ones are taken off as well as strong ones",
     )
-    filmed: float = Field(
+    video_degradation: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the samples that are sharpened and compressed as videos are: sharpening leaves bright "
         "edges along dark rims",
     )
-    faded: float = Field(
+    fade: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the pairs in which the attribute is made fainter, or its opposite: what a network that "
         "guesses leaves behind",
     )
-    filled: float = Field(
+    fill: float = Field(
         0.0,
         ge=0,
         le=1,

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
-from toolkit.finetune.augment import faded, filmed, without_opaque_parts
+from toolkit.finetune.augment import degrade_as_video, fade_attribute, fill_attribute
 from toolkit.pretrain import drawing
 from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
@@ -108,11 +108,11 @@ class SampleStream(Dataset):
         read = self._pictures.read(clip, first)
         image, hint, mask = _varied(*(halved(*read) if self._phase.half_size else read), rng)
         kind = self._kinds[rng.choice(len(self._kinds), p=self._shares)]
-        if kind == "pair" and self._phase.faded and rng.random() < self._phase.faded:
-            hint = faded(image, hint, rng)
-        if self._phase.filmed and rng.random() < self._phase.filmed:
-            image, hint = _filmed(image, hint, int(rng.integers(2**31)))
-        if kind == "pair" and self._phase.filled and rng.random() < self._phase.filled:
+        if kind == "pair" and self._phase.fade and rng.random() < self._phase.fade:
+            hint = fade_attribute(image, hint, rng)
+        if self._phase.video_degradation and rng.random() < self._phase.video_degradation:
+            image, hint = _degraded(image, hint, int(rng.integers(2**31)))
+        if kind == "pair" and self._phase.fill and rng.random() < self._phase.fill:
             hint = _filled(image, hint, rng)
         hint, mask = _hint(kind, image, hint, mask, rng)
         return {
@@ -159,17 +159,17 @@ def _varied(
     return image, hint, mask
 
 
-def _filmed(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _degraded(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Both as videos show them, all frames of a clip alike."""
     pairs = [{"image": one, "conditioning_image": other} for one, other in zip(image, hint)]
-    made = [filmed({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs]
+    made = [degrade_as_video({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs]
     return np.stack([pair["image"] for pair in made]), np.stack([pair["conditioning_image"] for pair in made])
 
 
 def _filled(image: np.ndarray, hint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Thin opaque parts of the attribute, or all of it, continued from around them."""
     parts = "thin" if rng.random() < 0.5 else "all"
-    return np.stack([without_opaque_parts(one, other, parts, rng) for one, other in zip(image, hint)])
+    return np.stack([fill_attribute(one, other, parts, rng) for one, other in zip(image, hint)])
 
 
 def _hint(

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from toolkit.dataset.layout import dump_json
-
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
-
-    from toolkit.pretrain.recipe import Recipe
-
-CLASSES = {"vae": "PixelUnshuffleCoder", "text_encoder": "ConstantTextEncoder"}
-"""Parts that are not of the first class that a backbone may have there."""
 
 
 class NanoShape(BaseModel):
@@ -42,11 +33,11 @@ class NanoShape(BaseModel):
 
     @property
     def groups(self) -> int:
-        """Groups of the normalisation: `let_hint_pass` puts six channels of a latent into each."""
+        """Groups of the normalisation: `initialise_as_identity` puts six channels of a latent into each."""
         return self.latent_channels // 6
 
     @model_validator(mode="after")
-    def _hint_can_pass(self):
+    def _identity_fits(self):
         if self.cell not in (2, 4, 8):
             raise ValueError(f"cell must be 2, 4 or 8, found {self.cell}")
         if self.channels[0] != 8 * self.groups:
@@ -117,36 +108,3 @@ def make_motion_adapter(shape: NanoShape) -> MotionAdapter:
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
     return adapter
-
-
-def write_backbone(folder: Path, recipe: Recipe) -> None:
-    """Write what is not trained, the coder and the scheduler, and the backbone's description of all that is there."""
-    from toolkit.backbones.describing import SPEC_FILE
-    from toolkit.backbones.locations import digest
-    from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
-    from toolkit.backbones.unshuffle import PixelUnshuffleCoder
-
-    shape = recipe.shape
-    widths = tuple(3 * 4**level for level in range(shape.cell.bit_length()))
-    PixelUnshuffleCoder(widths, shape.latent_channels, shape.scaling_factor).save_pretrained(folder / "vae")
-    make_scheduler().save_pretrained(folder / "scheduler")
-    parts = {}
-    for name, classes in PART_CLASSES.items():
-        if (folder / name).is_dir():
-            part = Part(class_name=CLASSES.get(name, classes[0]), folder=folder / name)
-            parts[name] = part.model_copy(update={"folder": Path(name), "sha256": digest(folder / name, part)})
-    spec = BackboneSpec(
-        name=recipe.name,
-        resolution=shape.resolution,
-        prediction_type="sample",
-        motion_beta_schedule=None,
-        num_inference_steps=recipe.num_inference_steps,
-        training_timesteps=recipe.training_timesteps,
-        learning_rate=recipe.learning_rate,
-        licence=recipe.licence,
-        **parts,
-    )
-    written = spec.model_dump(mode="json", exclude_defaults=True)
-    temporary = folder / f"{SPEC_FILE}.part"
-    temporary.write_text(dump_json(written), encoding="utf-8")
-    os.replace(temporary, folder / SPEC_FILE)

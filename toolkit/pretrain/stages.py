@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +13,9 @@ from toolkit.backbones import describe, load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
 from toolkit.errors import InputError
-from toolkit.pretrain.passing import let_hint_pass
+from toolkit.pretrain.identity_init import initialise_as_identity
 from toolkit.pretrain.recipe import Recipe, Stage
-from toolkit.pretrain.shape import make_controlnet, make_motion_adapter, make_unet, write_backbone
+from toolkit.pretrain.shape import make_controlnet, make_motion_adapter, make_unet
 
 CONTROLNET = {"backbone": "controlnet_tile", "inpaint": "controlnet_inpaint", "tile": "controlnet_tile"}
 """The ControlNet that a stage trains."""
@@ -64,7 +62,7 @@ def _new(recipe: Recipe, compute: ComputeDevice) -> Networks:
     shape = recipe.shape
     unet = make_unet(shape)
     controlnet = make_controlnet(unet, shape)
-    let_hint_pass(unet, controlnet, shape)
+    initialise_as_identity(unet, controlnet, shape)
     text_encoder = ConstantTextEncoder(shape.tokens, shape.width)
     trained = {"unet": unet, "controlnet_tile": controlnet, "text_encoder": text_encoder}
     for module in trained.values():
@@ -122,22 +120,3 @@ def _save_motion(layers: torch.nn.ModuleDict, recipe: Recipe, folder: Path) -> N
         if layer.state_dict():
             adapter.get_submodule(name.replace("/", ".")).load_state_dict(layer.state_dict())
     _save_half(adapter, folder)
-
-
-def publish(networks: Networks, stage: Stage, recipe: Recipe, folder: Path) -> None:
-    """Put the trained parts into the backbone's folder and describe it anew.
-
-    Raises:
-        OSError: they cannot be written; a part that was there before is whole.
-    """
-    for name in networks.trained:
-        staging, final = folder / f".{name}.part", folder / name
-        shutil.rmtree(staging, ignore_errors=True)
-        networks.save(name, staging)
-        old = folder / f".{name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(staging, final)
-        shutil.rmtree(old, ignore_errors=True)
-    write_backbone(folder, recipe)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from toolkit.pretrain.passing import IMAGE, let_hint_pass
+from toolkit.pretrain.identity_init import IMAGE, initialise_as_identity
 from toolkit.pretrain.shape import NanoShape, make_controlnet, make_unet
 
 
@@ -15,7 +15,7 @@ def made(request):
     torch.manual_seed(0)
     unet = make_unet(shape)
     controlnet = make_controlnet(unet, shape)
-    let_hint_pass(unet, controlnet, shape)
+    initialise_as_identity(unet, controlnet, shape)
     return shape, unet.eval(), controlnet.eval()
 
 

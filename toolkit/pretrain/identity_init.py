@@ -34,7 +34,7 @@ GROUP, IMAGE = 8, 6
 
 
 @torch.no_grad()
-def let_hint_pass(unet: Any, controlnet: Any, shape: NanoShape) -> None:
+def initialise_as_identity(unet: Any, controlnet: Any, shape: NanoShape) -> None:
     """Set the weights of new networks, in place.
 
     Args:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 from toolkit.backbones.describing import SPEC_FILE
 from toolkit.dataset.layout import MANIFEST, dump_json
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import locked
+from toolkit.files import locked, read_json, sha256_of, write_text
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
 from toolkit.pretrain.report import PretrainObserver
@@ -76,8 +73,9 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
     from toolkit.interruption import asked_to_stop
     from toolkit.pretrain.checkpoints import Checkpoints
     from toolkit.pretrain.measuring import measure, short_names
+    from toolkit.pretrain.release import release
     from toolkit.pretrain.samples import Pictures
-    from toolkit.pretrain.stages import make_networks, publish
+    from toolkit.pretrain.stages import make_networks
     from toolkit.pretrain.training import Trainer
 
     stage = recipe.stages[config.stage]
@@ -115,7 +113,7 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
                 "train_batch_size"
             ) from error
         with trainer.averaged():
-            publish(trainer.networks, config.stage, recipe, config.output)
+            release(trainer.networks, recipe, config.output)
     _log(config, document, stage, figures)
     return PretrainReport(config.output, stage.steps, figures)
 
@@ -123,7 +121,7 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
 def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
     """What the course of the training depends on, besides its phases."""
     stage = recipe.stages[config.stage].model_dump(mode="json", exclude={"phases"})
-    digests = [hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest() for root in config.data]
+    digests = [sha256_of(root / MANIFEST) for root in config.data]
     document = {
         "stage": stage,
         "shape": recipe.shape.model_dump(mode="json"),
@@ -143,7 +141,7 @@ def _log(config: PretrainConfig, document: dict[str, Any], stage: StageRecipe, f
 
     path = config.output / LOG
     try:
-        log = json.loads(path.read_text(encoding="utf-8"))
+        log = read_json(path)
     except (OSError, ValueError):
         log = {}
     log[config.stage] = document | {
@@ -151,6 +149,4 @@ def _log(config: PretrainConfig, document: dict[str, Any], stage: StageRecipe, f
         "figures": {name: round(value, 2) for name, value in figures.items()},
         "versions": installed(("vlasik-toolkit", "torch", "diffusers")),
     }
-    temporary = path.with_suffix(".part")
-    temporary.write_text(dump_json(log), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, dump_json(log))
