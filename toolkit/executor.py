@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, BinaryIO, Protocol
 
+from toolkit import native_logs
 from toolkit.errors import ToolkitError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -102,7 +103,7 @@ class _Worker:
     """One process, our end of its pipe, and the file that its stderr goes to."""
 
     def __init__(self, function: Callable[[Any], Any], threads: int | None):
-        # Native libraries log whatever they like; on the terminal that would tear the progress bar.
+        # Native libraries log whatever they like, which would tear the progress bar; `--verbose` shows it.
         try:
             self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
         except OSError as error:
@@ -178,9 +179,11 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, args=(messages,), daemon=True).start()
-    target = os.open(messages, os.O_WRONLY | os.O_APPEND)
-    os.dup2(target, 2)
-    os.close(target)
+    kept = not native_logs.verbose()
+    if kept:
+        target = os.open(messages, os.O_WRONLY | os.O_APPEND)
+        os.dup2(target, 2)
+        os.close(target)
     faulthandler.enable(file=2)
     import cv2
 
@@ -190,7 +193,8 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
             item = connection.recv()
         except EOFError:
             return
-        os.ftruncate(2, 0)  # what earlier items gave rise to is of no interest
+        if kept:
+            os.ftruncate(2, 0)  # what earlier items gave rise to is of no interest
         try:
             answer = function(item), None, ""
         except ToolkitError as error:

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    from toolkit import __version__
+    from toolkit import __version__, native_logs
     from toolkit.cli.options import Parser
     from toolkit.errors import UsageError
     from toolkit.validation import did_you_mean
@@ -76,6 +76,7 @@ def _dispatch(argv: list[str]) -> int:
         if name == verb:
             module = import_module(path)
             module.configure(one, argv[1:])
+            one.add_argument("--verbose", action="store_true", help="Show log messages of third-party libraries.")
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:  # --help and --version
@@ -83,4 +84,5 @@ def _dispatch(argv: list[str]) -> int:
     if module is None:
         parser.print_help()
         return 2
-    return module.run(args)
+    with native_logs.quiet(show=args.verbose):
+        return module.run(args)

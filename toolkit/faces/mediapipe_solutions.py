@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
+
+from toolkit.native_logs import hidden
 
 LOOK_EVERY = 5
 """Frames without a near face between two searches for far ones."""
@@ -19,13 +22,43 @@ CROP_FACES = 2.2
 _xyz = attrgetter("x", "y", "z")
 
 
-def import_mediapipe():
-    """The mediapipe module, with as little chatter on stderr as its environment variables allow."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
+def import_mediapipe() -> Any:
+    """The mediapipe module."""
+    with hidden():
+        import mediapipe
 
     return mediapipe
+
+
+class Solution:
+    """One of mediapipe's solutions, such as ``FaceMesh``, without its native log lines.
+
+    Args:
+        build: creates the solution.
+    """
+
+    def __init__(self, build: Callable[[], Any]):
+        with hidden():
+            self._solution = build()
+            self._wait()
+
+    def process(self, frame: np.ndarray) -> Any:
+        """The solution's result for an RGB frame, uint8 ``[H, W, 3]``."""
+        with hidden():
+            return self._solution.process(frame)
+
+    def reset(self) -> None:
+        with hidden():
+            self._solution.reset()
+            self._wait()
+
+    def close(self) -> None:
+        with hidden():
+            self._solution.close()
+
+    def _wait(self) -> None:
+        # The graph opens in threads, whose log lines would otherwise come after the call that started them.
+        self._solution._graph.wait_until_idle()
 
 
 def to_pixels(landmarks, width: int, height: int) -> np.ndarray:
@@ -39,8 +72,10 @@ class SolutionsMesh:
 
     def __init__(self, max_faces: int):
         self._solutions = import_mediapipe().solutions
-        self._near = self._solutions.face_mesh.FaceMesh(
-            static_image_mode=False, max_num_faces=max_faces, refine_landmarks=True
+        self._near = Solution(
+            lambda: self._solutions.face_mesh.FaceMesh(
+                static_image_mode=False, max_num_faces=max_faces, refine_landmarks=True
+            )
         )
         self._far: FarFaces | None = None
 
@@ -75,9 +110,13 @@ class FarFaces:
     """
 
     def __init__(self, solutions):
-        self._detector = solutions.face_detection.FaceDetection(min_detection_confidence=0.5, model_selection=1)
+        self._detector = Solution(
+            lambda: solutions.face_detection.FaceDetection(min_detection_confidence=0.5, model_selection=1)
+        )
         # Still pictures: every crop moves and scales, so that nothing could be carried over.
-        self._mesh = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
+        self._mesh = Solution(
+            lambda: solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
+        )
         self.reset()
 
     def reset(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.errors import InputError, MissingExtra
 from toolkit.faces.mediapipe_solutions import import_mediapipe, to_pixels
+from toolkit.native_logs import hidden
 
 MEMBERS = {"face_detector.tflite", "face_landmarks_detector.tflite"}
 """What a bundle must contain."""
@@ -61,20 +62,23 @@ class TasksMesh:
             raise InputError(f"mediapipe cannot use {model_file}: {str(error).partition(chr(10))[0]}") from error
 
     def _start(self) -> None:
-        self._landmarker = self._mediapipe.tasks.vision.FaceLandmarker.create_from_options(self._options)
+        with hidden():
+            self._landmarker = self._mediapipe.tasks.vision.FaceLandmarker.create_from_options(self._options)
         self._clock = 0
 
     def landmarks(self, frame: np.ndarray) -> list[np.ndarray]:
         """float32 ``[478, 3]`` in pixels for every face found."""
         image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=frame)
-        result = self._landmarker.detect_for_video(image, self._clock)
+        with hidden():
+            result = self._landmarker.detect_for_video(image, self._clock)
         self._clock += 33
         height, width = frame.shape[:2]
         return [to_pixels(face, width, height) for face in result.face_landmarks]
 
     def reset(self) -> None:
-        self._landmarker.close()
+        self.close()
         self._start()
 
     def close(self) -> None:
-        self._landmarker.close()
+        with hidden():
+            self._landmarker.close()

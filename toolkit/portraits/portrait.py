@@ -86,6 +86,7 @@ def _read(file: Path) -> bytes:
 
 def _models():
     from toolkit.faces import create_analyser
+    from toolkit.faces.mediapipe_solutions import Solution
 
     try:
         from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
@@ -94,7 +95,7 @@ def _models():
             "made people need the matting model that mediapipe carries up to 0.10.21: pip install 'mediapipe==0.10.21'"
         ) from error
 
-    return create_analyser("mediapipe", max_faces=1), SelfieSegmentation(model_selection=0)
+    return create_analyser("mediapipe", max_faces=1), Solution(lambda: SelfieSegmentation(model_selection=0))
 
 
 def _kept(path: Path, name: str) -> Portrait | None:
