@@ -276,6 +276,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
         Options: class of the options. Every field needs a default and a description.
         removers: folders of the trained removers in the plugin's package, by the name of their backbone.
+        recipes: JSON files in the plugin's package with settings for `toolkit finetune --recipe NAME`, by name.
     """
 
     name: ClassVar[str]
@@ -287,6 +288,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
     extra: ClassVar[str | None] = None
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     removers: ClassVar[Mapping[str, Path]] = {}
+    recipes: ClassVar[Mapping[str, Path]] = {}
 
     def __init__(self, options: OptionsT | None = None):
         self.options: OptionsT = cast(OptionsT, self.Options()) if options is None else options
@@ -375,6 +377,11 @@ def _check_class(cls: type[AttributeTask[Any]], declared: type[TaskOptions] | No
         isinstance(name, str) and isinstance(folder, Path) for name, folder in cls.removers.items()
     ):
         refuse(f"`removers` must map backbone names to folders (Path), found {cls.removers!r}")
+    if not isinstance(cls.recipes, Mapping) or not all(
+        isinstance(name, str) and name and "/" not in name and isinstance(path, Path)
+        for name, path in cls.recipes.items()
+    ):
+        refuse(f"`recipes` must map names without a slash to JSON files (Path), found {cls.recipes!r}")
     undescribed = [name for name, info in cls.Options.model_fields.items() if not info.description]
     if undescribed:
         refuse(f"`Options` needs a description for {', '.join(undescribed)}")

@@ -52,6 +52,7 @@ class GlassesTask(AttributeTask[GlassesOptions]):
     prompt = "a close-up photo of a person's face without glasses, bare eyes, natural skin"
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
+    recipes: ClassVar[Mapping[str, Path]] = {"glasses": Path(__file__).parent / "recipes" / "glasses.json"}
 
     def masker(self) -> Masker:
         """Where the glasses are, without the eye holes."""

@@ -62,6 +62,9 @@ class StickersTask(AttributeTask[StickersOptions]):
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
     exact_mask = False
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
+    recipes: ClassVar[Mapping[str, Path]] = {
+        name: Path(__file__).parent / "recipes" / f"{name}.json" for name in ("stickers-first", "stickers")
+    }
 
     def masker(self) -> Masker:
         """Where a sticker may be: the skin that is turned to the viewer, without the forbidden regions."""

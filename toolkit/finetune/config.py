@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import BackboneSpec
+from toolkit.errors import InputError, UsageError
+from toolkit.finetune.recipes import find_recipe, over_recipe
 from toolkit.validation import validated
 
 LEARNING_RATE, NUM_INFERENCE_STEPS = 1e-5, 20
@@ -139,6 +142,11 @@ class FinetuneConfig(BaseModel):
 
     data: list[Path] = Field(min_length=1, description="dataset folders; several teach one remover several attributes")
     output: Path = Field(description="folder of the remover; checkpoints and logs of the training lie in it too")
+    recipe: str | None = Field(
+        None,
+        min_length=1,
+        description="Settings that a task brings, as NAME or TASK/NAME; your own settings win over them.",
+    )
     backbone: str = Field("nano", min_length=1, description="the frozen models: a name, or a folder")
     init: str = Field(
         "tile",
@@ -181,6 +189,25 @@ class FinetuneConfig(BaseModel):
     cpu: bool = Field(False, description="train on the CPU; GPUs are chosen by CUDA_VISIBLE_DEVICES")
     seed: int = Field(0, ge=0, lt=2**63, description="the same seed, data and settings give the same training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _over_recipe(cls, values: Any) -> Any:
+        """Put the values over those of their recipe, so that Python, a file and flags work alike.
+
+        Raises:
+            UsageError: there is no such recipe.
+            InputError: the recipe is no valid config.
+        """
+        if not isinstance(values, Mapping) or not isinstance(values.get("recipe"), str):
+            return values
+        recipe = find_recipe(values["recipe"])
+        settings = recipe.read()
+        try:
+            validated(cls, {"data": [Path()], "output": Path(), **settings})
+        except UsageError as error:
+            raise InputError(f"the recipe {recipe} in {recipe.path} is not valid: {error}") from error
+        return over_recipe(settings, values) | {"recipe": str(recipe)}
+
     def resolved(self, spec: BackboneSpec) -> FinetuneConfig:
         """With what the backbone decides, where nothing else was asked for.
 
@@ -200,7 +227,7 @@ class FinetuneConfig(BaseModel):
         """
         running = {"data", "output", "backbone", "init", "check", "checkpointing_steps", "checkpoints_total_limit"}
         running |= {"resume_from_checkpoint", "report_to", "cache", "cache_dir", "cache_batch_size"}
-        running |= {"dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
+        running |= {"dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype", "recipe"}
         content = self.model_dump(mode="json", exclude=running)
         if self.optimisation.lr_scheduler.startswith("constant"):
             del content["max_train_steps"]  # it moves nothing then, so a finished run can be prolonged
