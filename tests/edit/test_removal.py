@@ -173,7 +173,7 @@ def test_frames_share_noise_where_motion_layers_cannot_help(
     stream, found = VideoEditPipeline.stream, []
 
     def watched(self, chunks, **options):
-        found.append(options["shared_noise"])
+        found.append(options["settings"].shared_noise)
         return stream(self, chunks, **options)
 
     monkeypatch.setattr(VideoEditPipeline, "stream", watched)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,9 +29,10 @@ from toolkit.diffusion.checks import check_finite
 from toolkit.diffusion.context_windows import WindowBlender, context_windows
 from toolkit.diffusion.cross_frame_attention import CrossFrameAttention
 from toolkit.diffusion.edit_progress import EditProgress
+from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.diffusion.latent_mask import mask_to_latent
-from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH, original_weights
+from toolkit.diffusion.mask_schedule import original_weights
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
@@ -104,58 +105,26 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         self,
         frames: np.ndarray,
         masks: np.ndarray | None = None,
-        prompt: str = "",
-        negative_prompt: str = "",
-        num_inference_steps: int = 25,
-        strength: float = 0.8,
-        guidance_scale: float = 1.0,
-        controlnet_conditioning_scale: float = 1.0,
-        context_length: int = 16,
-        context_overlap: int = 4,
-        cuts: Sequence[int] = (),
-        shared_noise: bool = False,
-        reference_frames: str | None = None,
-        hint: Literal["frame", "masked"] | None = None,
-        blend_masks: bool = True,
-        blend_range: tuple[float, float] = PAPER_RANGE,
-        blend_width: float = WIDTH,
-        normalisation: Literal["ion", "adain", "none"] = "none",
+        *,
+        settings: EditSettings | None = None,
         generator: torch.Generator | None = None,
-        output_type: str = "uint8",
+        **changes: Any,
     ) -> VideoEditOutput:
-        """Edit a clip that lies in memory; `stream` takes one that does not.
+        """Edit a clip in memory; `stream` edits clips that do not fit.
 
         Args:
             frames: uint8 ``[T, H, W, 3]``, RGB, sides multiples of the VAE's scale factor.
-            masks: bool, or float in 0..1, ``[T, H, W]``, where the attribute is; None: not known.
-            prompt: what the edited clip shows.
-            negative_prompt: what it does not show; used with guidance.
-            num_inference_steps: of the whole schedule, of which `strength` is run.
-            strength: in 0..1; how much of the original is noised away.
-            guidance_scale: of classifier-free guidance; 1 turns it off and halves the cost.
-            controlnet_conditioning_scale: weight of the remover.
-            context_length: frames that see each other in the motion module.
-            context_overlap: frames that a window shares with the one before.
-            cuts: first frames of new shots; no window crosses one.
-            shared_noise: start all frames from one noise, which keeps them alike where there are no motion layers; a
-                motion module was trained with a noise for each.
-            reference_frames: cross-frame attention (eq. 1): frames of a shot, as for `reference_indices`, to which all
-                frames of it attend instead of to themselves; None: they attend to themselves.
-            hint: what the ControlNet is shown: the frame; or, for ControlNet 1.1 inpaint, the frame with -1 where it
-                is masked; None: what the pipeline was made with.
-            blend_masks: whether after each step the original, noised to its level, is blended in around the masks.
-            blend_range: weight of the original in that inside the masks, and far from them.
-            blend_width: distance over which the weight rises, as a share of the picture's side.
-            normalisation: of the latents inside the masks before they are decoded: ``ion`` gives them the statistics
-                of those outside (eq. 2), ``adain`` those of the original's inside; ``none`` leaves them.
-            generator: of the random numbers, on the CPU.
-            output_type: ``uint8`` or ``latent``.
+            masks: bool, or float in 0..1, ``[T, H, W]``: where the attribute is. None if unknown.
+            settings: `EditSettings`; the defaults if None.
+            generator: random numbers, on the CPU.
+            **changes: fields of `EditSettings` to change, such as ``prompt="a face"``.
 
         Raises:
-            UsageError: a setting is out of range, or shapes or types do not fit.
-            InputError: there are no frames.
-            ToolkitError: a model gave NaN.
+            UsageError: a setting is unknown or out of range, or shapes or types do not fit.
+            InputError: the clip has no frames.
+            ToolkitError: a model returned NaN.
         """
+        settings = (settings or EditSettings()).changed(changes)
         frames = np.ascontiguousarray(frames)  # also lists, and views with reversed channels
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             raise UsageError(f"expected frames uint8 [T, H, W, 3], found {frames.dtype} {list(frames.shape)}")
@@ -166,124 +135,60 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             known = masks.dtype == bool or np.issubdtype(masks.dtype, np.floating)
             if not known or masks.min(initial=0) < 0 or masks.max(initial=0) > 1:
                 raise UsageError(f"expected masks that are bool, or floats in 0..1, found {masks.dtype}")
-        if output_type not in ("uint8", "latent"):
-            raise UsageError(f"output_type must be uint8 or latent, found {output_type!r}")
         chunks = (
             (frames[k : k + CHUNK], None if masks is None else masks[k : k + CHUNK])
             for k in range(0, len(frames), CHUNK)
         )
-        made = list(
-            self.stream(
-                chunks,
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                num_inference_steps=num_inference_steps,
-                strength=strength,
-                guidance_scale=guidance_scale,
-                controlnet_conditioning_scale=controlnet_conditioning_scale,
-                context_length=context_length,
-                context_overlap=context_overlap,
-                cuts=cuts,
-                shared_noise=shared_noise,
-                reference_frames=reference_frames,
-                hint=hint,
-                blend_masks=blend_masks,
-                blend_range=blend_range,
-                blend_width=blend_width,
-                normalisation=normalisation,
-                generator=generator,
-                output_type=output_type,
-            )
-        )
-        return VideoEditOutput(frames=torch.cat(made) if output_type == "latent" else np.concatenate(made))
+        edited = list(self.stream(chunks, settings=settings, generator=generator))
+        return VideoEditOutput(frames=torch.cat(edited) if settings.output_type == "latent" else np.concatenate(edited))
 
     @torch.no_grad()
     def stream(
         self,
         chunks: Iterable[tuple[np.ndarray, np.ndarray | None]],
         *,
-        prompt: str = "",
-        negative_prompt: str = "",
-        num_inference_steps: int = 25,
-        strength: float = 0.8,
-        guidance_scale: float = 1.0,
-        controlnet_conditioning_scale: float = 1.0,
-        context_length: int = 16,
-        context_overlap: int = 4,
-        cuts: Sequence[int] = (),
-        shared_noise: bool = False,
-        reference_frames: str | None = None,
-        hint: Literal["frame", "masked"] | None = None,
-        blend_masks: bool = True,
-        blend_range: tuple[float, float] = PAPER_RANGE,
-        blend_width: float = WIDTH,
-        normalisation: Literal["ion", "adain", "none"] = "none",
+        settings: EditSettings | None = None,
         generator: torch.Generator | None = None,
-        output_type: str = "uint8",
         folder: Path | None = None,
         resume: bool = False,
         on_windows: Callable[[int], None] | None = None,
+        **changes: Any,
     ) -> Iterator[np.ndarray | torch.Tensor]:
-        """Edit a clip of any length chunk by chunk.
+        """Edit a clip of any length, chunk by chunk.
 
         Args:
-            chunks: frames and masks of `CHUNK` frames each, the last one of fewer; the other arguments are those of
-                the pipeline.
-            folder: where frames and latents lie meanwhile: of 512 pixels about 1.1 MB a frame; the system's temporary
-                folder if None.
-            resume: keep everything in `folder`, and go on after the last timestep that was finished in it. The caller
-                sees to it that the arguments are the same, and removes the folder.
-            on_windows: is told how many windows were done since it was told last, over all timesteps; at first those
-                that an earlier run had done.
+            chunks: frames and masks, `CHUNK` frames in each chunk, fewer in the last one.
+            settings, generator, changes: as for the pipeline itself.
+            folder: holds frames and latents during the edit, about 1.1 MB a frame at 512 pixels. If None, the system's
+                temporary folder.
+            resume: keep everything in `folder`, and continue after the last timestep completed there. The caller must
+                pass the same arguments again, and delete the folder at the end.
+            on_windows: called with the number of windows completed since the last call, over all timesteps. The first
+                call counts those of an earlier run.
 
         Yields:
-            The edited frames in the same chunks.
+            The edited frames, in the same chunks.
+
+        Raises:
+            UsageError, InputError, ToolkitError: as for the pipeline itself.
         """
-        if not 0 < strength <= 1:
-            raise UsageError(f"strength must be over 0 and at most 1, found {strength}")
-        if num_inference_steps < 1 or guidance_scale < 1:
-            raise UsageError(
-                "num_inference_steps and guidance_scale must be at least 1, found "
-                f"{num_inference_steps} and {guidance_scale}"
-            )
-        low, high = blend_range
-        if not 0 <= low <= high <= 1 or not 0 <= blend_width <= 1:
-            raise UsageError(
-                "expected a blend_range of two numbers in order and a blend_width, all in 0..1, found "
-                f"{tuple(blend_range)} and {blend_width}"
-            )
-        if normalisation not in ("ion", "adain", "none"):
-            raise UsageError(f"normalisation must be ion, adain or none, found {normalisation!r}")
-        hint = hint or self.config.hint
+        settings = (settings or EditSettings()).changed(changes)
+        hint = settings.hint or self.config.hint
         if hint not in ("frame", "masked"):
             raise UsageError(f"hint must be frame or masked, found {hint!r}")
         if resume and folder is None:
-            raise UsageError("going on later needs a folder that stays; name one")
+            raise UsageError("resuming an edit needs a folder that outlives it; pass `folder`")
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
             progress = EditProgress(folder if resume else Path(temporary), resume)
-            clip = self._clip(chunks, progress, generator, shared_noise, hint == "masked")
+            clip = self._clip(chunks, progress, generator, settings.shared_noise, hint == "masked")
             if not clip.count:
                 raise InputError("there is nothing to edit: the clip has no frames")
-            if normalisation != "none" and clip.mask is None:
-                raise UsageError(f"normalisation by {normalisation} needs masks; give some, or use none")
-            references = shot_references(reference_frames, clip.count, cuts)
-            latents = self._denoised(
-                clip,
-                progress,
-                references=references,
-                embeds=self._embed(prompt, negative_prompt, guidance_scale, self._execution_device),
-                guidance_scale=guidance_scale,
-                conditioning_scale=controlnet_conditioning_scale,
-                windows=context_windows(clip.count, context_length, context_overlap, cuts),
-                blend=(tuple(blend_range), blend_width) if blend_masks and clip.mask is not None else None,
-                num_inference_steps=num_inference_steps,
-                strength=strength,
-                generator=generator,
-                on_windows=on_windows or (lambda count: None),
-            )
-            if normalisation != "none":
-                latents = self._normalised(latents, clip, normalisation, progress)
-            yield from self._decoded(latents, output_type)
+            if settings.normalisation != "none" and clip.mask is None:
+                raise UsageError(f"normalisation={settings.normalisation!r} needs masks; pass masks, or use 'none'")
+            latents = self._denoised(clip, progress, settings, generator, on_windows or (lambda count: None))
+            if settings.normalisation != "none":
+                latents = self._normalised(latents, clip, settings.normalisation, progress)
+            yield from self._decoded(latents, settings.output_type)
             latents.close()
             clip.close()
             self.maybe_free_model_hooks()
@@ -303,20 +208,18 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         self,
         clip: _Clip,
         progress: EditProgress,
-        *,
-        embeds: torch.Tensor,
-        guidance_scale: float,
-        conditioning_scale: float,
-        windows: Sequence[tuple[int, int]],
-        references: Mapping[int, Sequence[int]],
-        blend: tuple[tuple[float, float], float] | None,
-        num_inference_steps: int,
-        strength: float,
-        generator,
+        settings: EditSettings,
+        generator: torch.Generator | None,
         on_windows: Callable[[int], None],
     ) -> FrameStore:
         """All timesteps over all windows."""
-        device = self._execution_device
+        device, guidance_scale = self._execution_device, settings.guidance_scale
+        references = shot_references(settings.reference_frames, clip.count, settings.cuts)
+        embeds = self._embed(settings.prompt, settings.negative_prompt, guidance_scale, device)
+        windows = context_windows(clip.count, settings.context_length, settings.context_overlap, settings.cuts)
+        num_inference_steps, strength = settings.num_inference_steps, settings.strength
+        conditioning_scale = settings.controlnet_conditioning_scale
+        blending = settings.blend_masks and clip.mask is not None
         try:
             self.scheduler.set_timesteps(num_inference_steps, device=device)
         except ValueError as error:  # distilled ones have no more steps than they were distilled for
@@ -367,8 +270,10 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                         end = first + len(values)
                         part = latents.read(first, end).to(device)
                         part = scheduler.step(values, t, part, **step_kwargs, return_dict=False)[0]
-                        if blend is not None:
-                            part = self._blended(part, clip, first, end, scheduler, following, *blend)
+                        if blending:
+                            part = self._blended(
+                                part, clip, first, end, scheduler, following, settings.blend_range, settings.blend_width
+                            )
                         made.write(first, part)
                         states.keep(first, scheduler)
                     progress_bar.update()

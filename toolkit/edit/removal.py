@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.edit.alpha import alphas, over, removed
 from toolkit.edit.config import EditConfig
@@ -194,20 +195,22 @@ class Removal:
         seed = int(generator(self._config.seed, "edit", given.source[1], given.name, part[0], index).integers(2**63))
         made = self._models.pipeline(index).stream(
             self._chunks(index, part, stores, remover.resolution, second),
-            prompt=remover.prompt,
-            negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
-            num_inference_steps=denoising.num_inference_steps,
-            strength=denoising.strength,
-            guidance_scale=denoising.guidance_scale,
-            controlnet_conditioning_scale=denoising.controlnet_conditioning_scale,
-            context_length=motion.context_length,
-            context_overlap=motion.context_overlap,
-            shared_noise=self._shares_noise(),
-            reference_frames=motion.reference_frames,
-            blend_masks=masking.masks == "on",
-            blend_range=masking.blend_range,
-            blend_width=masking.blend_width,
-            normalisation=self._normalisation(index),
+            settings=EditSettings(
+                prompt=remover.prompt,
+                negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
+                num_inference_steps=denoising.num_inference_steps,
+                strength=denoising.strength,
+                guidance_scale=denoising.guidance_scale,
+                controlnet_conditioning_scale=denoising.controlnet_conditioning_scale,
+                context_length=motion.context_length,
+                context_overlap=motion.context_overlap,
+                shared_noise=self._shares_noise(),
+                reference_frames=motion.reference_frames,
+                blend_masks=masking.masks == "on",
+                blend_range=masking.blend_range,
+                blend_width=masking.blend_width,
+                normalisation=self._normalisation(index),
+            ),
             generator=torch.Generator().manual_seed(seed),
             folder=folder,
             resume=True,
