@@ -57,11 +57,11 @@ def render(*videos: str) -> dict:
     import cv2
     import numpy as np
 
+    from attributes.rendering.landmark_mesh import LandmarkMesher
+    from attributes.rendering.renderer import EmbreeRenderer
     from attributes.stickers.art import open_art
     from attributes.stickers.drawing import Texture, draw
-    from attributes.stickers.landmark_mesh import LandmarkMesher
     from attributes.stickers.placement import GRID, Chart
-    from attributes.stickers.renderer import EmbreeRenderer
     from toolkit.faces import create_analyser
     from toolkit.task import FaceClip
     from toolkit.video import read_frames

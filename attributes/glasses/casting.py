@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attributes.glasses.placement import HeadTrack
-from attributes.stickers.renderer import EmbreeRenderer, Window
+from attributes.rendering.renderer import EmbreeRenderer, Window
 
 AWAY = 500.0
 """Rays start so many millimetres before the head."""

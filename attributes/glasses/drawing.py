@@ -13,7 +13,7 @@ from attributes.glasses.hair import uncovered
 from attributes.glasses.layers import Layers, Wearing
 from attributes.glasses.placement import seat, track_head
 from attributes.glasses.shading import GAMMA, illuminate
-from attributes.stickers.renderer import EmbreeRenderer
+from attributes.rendering.renderer import EmbreeRenderer
 from toolkit.task import FaceClip
 
 LEAST_CHANGE = 2

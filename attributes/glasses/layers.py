@@ -15,7 +15,7 @@ from attributes.glasses.occluder import head_mesh
 from attributes.glasses.placement import HeadTrack
 from attributes.glasses.shading import Illumination
 from attributes.glasses.shadow import shadow
-from attributes.stickers.renderer import EmbreeRenderer, Window
+from attributes.rendering.renderer import EmbreeRenderer, Window
 from toolkit.task import FaceClip
 
 LENS, TEMPLE = PARTS.index("lens"), PARTS.index("temple")

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from attributes.glasses.placement import HeadTrack
-from attributes.stickers.landmark_mesh import LandmarkMesher
-from attributes.stickers.lighting import harmonics, light, normals
+from attributes.rendering.landmark_mesh import LandmarkMesher
+from attributes.rendering.lighting import harmonics, light, normals
 from toolkit.task import FaceClip
 
 GAMMA = 2.2
@@ -42,7 +42,7 @@ class Illumination:
     Attributes:
         surroundings: float32 ``[len(BLURS), HEIGHT, 2 * HEIGHT, 3]``; columns go around from behind the head over the
             picture's left, the viewer (the middle) and the right.
-        harmonics: float32 ``[T, 9]``, diffuse light by the normal, see `attributes.stickers.lighting.harmonics`.
+        harmonics: float32 ``[T, 9]``, diffuse light by the normal, see `attributes.rendering.lighting.harmonics`.
         main: float32 ``[3]``, unit direction towards the main light.
         contrast: share of the light that comes from there, 0..1.
         white: float32 ``[T, 3]``, colour of white paper in the picture, linear 0..1.

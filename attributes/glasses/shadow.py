@@ -6,7 +6,7 @@ import numpy as np
 
 from attributes.glasses.casting import Rays, Scene
 from attributes.glasses.lenses import Lens
-from attributes.stickers.renderer import Window
+from attributes.rendering.renderer import Window
 
 STEP = 4
 """Pixels per sample: the shadow is blurred anyway."""

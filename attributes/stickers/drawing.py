@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attributes.stickers.lighting import light
-from attributes.stickers.mesh import FaceMesh
+from attributes.rendering.lighting import light
+from attributes.rendering.mesh import FaceMesh
+from attributes.rendering.renderer import Fragments, UVRenderer, Window
 from attributes.stickers.placement import GRID, Placement
-from attributes.stickers.renderer import Fragments, UVRenderer, Window
 
 RAYS = 1200
 """Rays per sticker and frame, about: larger ones get one per 2x2, 3x3, ... pixels, the rest is interpolated. Between

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from attributes.rendering.landmark_mesh import LandmarkMesher
+from attributes.rendering.lighting import normals
+from attributes.rendering.mesh import FaceMesh, Mesher
+from attributes.rendering.renderer import create_renderer
 from attributes.stickers.degradation import ClipDegradation
 from attributes.stickers.drawing import Texture, draw
-from attributes.stickers.landmark_mesh import LandmarkMesher
-from attributes.stickers.lighting import normals
-from attributes.stickers.mesh import FaceMesh, Mesher
+from attributes.stickers.options import StickersOptions
 from attributes.stickers.placement import GRID, Chart
-from attributes.stickers.renderer import create_renderer
 from toolkit.task import FaceClip, Masker, Pair, Tools
-
-if TYPE_CHECKING:
-    from tasks.stickers import StickersOptions
 
 
 def create_mesher(options: StickersOptions) -> Mesher:

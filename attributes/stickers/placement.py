@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attributes.stickers.mesh import FaceMesh
-from attributes.stickers.renderer import EmbreeRenderer
+from attributes.rendering.mesh import FaceMesh
+from attributes.rendering.renderer import EmbreeRenderer
 
 CHART = 256
 """Side of the picture of the UV chart in which places are looked up, in pixels."""

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from attributes.rendering.landmark_mesh import LandmarkMesher
+from attributes.rendering.lighting import light, normals
+from attributes.rendering.renderer import EmbreeRenderer
 from attributes.stickers.drawing import Texture, draw
-from attributes.stickers.landmark_mesh import LandmarkMesher
-from attributes.stickers.lighting import light, normals
 from attributes.stickers.placement import CONTOURS, GRID, Chart
-from attributes.stickers.renderer import EmbreeRenderer
 from toolkit.errors import InputError
 from toolkit.faces.topology import load_topology
 from toolkit.task import FaceClip

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attributes.stickers.renderer import create_renderer
+from attributes.rendering.renderer import create_renderer
 from toolkit.errors import MissingExtra, UsageError
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from attributes.stickers.mesh import FaceMesh
+from attributes.rendering.mesh import FaceMesh
 from attributes.stickers.morphable.correspondence import Correspondence, LandmarkPoints
 from attributes.stickers.morphable.fit import Fit, fit
 from attributes.stickers.morphable.model import MorphableModel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attributes.stickers.mesh import FaceMesh
+from attributes.rendering.mesh import FaceMesh
 from toolkit.errors import InputError
 from toolkit.task import FaceClip
 

@@ -14,7 +14,7 @@ import scipy.sparse
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.spatial import cKDTree
 
-from attributes.stickers.mesh import FaceMesh
+from attributes.rendering.mesh import FaceMesh
 
 CELL = 16
 """Side in pixels of the averages that local light is read from; hair and pores are smaller."""
