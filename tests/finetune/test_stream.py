@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from toolkit.backbones import load
-from toolkit.finetune.augment import without_opaque_parts
+from toolkit.finetune.augment import fill_attribute
 from toolkit.finetune.cache import CacheFolder
 from toolkit.finetune.datasets import open_datasets
 from toolkit.finetune.encode import contrast, hints
@@ -181,10 +181,10 @@ def test_a_rim_is_filled_in_and_a_dark_lens_is_not():
     worn[rim] = 20
     worn[60:100, 30:70] = 25
     for seed in range(8):
-        made = without_opaque_parts(image, worn, "thin", np.random.default_rng(seed))
+        made = fill_attribute(image, worn, "thin", np.random.default_rng(seed))
         assert np.abs(made.astype(int) - image)[rim].max() < 25
         assert np.abs(made.astype(int) - worn)[65:95, 35:65].max() == 0
-    assert np.array_equal(without_opaque_parts(image, image, "thin", np.random.default_rng(0)), image)
+    assert np.array_equal(fill_attribute(image, image, "thin", np.random.default_rng(0)), image)
 
 
 def test_all_of_an_attribute_is_filled_in_and_what_is_enclosed_too():
@@ -193,9 +193,9 @@ def test_all_of_an_attribute_is_filled_in_and_what_is_enclosed_too():
     drawn[40:90, 30:80] = 25
     drawn[55:75, 45:65] = image[55:75, 45:65] + 3
     for seed in range(8):
-        made = without_opaque_parts(image, drawn, "all", np.random.default_rng(seed))
+        made = fill_attribute(image, drawn, "all", np.random.default_rng(seed))
         assert np.abs(made.astype(int) - image).max() < 25
-    assert np.array_equal(without_opaque_parts(image, image, "all", np.random.default_rng(0)), image)
+    assert np.array_equal(fill_attribute(image, image, "all", np.random.default_rng(0)), image)
 
 
 def test_contrast_is_given_where_it_is_weighed(stream):
