@@ -76,6 +76,14 @@ def test_warnings_of_packages_are_for_those_who_ask():
     assert "UserWarning: old" in stderr_of(code, TOOLKIT_VERBOSE="1")[0]
 
 
+def test_log_levels_of_packages_but_not_those_of_the_user(monkeypatch):
+    monkeypatch.setenv("DIFFUSERS_VERBOSITY", "info")
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    with native_logs.quiet():
+        assert (os.environ["DIFFUSERS_VERBOSITY"], os.environ["TRANSFORMERS_VERBOSITY"]) == ("info", "error")
+    assert os.environ["DIFFUSERS_VERBOSITY"] == "info" and "TRANSFORMERS_VERBOSITY" not in os.environ
+
+
 def test_verbosity_ends_with_the_block(monkeypatch):
     monkeypatch.delenv(native_logs.VERBOSE, raising=False)
     with native_logs.quiet(show=True):

@@ -1,6 +1,6 @@
-"""Keeps log lines of native libraries, such as MediaPipe and TensorFlow Lite, off the terminal.
+"""Keeps log lines of third-party libraries, such as MediaPipe and TensorFlow Lite, off the terminal.
 
-These libraries write to file descriptor 2 whatever Python does with `sys.stderr`, and the released builds read no
+Native libraries write to file descriptor 2 whatever Python does with `sys.stderr`, and the released builds read no
 setting that silences them. `hidden` therefore redirects the descriptor, but only around calls into a library that
 reports its errors as exceptions. Everything else on stderr stays visible: Python's output, tracebacks, the last message
 of a library that ends the process, and the output of programs that the toolkit starts.
@@ -10,16 +10,19 @@ of a library that ends the process, and the output of programs that the toolkit 
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TextIO
 
 VERBOSE = "TOOLKIT_VERBOSE"
-"""Environment variable that shows the native lines; child processes inherit it."""
+"""Environment variable that shows these lines; child processes inherit it."""
+
+LEVELS = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
+"""Variables from which packages take their log level when they are imported."""
 
 _lock = threading.Lock()
 _separated = False
@@ -28,24 +31,25 @@ _visible = -1
 
 
 def verbose() -> bool:
-    """Whether native lines are shown."""
+    """Whether the lines are shown."""
     return os.environ.get(VERBOSE, "") not in ("", "0")
 
 
 @contextmanager
 def quiet(show: bool = False) -> Iterator[None]:
-    """Let `hidden` take effect in the block, and ignore Python warnings, which only third-party packages raise.
+    """In the block, show no log lines of third-party libraries: `hidden` takes effect, and warnings are ignored.
 
-    For the main function of a program. Python's `sys.stderr` gets a descriptor of its own, so that redirecting
-    descriptor 2 never hides a progress bar or a traceback. Outside the block, in a user's own program, `hidden` does
-    nothing. Warnings stay if the user asked for them with ``-W`` or ``PYTHONWARNINGS``.
+    For the main function of a program; elsewhere, such as in a user's own program, `hidden` does nothing. Python's
+    `sys.stderr` gets its own descriptor, so that redirecting descriptor 2 never hides a progress bar or a traceback.
+    Python warnings, which only third-party packages raise, stay if the user asked for them with ``-W`` or
+    ``PYTHONWARNINGS``; log levels that the user set stay too.
 
     Args:
         show: show everything instead, in child processes too.
     """
     global _separated
     if show and not verbose():
-        with _environment(VERBOSE, "1"):
+        with _environment({VERBOSE: "1"}):
             yield
         return
     if _separated or verbose():
@@ -55,7 +59,10 @@ def quiet(show: bool = False) -> Iterator[None]:
     own = _reopened(stderr) if _writes_to_descriptor_2(stderr) else None
     _separated = True
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            _environment({name: os.environ.get(name, level) for name, level in LEVELS.items()}),
+        ):
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
             if own is not None:
@@ -86,16 +93,17 @@ def hidden() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _hide() -> None:
@@ -119,14 +127,14 @@ def _show() -> None:
             os.close(_visible)
 
 
-def _writes_to_descriptor_2(stream: io.TextIOBase | None) -> bool:
+def _writes_to_descriptor_2(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.fileno() == 2
     except (OSError, ValueError, AttributeError):  # captured by a test or a notebook, or closed
         return False
 
 
-def _reopened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def _reopened(stream: TextIO) -> TextIO:
     """The same file under another descriptor."""
     stream.flush()
     return open(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)

@@ -1,4 +1,4 @@
-"""`toolkit fetch` against a server on this machine: whole, broken off, continued, damaged, refused, absent."""
+"""`toolkit fetch` against a local server: complete, interrupted, resumed, damaged, refused and missing files."""
 
 import errno
 import hashlib
@@ -28,10 +28,10 @@ DATA = bytes(range(256)) * 40_000  # 10 MB, more than one chunk
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by path, and a repository `tiny/backbone` in the way of the Hugging Face Hub.
+    """Serves `files` by path, and a repository `tiny/backbone` like the Hugging Face Hub.
 
-    `cut` has, for the coming requests, after how many bytes the connection is closed; `ranges` whether parts of a file
-    can be had; `seen` what was asked for: method, path, header Range.
+    `cut` lists after how many bytes to close the connection, one number per request. `ranges` says whether transfers
+    can resume. `seen` records the requests: method, path, Range header.
     """
 
     daemon_threads = True
@@ -131,16 +131,16 @@ def test_whole_file(url, tmp_path, checksum):
     assert steps[-1] == (len(DATA), len(DATA)) and steps == sorted(steps) and len(steps) > 1
 
 
-def test_broken_transfer_goes_on_by_itself(server, url, tmp_path):
+def test_interrupted_transfer_resumes_by_itself(server, url, tmp_path):
     server.cut = [3_000_000, 1_000_000]
     assert download(url, tmp_path / "w.pth", sha256=SHA256).read_bytes() == DATA
     assert [request[2] for request in server.seen] == [None, "bytes=3000000-", "bytes=4000000-"]
 
 
-def test_broken_for_good_is_continued_by_the_next_call(server, url, tmp_path):
+def test_next_call_resumes_after_repeated_interruptions(server, url, tmp_path):
     server.cut = [1000, 1000, 1000]
     path = tmp_path / "w.pth"
-    with pytest.raises(ToolkitError, match=r"broke off 3 times .*continues after the 3000 bytes"):
+    with pytest.raises(ToolkitError, match=r"broke off 3 times .*resume after 3000 bytes"):
         download(url, path)
     assert not path.exists() and (tmp_path / "w.pth.part").read_bytes() == DATA[:3000]
     server.seen.clear()
@@ -148,13 +148,13 @@ def test_broken_for_good_is_continued_by_the_next_call(server, url, tmp_path):
     assert server.seen[0][2] == "bytes=3000-" and len(server.seen) == 1
 
 
-def test_server_that_cannot_continue(server, url, tmp_path):
+def test_server_that_cannot_resume(server, url, tmp_path):
     server.ranges = False
     (tmp_path / "w.pth.part").write_bytes(b"x" * 5000)
     assert download(url, tmp_path / "w.pth", sha256=SHA256).read_bytes() == DATA
 
 
-def test_what_is_there_is_whole_or_too_long(server, url, tmp_path):
+def test_partial_file_is_complete_or_too_long(server, url, tmp_path):
     (tmp_path / "w.pth.part").write_bytes(DATA)
     assert download(url, tmp_path / "w.pth", sha256=SHA256).read_bytes() == DATA
     (tmp_path / "w.pth.part").write_bytes(DATA + b"more")
@@ -164,18 +164,20 @@ def test_what_is_there_is_whole_or_too_long(server, url, tmp_path):
 def test_wrong_checksum_keeps_the_old_file(url, tmp_path):
     path = tmp_path / "w.pth"
     path.write_bytes(b"old")
-    with pytest.raises(ToolkitError, match=f"expected a file of SHA-256 {'0' * 64} .* but it has {SHA256}"):
+    with pytest.raises(ToolkitError, match=f"expected a file with SHA-256 {'0' * 64} .* but it has {SHA256}"):
         download(url, path, sha256="0" * 64)
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["w.pth"]
 
 
 def test_refusal_and_no_network(server, tmp_path):
-    with pytest.raises(ToolkitError, match="the server says 404"):
+    with pytest.raises(ToolkitError, match="the server answered 404"):
         download(f"{server.url}/nothing", tmp_path / "w.pth")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(ToolkitError, match=r"cannot be reached \(.*refused.*\); run the command where"):
+    with pytest.raises(
+        ToolkitError, match=r"cannot be reached \(.*refused.*\); run the command on a machine with network"
+    ):
         download(f"http://127.0.0.1:{port}/w.pth", tmp_path / "w.pth")
     assert list(tmp_path.iterdir()) == []
 
@@ -193,18 +195,18 @@ def test_full_disk(url, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", no_room)
-    with pytest.raises(ToolkitError, match="the disk is full; what has come is kept"):
+    with pytest.raises(ToolkitError, match="the disk is full; the data received so far is kept"):
         download(url, tmp_path / "w.pth")
     assert (tmp_path / "w.pth.part").read_bytes() == DATA
 
 
-def test_folder_that_cannot_be_made(url, tmp_path):
+def test_folder_that_cannot_be_created(url, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match="cannot be written"):
         download(url, tmp_path / "file" / "w.pth")
 
 
-def test_sound_file_is_kept_and_a_damaged_one_replaced(server, url, tmp_path):
+def test_sound_file_is_kept_and_damaged_file_replaced(server, url, tmp_path):
     file = RemoteFile(url, SHA256[:8])
     assert fetch_file(file, tmp_path)
     asked = len(server.seen)
@@ -248,7 +250,7 @@ def test_one_file_of_an_archive(server, tmp_path, name):
 @pytest.mark.parametrize(
     "members", [{"model.onnx": DATA + b"!"}, {"other": b""}, {"model.onnx": DATA, "b/model.onnx": DATA}, None]
 )
-def test_archives_that_are_not_what_they_should_be(server, tmp_path, members):
+def test_unusable_archives(server, tmp_path, members):
     made = b"<html>please log in</html>" if members is None else zipped(tmp_path / "made.zip", **members)
     server.files["/pack.zip"] = made
     folder = tmp_path / "models"
@@ -257,7 +259,7 @@ def test_archives_that_are_not_what_they_should_be(server, tmp_path, members):
     assert not list(folder.iterdir())
 
 
-def test_an_archive_stays_while_the_disk_is_full(server, tmp_path, monkeypatch):
+def test_archive_is_kept_while_the_disk_is_full(server, tmp_path, monkeypatch):
     server.files["/pack.zip"] = zipped(tmp_path / "made.zip", **{"model.onnx": DATA})
     file, folder = RemoteFile(f"{server.url}/pack.zip", SHA256, "model.onnx"), tmp_path / "models"
 
@@ -274,7 +276,7 @@ def test_an_archive_stays_while_the_disk_is_full(server, tmp_path, monkeypatch):
     assert [path.name for path in folder.iterdir()] == ["model.onnx"]
 
 
-def test_fetched_weights_lie_where_they_are_looked_for(monkeypatch, tmp_path):
+def test_downloads_are_saved_where_they_are_expected(monkeypatch, tmp_path):
     from toolkit.evaluate.arcface import find_arcface
     from toolkit.evaluate.flow import raft_weights
 
@@ -288,14 +290,14 @@ def test_fetched_weights_lie_where_they_are_looked_for(monkeypatch, tmp_path):
     assert raft_weights() == downloads.DOWNLOADS["raft"].folder() / downloads.DOWNLOADS["raft"].files[0].name
 
 
-def test_verb_fetches_a_source(server, url, tmp_path, monkeypatch, capsys):
+def test_command_downloads_a_file(server, url, tmp_path, monkeypatch, capsys):
     source = Download("a flow model", "10 MB", "MIT", lambda: tmp_path / "hub", (RemoteFile(url, SHA256),))
     monkeypatch.setitem(downloads.DOWNLOADS, "raft", source)
     assert main(["fetch", "raft"]) == 0
     assert (tmp_path / "hub" / "weights.pth").read_bytes() == DATA
     assert capsys.readouterr().out.strip() == f"raft: {tmp_path / 'hub' / 'weights.pth'}"
     assert main(["fetch", "raft", "raft"]) == 0
-    assert capsys.readouterr().out.count("(was there already)") == 1
+    assert capsys.readouterr().out.count("(already present)") == 1
     server.files.clear()
     (tmp_path / "hub" / "weights.pth").unlink()
     assert main(["fetch", "raft"]) == 1
@@ -321,7 +323,7 @@ def test_list(words, tmp_path, monkeypatch, capsys):
     assert cache_folder() == tmp_path / "cache" / "vlasik-toolkit"
 
 
-def test_wrong_requests_fetch_nothing(capsys, monkeypatch):
+def test_wrong_requests_download_nothing(capsys, monkeypatch):
     monkeypatch.setattr(fetch_verb, "_fetch_download", lambda name: pytest.fail("fetched"))
     for words, sentence in (
         (["raft", "sd51"], "nothing called 'sd51' to fetch, did you mean sd15?"),
@@ -334,7 +336,7 @@ def test_wrong_requests_fetch_nothing(capsys, monkeypatch):
         assert sentence in capsys.readouterr().err
 
 
-def test_fetched_bundle_is_found_where_the_wheel_has_no_models(tmp_path, monkeypatch):
+def test_downloaded_bundle_is_used_if_the_wheel_has_no_models(tmp_path, monkeypatch):
     from toolkit.faces import availability
     from toolkit.faces.mediapipe import require_models
 
@@ -356,7 +358,7 @@ def test_facer_files_have_the_names_that_the_analyser_expects():
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     folder = tiny_backbone(tmp_path_factory.mktemp("hub") / "tiny")
-    # As old repositories have it: two files instead of tokenizer.json.
+    # Old repositories have these two files instead of tokenizer.json.
     tokenizer = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer" / "vocab.json").write_text(json.dumps(tokenizer["vocab"]))
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
@@ -386,12 +388,12 @@ def hub(server, tiny, tmp_path, monkeypatch):
     return BackboneSpec(name="remote", resolution=64, download_size="15 MB", **parts)
 
 
-def test_backbone_comes_and_loads_without_a_network(server, hub, monkeypatch):
+def test_downloaded_backbone_loads_without_a_network(server, hub, monkeypatch):
     assert not any(in_cache(hub).values())
     folders = fetch_backbone(hub, endpoint=server.url)
     assert len(folders) == len(hub.parts) and all(in_cache(hub).values())
     fetched = {path for method, path, _ in server.seen if method == "GET" and "/resolve/" in path}
-    assert not any(path.endswith(".bin") for path in fetched), "more came than was needed"
+    assert not any(path.endswith(".bin") for path in fetched), "more files were downloaded than needed"
     described = identity(hub)["parts"]["unet"]
     assert described["revision"] == COMMIT and described["repository"] == "tiny/backbone"
     server.shutdown()
@@ -409,18 +411,18 @@ def test_only_some_parts_and_again(server, hub):
         fetch_backbone(hub, ["vea"], endpoint=server.url)
 
 
-def test_file_that_the_repository_lacks(server, hub):
+def test_repository_lacks_a_file(server, hub):
     del server.repository["vae/diffusion_pytorch_model.safetensors"]
-    with pytest.raises(ToolkitError, match=r"the vae of `remote` did not come whole.*lacks vae/diffusion"):
+    with pytest.raises(ToolkitError, match=r"the download of vae for `remote` is incomplete.*lacks vae/diffusion"):
         fetch_backbone(hub, ["vae"], endpoint=server.url)
 
 
-def test_damaged_blob_is_thrown_away(server, hub):
+def test_damaged_blob_is_deleted(server, hub):
     (folder,) = fetch_backbone(hub, ["vae"], endpoint=server.url)
     weights = folder / "diffusion_pytorch_model.safetensors"
     blob = weights.resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ToolkitError, match="came damaged"):
+    with pytest.raises(ToolkitError, match="was damaged"):
         fetch_backbone(hub, ["vae"], endpoint=server.url)
     assert not in_cache(hub)["vae"]
     fetch_backbone(hub, ["vae"], endpoint=server.url)
@@ -434,17 +436,17 @@ def test_no_such_repository_and_offline(server, hub, monkeypatch):
     with pytest.raises(ToolkitError, match="no/where"):
         fetch_backbone(elsewhere, ["vae"], endpoint=server.url)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ToolkitError, match=r"tiny/backbone cannot be reached .* where there is a network") as caught:
+    with pytest.raises(ToolkitError, match=r"tiny/backbone cannot be reached .* machine with network access") as caught:
         fetch_backbone(hub, ["vae"], endpoint=server.url)
     assert "\n" not in str(caught.value)
 
 
 def test_local_backbone_has_nothing_to_fetch(tiny):
-    with pytest.raises(UsageError, match="lies in folders"):
+    with pytest.raises(UsageError, match="is a local folder"):
         fetch_backbone(describe(tiny))
 
 
-def test_verb_fetches_a_backbone(server, hub, monkeypatch, capsys):
+def test_command_downloads_a_backbone(server, hub, monkeypatch, capsys):
     monkeypatch.setitem(BACKBONES, "remote", hub)
     local = partial(fetch_backbone, endpoint=server.url)
     monkeypatch.setattr(toolkit.fetch, "fetch_backbone", local, raising=False)

@@ -1,4 +1,4 @@
-"""``toolkit fetch``: bring the weights of a backbone or an analyser into the cache ahead of time."""
+"""``toolkit fetch``: download the weights of a backbone, an analyser or a metric."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from toolkit.cli.console import err, out, print_table
 
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """NAME..., `--parts`."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="what to fetch; without a name, or as `list`: a list")
-    parser.add_argument("--parts", nargs="+", metavar="PART", help="of a backbone only these, such as vae unet")
-    parser.epilog = "Nothing else in the toolkit downloads. What broke off is continued when it is run again."
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="What to download. If omitted, or `list`, print what is available."
+    )
+    parser.add_argument(
+        "--parts", nargs="+", metavar="PART", help="Download only these parts of a backbone, such as `vae unet`."
+    )
+    parser.epilog = "No other command downloads anything. Interrupted downloads resume."
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch each name, or list what can be fetched.
+    """Download each name, or list what is available.
 
     Raises:
-        UsageError: an unknown name or part; then nothing is fetched.
+        UsageError: a name or part is unknown; nothing is downloaded then.
         ToolkitError: a download failed.
     """
     from toolkit.backbones import BACKBONES
@@ -32,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.names or args.names == ["list"]:
         if args.parts:
             raise UsageError("--parts needs the name of a backbone, such as `toolkit fetch sd15 --parts vae unet`")
-        print_table(("name", "what", "size", "licence", "where", "status"), _rows())
+        print_table(("name", "content", "size", "licence", "folder", "status"), _rows())
         return 0
     known = [*BACKBONES, *DOWNLOADS]
     for name in args.names:
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             hint = did_you_mean(name, known) or f"; known are {', '.join(known)}"
             raise UsageError(f"there is nothing called {name!r} to fetch{hint}")
         if args.parts and name not in BACKBONES:
-            raise UsageError(f"{name} has no parts: --parts is for a backbone")
+            raise UsageError(f"{name} has no parts; --parts works only with a backbone")
     for name in dict.fromkeys(args.names):
         if name in BACKBONES:
             _fetch_backbone(name, args.parts)
@@ -55,17 +59,17 @@ def _rows() -> Iterator[tuple[str, ...]]:
     from toolkit.fetch import DOWNLOADS
 
     for name, spec in BACKBONES.items():
-        there = in_cache(spec)
-        what = f"backbone: {', '.join(there)}"
-        yield name, what, spec.download_size, spec.licence, str(_hub_cache()), _status(list(there.values()))
+        parts = in_cache(spec)
+        content = f"backbone: {', '.join(parts)}"
+        yield name, content, spec.download_size, spec.licence, str(_hub_cache()), _status(list(parts.values()))
     for name, download in DOWNLOADS.items():
         folder = download.folder()
-        there = [(folder / file.name).is_file() for file in download.files]
-        yield name, download.description, download.size, download.licence, str(folder), _status(there)
+        present = [(folder / file.name).is_file() for file in download.files]
+        yield name, download.description, download.size, download.licence, str(folder), _status(present)
 
 
-def _status(there: list[bool]) -> str:
-    return "ok" if all(there) else f"{sum(there)} of {len(there)}" if any(there) else "missing"
+def _status(present: list[bool]) -> str:
+    return "ok" if all(present) else f"{sum(present)} of {len(present)}" if any(present) else "missing"
 
 
 def _hub_cache() -> Path:
@@ -93,5 +97,7 @@ def _fetch_download(name: str) -> None:
     for file in download.files:
         with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
             update = partial(bar.update, bar.add_task(file.name, total=None))
-            came = fetch_file(file, folder, lambda done, total, update=update: update(completed=done, total=total))
-        out.print(f"{name}: {folder / file.name}{'' if came else ' (was there already)'}", soft_wrap=True)
+            downloaded = fetch_file(
+                file, folder, lambda done, total, update=update: update(completed=done, total=total)
+            )
+        out.print(f"{name}: {folder / file.name}{'' if downloaded else ' (already present)'}", soft_wrap=True)

@@ -1,11 +1,12 @@
-"""Finding faces in frames: one protocol, several analysers. Importing this loads no model and no heavy library.
+"""Finds faces in frames, with one protocol for several analysers. Importing this package loads no heavy library.
 
-`create_analyser` builds one by name. `toolkit.faces.tracking` gives faces an identity over time and
-`toolkit.faces.smoothing` takes the jitter out of a track.
+`create_analyser` builds an analyser by name, `toolkit.faces.config.build_analyser` from settings.
+`toolkit.faces.tracking` links the faces of a video into tracks and `toolkit.faces.smoothing` removes their jitter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from toolkit.errors import MissingExtra, UsageError
@@ -15,10 +16,10 @@ from toolkit.faces.types import Face, FaceAnalyser
 __all__ = ["ANALYSERS", "Face", "FaceAnalyser", "Topology", "availability", "create_analyser", "load_topology"]
 
 ANALYSERS = {
-    "mediapipe": "the default: 478 points with irises and a triangle mesh, on the CPU, models inside the wheel",
-    "facer": "the paper's: RetinaFace boxes, FaRL parsing (19 CelebAMask classes) and 68 points, on any torch device",
+    "mediapipe": "the default: 478 landmarks with irises, a triangle mesh; on the CPU; models in the wheel",
+    "facer": "the paper's: RetinaFace boxes, FaRL parsing (19 CelebAMask classes), 68 landmarks; on any torch device",
 }
-"""Names of the analysers with one line about each."""
+"""A one-line description of each analyser, by name."""
 
 
 def create_analyser(
@@ -33,15 +34,15 @@ def create_analyser(
 
     Args:
         name: a key of `ANALYSERS`.
-        max_faces: at most so many faces per frame, the largest.
-        model_file: mediapipe only, a ``face_landmarker.task`` bundle instead of the models inside the wheel.
-        device: facer only, a torch device such as ``cuda``; mediapipe always runs on the CPU.
+        max_faces: most faces per frame; the largest are kept.
+        model_file: mediapipe only: a ``face_landmarker.task`` bundle to use instead of the models in the wheel.
+        device: facer only: a torch device such as ``cuda``. mediapipe always runs on the CPU.
         weights: facer only: ``detector_file``, ``parser_file``, ``aligner_file``.
 
     Raises:
-        UsageError: an unknown name or an argument that the analyser does not have.
-        MissingExtra: a library or a weights file is absent.
-        InputError: a named file is missing or is not what it should be.
+        UsageError: the name is unknown, or the analyser has no such argument.
+        MissingExtra: a library or a weights file is missing.
+        InputError: a named file is missing or invalid.
     """
     if max_faces < 1:
         raise UsageError(f"max_faces must be at least 1, not {max_faces}")
@@ -58,23 +59,27 @@ def create_analyser(
         unknown = {key: value for key, value in weights.items() if key not in FACER_FILES}
         _refuse(name, unknown | ({} if model_file is None else {"model_file": model_file}))
         return FacerAnalyser(max_faces=max_faces, device=device, **weights)
-    raise UsageError(f"there is no face analyser {name!r}; choose one of {', '.join(ANALYSERS)}")
+    raise _unknown(name)
 
 
 def availability(name: str) -> str | None:
-    """None when the analyser can be built with its default models, else the sentence that says how to get it.
+    """None if the analyser can be built with its default models, else a sentence that says how to install it.
 
-    Looks for packages and files only: it loads nothing and downloads nothing.
+    Checks only whether packages and files exist; loads and downloads nothing.
 
     Raises:
         UsageError: there is no analyser of that name.
     """
     if name == "mediapipe":
-        from toolkit.faces.mediapipe import require_models as require
+        from toolkit.faces.mediapipe import require_models
+
+        require: Callable[[], object] = require_models
     elif name == "facer":
-        from toolkit.faces.facer import require_weights as require
+        from toolkit.faces.facer import require_weights
+
+        require = require_weights
     else:
-        raise UsageError(f"there is no face analyser {name!r}; choose one of {', '.join(ANALYSERS)}")
+        raise _unknown(name)
     try:
         require()
     except MissingExtra as error:
@@ -82,6 +87,10 @@ def availability(name: str) -> str | None:
     return None
 
 
-def _refuse(name: str, arguments: dict) -> None:
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"there is no face analyser {name!r}; choose one of {', '.join(ANALYSERS)}")
+
+
+def _refuse(name: str, arguments: Mapping[str, object]) -> None:
     if arguments:
         raise UsageError(f"the {name} analyser takes no {', '.join(sorted(arguments))}")

@@ -1,9 +1,9 @@
-"""Make the embedded ``mediapipe478`` topology: the mean face of a folder of frontal portraits and its UV layout.
+"""Builds the embedded ``mediapipe478`` topology: the mean face of frontal portraits and its UV layout.
 
     python -m toolkit.faces.build_topology PORTRAIT [PORTRAIT ...] > toolkit/faces/data/mediapipe478.json
 
-The shipped file came from the portraits of the Face Research Lab London Set (DeBruine and Jones 2017, CC BY 4.0)
-that are marked for training; it holds averages only, no picture.
+The shipped file was built from the training portraits of the Face Research Lab London Set (DeBruine and Jones 2017,
+CC BY 4.0). It holds averages only, no picture.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -19,19 +20,19 @@ LEFT_EYE_CORNER, RIGHT_EYE_CORNER = 263, 33
 
 
 def triangles_from_edges(edges: set[tuple[int, int]]) -> np.ndarray:
-    """Triangles of a mesh given only as undirected edges, int32 ``[F, 3]``, unoriented.
+    """Triangles of a mesh that is known only by its undirected edges: int32 ``[F, 3]``, unoriented.
 
-    Every three mutually connected vertices are a triangle, but for triples that enclose others: all three of
-    their edges then belong to three triangles, which no manifold has.
+    Every three mutually connected vertices form a triangle, except triples that enclose other triangles: each of their
+    edges would belong to three triangles, which is impossible in a manifold.
     """
-    edges = {tuple(sorted(edge)) for edge in edges}
+    ordered = {(min(edge), max(edge)) for edge in edges}
     neighbours: dict[int, set[int]] = {}
-    for a, b in edges:
+    for a, b in ordered:
         neighbours.setdefault(a, set()).add(b)
         neighbours.setdefault(b, set()).add(a)
-    triples = {tuple(sorted((a, b, c))) for a, b in edges for c in neighbours[a] & neighbours[b]}
+    triples = {tuple(sorted((a, b, c))) for a, b in ordered for c in neighbours[a] & neighbours[b]}
 
-    def pairs(triple):
+    def pairs(triple: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         return itertools.combinations(triple, 2)
 
     use: dict[tuple[int, int], int] = {}
@@ -43,13 +44,14 @@ def triangles_from_edges(edges: set[tuple[int, int]]) -> np.ndarray:
 
 
 def ordered_loop(edges: set[tuple[int, int]]) -> list[int]:
-    """Vertices of one closed contour (or open chain) in order, from its smallest end."""
+    """Vertices of a closed contour or an open chain, in order, starting at its smallest end."""
     neighbours: dict[int, list[int]] = {}
     for a, b in sorted(edges):
         neighbours.setdefault(a, []).append(b)
         neighbours.setdefault(b, []).append(a)
     ends = sorted(v for v, n in neighbours.items() if len(n) == 1) or sorted(neighbours)
-    order, current = [], ends[0]
+    order: list[int] = []
+    current: int | None = ends[0]
     while current is not None:
         order.append(current)
         current = next((v for v in neighbours[current] if v not in order), None)
@@ -57,7 +59,7 @@ def ordered_loop(edges: set[tuple[int, int]]) -> list[int]:
 
 
 def connected(edges: set[tuple[int, int]], start: int) -> set[int]:
-    """Vertices that a walk along `edges` reaches from `start`."""
+    """Vertices that can be reached from `start` along `edges`."""
     seen, front = {start}, [start]
     while front:
         current = front.pop()
@@ -68,7 +70,7 @@ def connected(edges: set[tuple[int, int]], start: int) -> set[int]:
 
 
 def orient(triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Wind every triangle so that its normal points at the viewer (negative z) in the frontal mean face."""
+    """Wind all triangles so that their normals point at the viewer (negative z) in the frontal mean face."""
     a, b, c = (mean[triangles[:, k]] for k in range(3))
     away = np.cross(b - a, c - a)[:, 2] > 0
     return np.where(away[:, None], triangles[:, [0, 2, 1]], triangles)
@@ -77,8 +79,7 @@ def orient(triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
 def unwrap(mean: np.ndarray) -> np.ndarray:
     """Cylindrical UV layout of the mean face, float32 ``[N, 2]`` in 0.02..0.98.
 
-    The axis stands where the two cheek edges see each other under 200 degrees, so that the sides of the face get
-    room; v is the height.
+    The face spans 200 degrees around the axis, so that its sides get enough room; v is the height.
     """
     half_width = np.abs(mean[:, 0]).max()
     sides = mean[np.abs(mean[:, 0]) > 0.95 * half_width, 2].mean()
@@ -90,7 +91,7 @@ def unwrap(mean: np.ndarray) -> np.ndarray:
 
 
 def mean_shape(shapes: np.ndarray) -> np.ndarray:
-    """Mean of ``[P, N, 3]`` shapes after removing position, size and rotation, made left-right level."""
+    """Mean of ``[P, N, 3]`` shapes without their position, size and rotation; the eyes are level."""
     shapes = shapes - shapes[:, :468].mean(axis=1, keepdims=True)
     shapes = shapes / np.linalg.norm(shapes[:, LEFT_EYE_CORNER] - shapes[:, RIGHT_EYE_CORNER], axis=-1)[:, None, None]
     mean = shapes[0]

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolkit.faces import create_analyser
 from toolkit.faces.types import FaceAnalyser
+from toolkit.fetch.downloads import FACER_FILES
 
-FILES = ("model_file", "detector_file", "parser_file", "aligner_file")
+FILES = ("model_file", *FACER_FILES)
+"""Fields of `FaceConfig` that name a model file."""
 
 
 class FaceConfig(BaseModel):
@@ -40,8 +43,6 @@ def build_analyser(
         MissingExtra: a library or a weights file is missing.
         InputError: a named file is missing or invalid.
     """
-    from toolkit.faces import create_analyser
-
     own = name is None or name == config.analyser
     files = {file: getattr(config, file) for file in FILES} if own else {}
     return create_analyser(name or config.analyser, max_faces=max_faces or config.max_faces, device=device, **files)

@@ -1,7 +1,7 @@
-"""The paper's analyser: RetinaFace boxes, FaRL parsing and 68 points, by the package facer.
+"""The paper's face analyser: RetinaFace boxes, FaRL parsing and 68 landmarks, from the package facer.
 
 Zheng et al., "General Facial Representation Learning in a Visual-Linguistic Manner" (CVPR 2022). The models are
-`retinaface/mobilenet`, `farl/celebm/448` and `farl/ibug300w/448`, as in section 4 of V-LASIK (arXiv 2406.14510).
+`retinaface/mobilenet`, `farl/celebm/448` and `farl/ibug300w/448`, as in section C.1 of V-LASIK (arXiv 2406.14510).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,13 @@ CELEBM_CLASSES = (
     *("background", "neck", "face", "cloth", "right_ear", "left_ear", "right_brow", "left_brow", "right_eye"),
     *("left_eye", "nose", "inner_mouth", "lower_lip", "upper_lip", "hair", "glasses", "hat", "earring", "necklace"),
 )
-"""What the numbers of `Face.parsing` mean: the 19 classes of CelebAMask-HQ in the order of `farl/celebm/448`."""
+"""Class names of `Face.parsing`: the 19 classes of CelebAMask-HQ in the order of `farl/celebm/448`."""
 
 MAX_SIDE = 1920
-"""px; a larger frame is analysed at this size, because facer keeps 68 heat maps of the size of the frame."""
+"""Pixels; larger frames are shrunk to this size because facer allocates 68 heat maps as large as the frame."""
 
 MIN_FRAME_SIDE = 16
-"""px; no face is looked for in a smaller frame."""
+"""Pixels; smaller frames count as frames without a face."""
 
 
 def cached_path(key: str) -> Path:
@@ -38,10 +39,10 @@ def cached_path(key: str) -> Path:
 
 
 def require_weights(**files: str | Path | None) -> dict[str, Path]:
-    """Paths of the three files: the named ones, and torch hub's cache for the others. Nothing is downloaded.
+    """Paths of the three weights files: the named ones, and those in torch hub's cache for the rest. Downloads nothing.
 
     Raises:
-        MissingExtra: facer is not installed, or a file that was not named is not in the cache.
+        MissingExtra: facer is not installed, or an unnamed file is missing from the cache.
         InputError: a named file does not exist.
     """
     if any(importlib.util.find_spec(package) is None for package in ("facer", "torch", "torchvision")):
@@ -52,31 +53,32 @@ def require_weights(**files: str | Path | None) -> dict[str, Path]:
         path = Path(named) if named else cached_path(key)
         if not path.is_file():
             if named:
-                raise InputError(f"expected facer's weights for {key}, but there is no file {path}")
+                raise InputError(f"expected facer weights for {key}, but there is no file {path}")
             raise MissingExtra(
-                f"the facer analyser expects its weights at {path}: run `toolkit fetch facer` where there is a "
-                f"network, get {file.url}, or name the file as {key}"
+                f"the facer analyser expects its weights at {path}; run `toolkit fetch facer`, download {file.url} "
+                f"yourself, or name the file with {key}"
             )
         paths[key] = path
     return paths
 
 
 class FacerAnalyser:
-    """Faces by facer, each frame for itself.
+    """Finds faces with facer, in each frame independently.
 
-    `Face.landmarks` are the 68 iBUG points with z = 0; `Face.parsing` has the classes of `CELEBM_CLASSES`, the
-    background included, for the whole frame as seen from this face. TorchScript is loaded only from the release's
+    `Face.landmarks` are the 68 iBUG points with z = 0. `Face.parsing` covers the whole frame with `CELEBM_CLASSES`,
+    background included, as predicted for this face. TorchScript can run code, so it is loaded only from the release's
     file in torch hub's cache or from a path that the user named.
 
     Args:
-        max_faces: at most so many faces per frame, the largest.
-        device: a torch device; as `choose_device_name` chooses if None.
-        detector_file: RetinaFace's state dict; parser_file, aligner_file: TorchScript. From torch hub's cache if None.
+        max_faces: most faces per frame; the largest are kept.
+        device: a torch device; chosen by `choose_device_name` if None.
+        detector_file: RetinaFace's state dict; in torch hub's cache if None.
+        parser_file, aligner_file: TorchScript; in torch hub's cache if None.
 
     Raises:
-        MissingExtra: facer or a weights file is absent.
-        InputError: a weights file is missing, truncated, or of another kind.
-        UsageError: the device is not here.
+        MissingExtra: facer or a weights file is missing.
+        InputError: a weights file is missing, truncated or of another kind.
+        UsageError: the machine has no such device.
     """
 
     name = "facer"
@@ -110,7 +112,8 @@ class FacerAnalyser:
         import cv2
         import torch
 
-        shrink = min(1.0, MAX_SIDE / max(frame.shape[:2]))
+        height, width, _ = frame.shape
+        shrink = min(1.0, MAX_SIDE / max(height, width))
         small = frame
         if shrink < 1:
             small = cv2.resize(frame, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -121,38 +124,38 @@ class FacerAnalyser:
                 return []
             rects = found["rects"]
             order = torch.argsort(-(rects[:, 2] - rects[:, 0]) * (rects[:, 3] - rects[:, 1]), stable=True)
-            # One face at a time: the heat maps of several would have to be in memory together.
+            # One face at a time, so that the heat maps of only one face are in memory.
             faces = [
-                self._face(image, {key: value[k : k + 1] for key, value in found.items()}, frame.shape[:2])
+                self._face(image, {key: value[k : k + 1] for key, value in found.items()}, (height, width))
                 for k in order[: self.max_faces].tolist()
             ]
-        return plausible_faces(faces, frame.shape[:2])
+        return plausible_faces(faces, (height, width))
 
-    def _face(self, image, detection: dict, frame_size: tuple[int, int]) -> Face:
+    def _face(self, image: Any, detection: dict[str, Any], frame_size: tuple[int, int]) -> Face:
         import cv2
 
         height, width = frame_size
-        # As float, because facer takes a uint8 frame without a value over 1 for an error.
+        # facer rejects a uint8 frame without any value above 1.
         logits = self._parser(image.float() / 255, dict(detection))["seg"]["logits"]
         parsing = logits[0].argmax(dim=0).byte().cpu().numpy()
         if parsing.shape != frame_size:
             parsing = cv2.resize(parsing, (width, height), interpolation=cv2.INTER_NEAREST)
         points = self._aligner(image, dict(detection))["alignment"][0].cpu().numpy()
-        # facer counts from the centre of the first pixel, this project from its corner.
+        # facer's origin is the centre of the first pixel, this project's its corner.
         scale = np.array([width / image.shape[3], height / image.shape[2]])
         landmarks = np.zeros((len(points), 3), np.float32)
         landmarks[:, :2] = (points + 0.5) * scale
         return Face(box_around(landmarks), float(detection["scores"][0]), landmarks, parsing)
 
     def reset(self) -> None:
-        """Nothing to forget: every frame is analysed for itself."""
+        """Does nothing: frames are analysed independently."""
 
     def close(self) -> None:
         """Free the models."""
         self._detector = self._parser = self._aligner = None
 
 
-def _load(paths: dict[str, Path], device):
+def _load(paths: dict[str, Path], device: Any) -> list[Any]:
     """facer's detector, parser and aligner.
 
     Raises:
@@ -162,7 +165,7 @@ def _load(paths: dict[str, Path], device):
         _check_torchscript(paths[key])
     if "jit" not in str(paths["aligner_file"]):
         raise InputError(
-            f"facer knows its TorchScript aligner by 'jit' in the file's name, as in its release, but the file is "
+            f"facer recognises its TorchScript aligner by 'jit' in the file name, but the file is "
             f"{paths['aligner_file']}; rename it"
         )
     _check_state_dict(paths["detector_file"])
@@ -181,7 +184,7 @@ def _load(paths: dict[str, Path], device):
             models.append(build(str(paths[key])).eval())
         except (RuntimeError, KeyError, ValueError) as error:
             raise InputError(f"facer cannot use {paths[key]} as {key}: {str(error).partition(chr(10))[0]}") from error
-    # facer's detector turns this on for the whole process, which makes results differ from run to run.
+    # facer's detector turns this on for the whole process, which would make results differ between runs.
     torch.backends.cudnn.benchmark = benchmark
     return models
 
@@ -197,7 +200,7 @@ def _check_torchscript(path: Path) -> None:
 
 
 def _check_state_dict(path: Path) -> None:
-    """Refuse a detector file that facer would load in part, or that is a pickle of more than tensors."""
+    """Refuse a detector file that lacks tensors, which facer would accept, or that holds more than tensors."""
     import pickle
 
     import torch
@@ -207,7 +210,9 @@ def _check_state_dict(path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{wanted}, but {path} is truncated or holds more than tensors; fetch it again") from error
+        raise InputError(
+            f"{wanted}, but {path} is truncated or holds more than tensors; run `toolkit fetch facer`"
+        ) from error
     if not isinstance(state, dict):
         raise InputError(f"{wanted}, but {path} holds a {type(state).__name__}")
     names = {key.removeprefix("module.") for key in state.get("state_dict", state)}

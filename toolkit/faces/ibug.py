@@ -1,4 +1,4 @@
-"""The 68 points of iBUG 300-W as points of MediaPipe's mesh, and the topology made from them.
+"""Maps the 68 iBUG 300-W landmarks to points of MediaPipe's mesh and builds their topology.
 
 ``python -m toolkit.faces.ibug`` prints ``data/ibug68.json``. Layout of the 68 points: Sagonas et al., "300 Faces
 In-The-Wild Challenge" (2013), figure 1.
@@ -27,9 +27,9 @@ IBUG68_FROM_MEDIAPIPE = np.array(
     ],
     np.int32,
 )
-"""int32 ``[68]``: which of the 478 MediaPipe points is nearest in meaning to each iBUG point.
+"""int32 ``[68]``: index of the MediaPipe point (of 478) closest in meaning to each iBUG point.
 
-The jaw differs most: iBUG's follows the visible outline, MediaPipe's stays on the skin."""
+The jaw differs most: iBUG points follow the visible outline, MediaPipe points stay on the skin."""
 IBUG68_FROM_MEDIAPIPE.flags.writeable = False
 
 REGIONS = {
@@ -42,11 +42,11 @@ REGIONS = {
     "lips": range(48, 60),
     "lips_inner": range(60, 68),
 }
-"""Regions of the 68 points, named as in ``mediapipe478`` where they mean the same; left and right are the person's."""
+"""Regions of the 68 points; shared names mean the same as in ``mediapipe478``. Left and right are the person's."""
 
 
-def ibug68() -> dict:
-    """The topology ``ibug68`` in the form of its file: no mesh, and the mean of the MediaPipe points, centred."""
+def ibug68() -> dict[str, object]:
+    """The content of ``data/ibug68.json``: no mesh, and the mean of the MediaPipe points, centred."""
     mean = load_topology("mediapipe478").mean[IBUG68_FROM_MEDIAPIPE].astype(np.float64)
     mean = np.round(mean - mean.mean(axis=0), 5)
     return {

@@ -1,4 +1,4 @@
-"""The embedded default analyser: MediaPipe's face mesh, 478 points with irises.
+"""The default face analyser: MediaPipe's face mesh with 478 landmarks, irises included.
 
 Models and graphs: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs" (2019), and
 Grishchenko et al., "Attention Mesh" (2020).
@@ -12,23 +12,25 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import MissingExtra
+from toolkit.faces.mediapipe_solutions import SolutionsMesh
+from toolkit.faces.mediapipe_tasks import TasksMesh
 from toolkit.faces.plausible import box_around, check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
 from toolkit.fetch.downloads import DOWNLOADS
 
 MIN_FRAME_SIDE = 16
-"""px; no face is looked for in a smaller frame."""
+"""Pixels; smaller frames count as frames without a face."""
 
 
 def require_models() -> Path | None:
-    """Check, without importing it, that mediapipe is installed and has face models.
+    """Check that mediapipe is installed and has face models, without importing it.
 
     Returns:
-        None where the wheel carries the models; else the file that `toolkit fetch mediapipe` brought.
+        None if the wheel contains the models, else the file that `toolkit fetch mediapipe` downloaded.
 
     Raises:
-        MissingExtra: it is not, or it is of the newer line, which takes a file, and there is none.
+        MissingExtra: mediapipe is not installed, or it contains no models and none were downloaded.
     """
     spec = importlib.util.find_spec("mediapipe")
     if spec is None:
@@ -41,23 +43,27 @@ def require_models() -> Path | None:
     if fetched.is_file():
         return fetched
     raise MissingExtra(
-        "the installed mediapipe carries no face models: run `toolkit fetch mediapipe` where there is a network, name "
-        "a face_landmarker.task file as the analyser's model file, or pip install 'mediapipe==0.10.21'"
+        "the installed mediapipe contains no face models; run `toolkit fetch mediapipe`, name a face_landmarker.task "
+        "file with --model-file, or pip install 'mediapipe==0.10.21'"
     )
 
 
 class MediapipeAnalyser:
-    """Faces by MediaPipe, in the order of the video: a face is followed from frame to frame, then detected anew.
+    """Finds faces with MediaPipe. Frames must come in order: each face is followed from frame to frame.
 
-    Without a file it uses the models inside the wheel (mediapipe up to 0.10.21) and looks again for faces that are too
-    far away for their detector; where the wheel has none, the file that `toolkit fetch mediapipe` brought. With a
-    ``face_landmarker.task`` file it uses the tasks API, which every later release has. The same frames give the same
-    faces in every process. The score of a face is always 1.0, because MediaPipe keeps its own to itself and gives only
-    the faces over 0.5.
+    By default, the analyser uses the models in the wheel (mediapipe up to 0.10.21) and searches a second time for faces
+    that are too far away for their detector. If the wheel has no models, it uses the file that
+    `toolkit fetch mediapipe` downloaded. A ``face_landmarker.task`` file selects the tasks API, which all later
+    releases have. The same frames give the same faces in every process. Scores are always 1.0, because MediaPipe does
+    not expose its own; it returns only faces above 0.5.
+
+    Args:
+        max_faces: most faces per frame; the largest are kept.
+        model_file: a ``face_landmarker.task`` bundle.
 
     Raises:
-        MissingExtra: mediapipe, or models without a file, are not installed.
-        InputError: the file is missing, truncated, or not a face landmarker bundle.
+        MissingExtra: mediapipe is not installed, or it contains no models and none were named or downloaded.
+        InputError: the file is missing, truncated or not a face landmarker bundle.
     """
 
     name = "mediapipe"
@@ -68,12 +74,8 @@ class MediapipeAnalyser:
         if model_file is None:
             model_file = require_models()
         if model_file is None:
-            from toolkit.faces.mediapipe_solutions import SolutionsMesh
-
-            self._mesh = SolutionsMesh(max_faces)
+            self._mesh: SolutionsMesh | TasksMesh = SolutionsMesh(max_faces)
         else:
-            from toolkit.faces.mediapipe_tasks import TasksMesh
-
             self._mesh = TasksMesh(max_faces, model_file)
 
     def analyse(self, frame: np.ndarray) -> list[Face]:
@@ -87,7 +89,8 @@ class MediapipeAnalyser:
             return []
         found = self._mesh.landmarks(np.ascontiguousarray(frame))
         faces = [Face(box_around(landmarks), 1.0, landmarks) for landmarks in found]
-        return plausible_faces(faces, frame.shape[:2])[: self.max_faces]
+        height, width, _ = frame.shape
+        return plausible_faces(faces, (height, width))[: self.max_faces]
 
     def reset(self) -> None:
         """Forget the previous frames."""

@@ -1,8 +1,8 @@
-"""Face mesh with the models inside the mediapipe wheel (``mediapipe.solutions``, releases up to 0.10.21)."""
+"""Face mesh with the models in the mediapipe wheel (``mediapipe.solutions``, releases up to 0.10.21)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from toolkit.native_logs import hidden
 
-LOOK_EVERY = 5
-"""Frames without a near face between two searches for far ones."""
+SEARCH_EVERY = 5
+"""While no near face is found, far faces are searched for every this many frames."""
 
 CROP_SIDE = 256
-"""px; side of the enlarged picture in which the mesh is fitted to a far face."""
+"""Pixels; side of the enlarged crop in which the mesh is fitted to a far face."""
 
 CROP_FACES = 2.2
-"""Side of that crop in face sizes; the near detector wants some surroundings."""
+"""Side of that crop in face sizes; the near detector needs some surroundings."""
 
 _xyz = attrgetter("x", "y", "z")
 
@@ -61,14 +61,14 @@ class Solution:
         self._solution._graph.wait_until_idle()
 
 
-def to_pixels(landmarks, width: int, height: int) -> np.ndarray:
-    """Normalised mediapipe landmarks to float32 ``[N, 3]`` in pixels; MediaPipe's z has the scale of x."""
+def to_pixels(landmarks: Iterable[Any], width: float, height: float) -> np.ndarray:
+    """Convert normalised MediaPipe landmarks to float32 ``[N, 3]`` in pixels; MediaPipe's z has the scale of x."""
     points = np.array([*map(_xyz, landmarks)], np.float32)
     return points * np.array([width, height, width], np.float32)
 
 
 class SolutionsMesh:
-    """Landmarks of near faces, followed over the video, or else of far ones."""
+    """Landmarks of near faces, followed over the video; if there are none, of far faces."""
 
     def __init__(self, max_faces: int):
         self._solutions = import_mediapipe().solutions
@@ -105,15 +105,15 @@ class SolutionsMesh:
 class FarFaces:
     """Faces too small for the mesh's own detector, which sees the frame at 128 pixels.
 
-    The full-range detector finds them, now and then; the mesh is fitted in an enlarged crop around each and the crop
-    follows the landmarks.
+    The full-range detector searches for them every few frames. The mesh is fitted in an enlarged crop around each face,
+    and the crop follows the landmarks.
     """
 
-    def __init__(self, solutions):
+    def __init__(self, solutions: Any):
         self._detector = Solution(
             lambda: solutions.face_detection.FaceDetection(min_detection_confidence=0.5, model_selection=1)
         )
-        # Still pictures: every crop moves and scales, so that nothing could be carried over.
+        # Static mode: every crop moves and scales, so tracking from crop to crop would fail.
         self._mesh = Solution(
             lambda: solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
         )
@@ -130,7 +130,7 @@ class FarFaces:
     def landmarks(self, frame: np.ndarray) -> list[np.ndarray]:
         """float32 ``[478, 3]`` in pixels for every far face."""
         squares = list(self._squares)
-        if self._frame % LOOK_EVERY == 0:
+        if self._frame % SEARCH_EVERY == 0:
             for square in self._detect(frame):
                 if not any(_within(square, known) for known in squares):
                     squares.append(square)
@@ -166,9 +166,9 @@ class FarFaces:
 
 
 def _tiles(height: int, width: int) -> list[tuple[int, int, int]]:
-    """x, y, side of squares that cover the frame and overlap by half or more.
+    """x, y, side of squares that cover the frame and overlap by at least half.
 
-    The detector sees 192 x 192 pixels: a square tile wastes none on a border.
+    The detector sees 192 x 192 pixels; square tiles need no border.
     """
     side, excess = min(height, width), abs(width - height)
     starts = np.linspace(0, excess, -(-2 * excess // side) + 1).astype(int)
@@ -182,6 +182,6 @@ def _square(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _within(square: np.ndarray, other: np.ndarray) -> bool:
-    """Whether the centre of a square lies in the face in the middle of another."""
+    """Whether the centre of a square lies within the face in the middle of another square."""
     distance = np.abs(square[:2] + square[2] / 2 - other[:2] - other[2] / 2).max()
     return bool(distance < other[2] / CROP_FACES / 2)

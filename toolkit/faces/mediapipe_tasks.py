@@ -1,4 +1,4 @@
-"""Face mesh with a ``face_landmarker.task`` bundle (``mediapipe.tasks``, the line that carries no models)."""
+"""Face mesh with a ``face_landmarker.task`` bundle (``mediapipe.tasks``, whose releases contain no models)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from toolkit.faces.mediapipe_solutions import import_mediapipe, to_pixels
 from toolkit.native_logs import hidden
 
 MEMBERS = {"face_detector.tflite", "face_landmarks_detector.tflite"}
-"""What a bundle must contain."""
+"""Files that a bundle must contain."""
 
 
 def check_bundle(path: str | Path) -> Path:
-    """The path of a sound bundle.
+    """The path as a `Path`, if it holds a valid bundle.
 
     Raises:
-        InputError: it is missing, unreadable, not a bundle, or damaged.
+        InputError: the file is missing, unreadable, damaged or not a bundle.
     """
     path = Path(path)
-    wanted = "expected a face_landmarker.task bundle of MediaPipe"
+    wanted = "expected a MediaPipe face_landmarker.task bundle"
     if not path.is_file():
         raise InputError(f"{wanted}, but there is no file {path}")
     try:
@@ -30,18 +30,20 @@ def check_bundle(path: str | Path) -> Path:
             missing = MEMBERS - set(bundle.namelist())
             damaged = bundle.testzip()
     except zipfile.BadZipFile as error:
-        raise InputError(f"{wanted}, but {path} is truncated or of another kind ({error}); fetch it again") from error
+        raise InputError(
+            f"{wanted}, but {path} is truncated or of another kind ({error}); download it again"
+        ) from error
     except OSError as error:
         raise InputError(f"{wanted}, but {path} cannot be read: {error.strerror}") from error
     if missing:
-        raise InputError(f"{wanted}, but {path} lacks {', '.join(sorted(missing))}; name the face landmarker's file")
+        raise InputError(f"{wanted}, but {path} lacks {', '.join(sorted(missing))}; name a face landmarker bundle")
     if damaged:
-        raise InputError(f"{wanted}, but {damaged} in {path} is damaged; fetch it again")
+        raise InputError(f"{wanted}, but {damaged} in {path} is damaged; download it again")
     return path
 
 
 class TasksMesh:
-    """Landmarks of faces, followed over the video."""
+    """Landmarks of the faces, followed over the video."""
 
     def __init__(self, max_faces: int, model_file: str | Path):
         self._bundle = check_bundle(model_file).read_bytes()
@@ -53,7 +55,7 @@ class TasksMesh:
         self._options = vision.FaceLandmarkerOptions(
             base_options=self._mediapipe.tasks.BaseOptions(model_asset_buffer=self._bundle),
             running_mode=vision.RunningMode.VIDEO,
-            # With a single face MediaPipe filters the landmarks over time, with a lag.
+            # With num_faces=1, MediaPipe smooths the landmarks over time, which adds a lag.
             num_faces=max(max_faces, 2),
         )
         try:

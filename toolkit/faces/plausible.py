@@ -1,4 +1,4 @@
-"""What every analyser drops before it answers: faces that are tiny, lost outside the frame, or found twice."""
+"""Drops implausible faces: tiny ones, those mostly outside the frame, and those found twice."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from toolkit.faces.types import Face
 
 MIN_SIDE = 12.0
-"""px; a smaller set of landmarks is noise, not a face."""
+"""Pixels; landmarks that span less are noise, not a face."""
 
 MIN_INSIDE = 1 / 3
-"""Smallest part of a face's box that must lie in the frame."""
+"""Smallest share of a face's box that must lie in the frame."""
 
 SAME_FACE_IOU = 0.5
-"""Two boxes that overlap more are one face found twice."""
+"""Boxes that overlap more than this belong to one face found twice."""
 
 
 def check_frame(frame: np.ndarray) -> None:
-    """Refuse what is not a frame.
+    """Check that an array is a frame.
 
     Raises:
         ValueError: it is not uint8 ``[H, W, 3]``.
@@ -32,7 +32,7 @@ def box_around(landmarks: np.ndarray) -> np.ndarray:
 
 
 def plausible_faces(faces: list[Face], frame_size: tuple[int, int]) -> list[Face]:
-    """The faces that may be real, the largest first; `frame_size` is height, width in pixels."""
+    """The plausible faces, largest first; `frame_size` is height and width in pixels."""
     height, width = frame_size
     frame_box = np.array([0, 0, width, height], np.float32)
     kept: list[Face] = []

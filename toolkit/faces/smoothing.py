@@ -1,9 +1,9 @@
-"""Landmarks without jitter: an adaptive filter over one track that adds no lag.
+"""Removes jitter from the landmarks of one track with an adaptive filter that adds no lag.
 
-Every signal is split into what lines fitted in ever narrower windows, all centred on the frame, add to each other. Of
-these details the ones that the measured noise explains are dropped and the others kept (firm shrinkage: Gao and Bruce,
-"WaveShrink with firm shrinkage", 1997), so that a still face becomes still while a turn or a blink, whose details
-stand far above the noise, stays as it was.
+Lines are fitted to each signal in ever narrower windows centred on the frame, and each window adds details to the
+previous one. Details that the measured noise explains are dropped, the others kept (firm shrinkage: Gao and Bruce,
+"WaveShrink with firm shrinkage", 1997). A still face becomes still, while a turn or a blink, whose details stand far
+above the noise, stays unchanged.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ HALF_WIDTHS = (0, 1, 2, 3, 5, 7, 10)
 """Half widths of the windows, in frames."""
 
 KEEP = (2.0, 6.0)
-"""Local energy of a detail, over that of the noise, up to which it is dropped and from which it is kept whole."""
+"""Energy of a detail relative to the noise: up to the first value it is dropped, from the second it is kept whole."""
 
 NOISE_RANGE = (0.0002, 0.003)
-"""Smallest and largest standard deviation of a landmark's noise that is believed, in face sizes."""
+"""Limits of the standard deviation of a landmark's noise, in face sizes; estimates are clipped to them."""
 
 MIN_FRAMES = 5
-"""Shorter runs are left alone: their noise cannot be measured."""
+"""Shorter stretches stay unchanged because their noise cannot be measured."""
 
 
 def smooth_landmarks(landmarks: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Take the jitter out of the landmarks of one track.
+    """Remove the jitter from the landmarks of one track.
 
-    The motion of the whole face (shift, turn in the picture, size) and what is left in the face's own frame are
-    filtered separately, so that a nod does not keep the rest from being smoothed.
+    The motion of the whole face (shift, rotation in the image plane, size) and the motion within the face are filtered
+    separately, so that a nod does not keep the rest from being smoothed.
 
     Args:
-        landmarks: float32 ``[T, N, 3]`` in pixels; a frame that has any NaN counts as one without the face.
+        landmarks: float32 ``[T, N, 3]`` in pixels; a frame with any NaN counts as a frame without the face.
         times: ``[T]``, seconds, increasing.
 
     Returns:
-        float32 ``[T, N, 3]``; a frame without the face stays as it is, and nothing is carried across it.
+        float32 ``[T, N, 3]``. Frames without the face stay unchanged, and no smoothing reaches across them.
 
     Raises:
-        ValueError: the shapes do not fit or times do not increase.
+        ValueError: the shapes do not match, or the times do not increase.
     """
     landmarks = np.asarray(landmarks, np.float32)
     times = np.asarray(times, np.float64)
@@ -50,21 +50,21 @@ def smooth_landmarks(landmarks: np.ndarray, times: np.ndarray) -> np.ndarray:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2):
         if stop - start >= MIN_FRAMES:
-            smooth[start:stop] = _smooth_run(landmarks[start:stop].astype(np.float64), times[start:stop])
+            smooth[start:stop] = _smooth_stretch(landmarks[start:stop].astype(np.float64), times[start:stop])
     return smooth
 
 
-def _smooth_run(points: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _smooth_stretch(points: np.ndarray, times: np.ndarray) -> np.ndarray:
     size = float(np.median(np.sqrt(np.ptp(points[..., :2], axis=1).prod(axis=1))))
     if size <= 0:
         return points
     windows = [_local_line(times, half) for half in HALF_WIDTHS]
     motion, local = _split(points, size)
-    # A shared motion averages over all points, so that its noise may be smaller than one point's.
+    # The shared motion averages over all points, so its noise can be lower than a single point's.
     noise = _noise(motion, (0.1 * NOISE_RANGE[0] * size, NOISE_RANGE[1] * size))
     motion = _adaptive(motion[..., None], windows, noise[:, None])[..., 0]
     noise = _noise(local, (NOISE_RANGE[0] * size, NOISE_RANGE[1] * size))
-    # A point whose noise seems far from the others' is one that moves all the time.
+    # A point whose noise seems much higher than the others' is a point that keeps moving.
     noise = np.clip(noise, 0.5 * np.median(noise, axis=0), 2 * np.median(noise, axis=0))
     in_picture = _adaptive(local[..., :2], windows, noise[:, :2])
     depth = _adaptive(local[..., 2:], windows, noise[:, 2:])
@@ -74,8 +74,8 @@ def _smooth_run(points: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _split(points: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
     """Similarity motion ``[T, 5]`` and the points ``[T, N, 3]`` without it.
 
-    The motion is shift x, y, z and the complex factor of turn and scale; the factor is given in pixels at the rim of
-    the face, so that one noise level fits all. Points that keep their place in the face weigh most.
+    The motion is the shift in x, y, z and the complex factor of rotation and scale. The factor is in pixels at the rim
+    of the face, so that one noise level fits all components. Points that move least within the face weigh most.
     """
     flat = points[..., 0] + 1j * points[..., 1]
     weights = np.full(points.shape[1], 1.0 / points.shape[1])
@@ -104,15 +104,15 @@ def _join(motion: np.ndarray, local: np.ndarray, size: float) -> np.ndarray:
     return np.stack([flat.real, flat.imag, depth], axis=2).astype(np.float32)
 
 
-def _noise(signal: np.ndarray, believed: tuple[float, float]) -> np.ndarray:
-    """Standard deviation of the noise of each signal of ``[T, ...]``, from the median of its third differences."""
+def _noise(signal: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Standard deviation of each signal's noise in ``[T, ...]``, from the median of its third differences."""
     spread = np.median(np.abs(np.diff(signal, n=3, axis=0)), axis=0)
-    # Median to standard deviation of a normal variable, and the norm of (1, -3, 3, -1).
-    return np.clip(spread / 0.6745 / np.sqrt(20.0), *believed)
+    # 0.6745 converts the median of a normal variable to its standard deviation; sqrt(20) is the norm of (1, -3, 3, -1).
+    return np.clip(spread / 0.6745 / np.sqrt(20.0), *limits)
 
 
 def _local_line(times: np.ndarray, half: int) -> np.ndarray:
-    """Weights ``[T, 2 * half + 1]`` that give the value at each frame of a line fitted to its neighbours."""
+    """Weights ``[T, 2 * half + 1]`` that evaluate, at each frame, a line fitted to its neighbours."""
     count = len(times)
     index = np.arange(count)[:, None] + np.arange(-half, half + 1)
     inside = (index >= 0) & (index < count)
@@ -135,7 +135,7 @@ def _apply(weights: np.ndarray, signal: np.ndarray) -> np.ndarray:
 
 
 def _adaptive(signal: np.ndarray, windows: list[np.ndarray], noise: np.ndarray) -> np.ndarray:
-    """The signal ``[T, ..., C]`` less what noise can explain; the last axis shares its gain.
+    """The signal ``[T, ..., C]`` without the details that noise can explain; the last axis shares its gain.
 
     `noise` has the shape of one frame of the signal.
     """
@@ -155,7 +155,7 @@ def _adaptive(signal: np.ndarray, windows: list[np.ndarray], noise: np.ndarray) 
 
 
 def _local_mean(count: int, half: int) -> np.ndarray:
-    """Weights ``[T, 2 * half + 1]`` of a mean over the neighbours of each frame."""
+    """Weights ``[T, 2 * half + 1]`` that average over the neighbours of each frame."""
     offset = np.arange(-half, half + 1)
     index = np.arange(count)[:, None] + offset
     kernel = np.where((index >= 0) & (index < count), 1.0 - np.abs(offset) / (half + 1), 0.0)

@@ -1,12 +1,12 @@
-"""What the landmarks of an analyser are: names of regions, triangles, a UV layout and a mean shape.
+"""Describes a set of landmarks: named regions, triangles, a UV layout and a mean shape.
 
-numpy only, so that `toolkit.task` may import it.
+Imports only numpy, so that `toolkit.task` can use it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -20,14 +20,14 @@ class Topology:
     """The fixed part of a set of landmarks, the same for every face.
 
     Attributes:
-        name: ``mediapipe478`` or ``ibug68``; two topologies are the same when their names are.
+        name: ``mediapipe478`` or ``ibug68``; topologies with the same name are identical.
         count: number of landmarks N.
-        triangles: int32 ``[F, 3]`` into the landmarks, empty where there is no mesh. Seen from outside the
-            face the winding is the same for all. Eyes and mouth are holes.
+        triangles: int32 ``[F, 3]`` indices of landmarks, empty if there is no mesh. All have the same winding, seen
+            from outside the face. Eyes and mouth are holes.
         uv: float32 ``[N, 2]`` in 0..1, v downwards; NaN for landmarks outside the mesh.
         mean: float32 ``[N, 3]``, a neutral frontal face; x right, y down, z away from the viewer, centred, in units
             of the distance between the outer eye corners.
-        regions: names to ordered int32 index arrays; left and right are the person's own.
+        regions: ordered int32 index arrays by name; left and right are the person's own.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Topology:
     mean: np.ndarray
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str], Topology], tuple[str]]:
         return load_topology, (self.name,)
 
 
@@ -52,7 +52,7 @@ def load_topology(name: str) -> Topology:
     path = folder / f"{name}.json"
     if not path.is_file():
         raise KeyError(f"no topology named {name!r}")
-    raw = json.loads(path.read_text())
+    raw = json.loads(path.read_text(encoding="utf-8"))
     arrays = {
         "triangles": np.asarray(raw["triangles"], np.int32).reshape(-1, 3),
         "uv": np.asarray([[np.nan, np.nan] if p is None else p for p in raw["uv"]], np.float32),

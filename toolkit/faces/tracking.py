@@ -1,4 +1,4 @@
-"""Identity over time: which face of this frame is which of the last."""
+"""Links the faces of consecutive frames into tracks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from toolkit.faces.types import Face
 
 MAX_DISTANCE = 0.6
-"""Mean distance of landmarks to where the track is expected, in face sizes, above which it is another face."""
+"""Mean distance between a face's landmarks and a track's expected ones, in face sizes, above which they differ."""
 
 MEMORY = 0.5
-"""Weight of the earlier velocity in a track's running mean."""
+"""Weight of the previous velocity in a track's running mean."""
 
 
 @dataclass(eq=False)
@@ -32,11 +32,11 @@ class _Track:
 
 
 class FaceTracker:
-    """Gives every face of a video the number of its track.
+    """Assigns a track number to every face of a video.
 
-    Faces are matched to tracks by the least total distance (Hungarian method) between their landmarks and the
-    track's, moved on with its velocity and measured in face sizes. A track ends when its face is missing for more than
-    `max_gap` frames; the numbers count up from 0 and are never used again.
+    Faces are matched to tracks so that the total distance between their landmarks is smallest (Hungarian method). A
+    track's landmarks are moved on by its velocity first, and distances are measured in face sizes. A track ends when
+    its face is missing for more than `max_gap` frames. Numbers start at 0 and are never reused.
     """
 
     def __init__(self, max_gap: int = 0):
@@ -46,10 +46,10 @@ class FaceTracker:
         self._index: int | None = None
 
     def update(self, index: int, faces: list[Face]) -> list[tuple[int, Face]]:
-        """Track number and face, in the order of `faces`, for the faces of frame `index`.
+        """Track number and face of each face in frame `index`, in the order of `faces`.
 
         Raises:
-            ValueError: the frames do not come in order.
+            ValueError: the frames are not in order.
         """
         if self._index is not None and index <= self._index:
             raise ValueError(f"frames must come in order, but {index} came after {self._index}")
@@ -80,11 +80,11 @@ class FaceTracker:
             for row, found in enumerate(points):
                 size = np.sqrt(np.ptp(found, axis=0).prod() * np.ptp(expected, axis=0).prod()) ** 0.5
                 cost[row, column] = np.linalg.norm(found - expected, axis=1).mean() / max(size, 1e-6)
-        # One impossible match must not be paid for with two bad ones: all impossible ones cost the same.
+        # All impossible matches cost the same, so that avoiding one never justifies two bad matches.
         rows, columns = linear_sum_assignment(np.minimum(cost, MAX_DISTANCE))
         return {r: self._tracks[c] for r, c in zip(rows, columns) if cost[r, c] < MAX_DISTANCE}
 
     def reset(self) -> None:
-        """End all tracks, as at a cut; frame numbers may start again."""
+        """End all tracks, as at a cut. Frame numbers may restart."""
         self._tracks = []
         self._index = None

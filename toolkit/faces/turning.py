@@ -1,4 +1,4 @@
-"""How far a head is turned from the camera."""
+"""Measures how far a head is turned away from the camera."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def turns(landmarks: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Angles between heads and an upright one that looks into the camera, float64 ``[T]`` in degrees, 0..180.
+    """Angles between heads and an upright head that faces the camera, float64 ``[T]`` in degrees, 0..180.
 
-    Yaw, pitch and roll together. The mean face is fitted under scaled orthography, so that depths are not needed: not
-    all analysers know them.
+    Yaw, pitch and roll are combined. The mean face is fitted under scaled orthography, which needs no depth, because
+    not all analysers provide it.
 
     Args:
         landmarks: ``[T, N, 2 or more]`` in pixels.

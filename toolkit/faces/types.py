@@ -1,4 +1,4 @@
-"""What a face analyser is and gives. numpy only; the analysers themselves import their libraries when built."""
+"""The face analyser protocol and its result. Imports only numpy; analysers import their libraries when built."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Face:
     """One face in one frame.
 
     Attributes:
-        box: float32 ``[4]``, x0 y0 x1 y1 around the landmarks, in pixels of the frame; may leave the frame.
+        box: float32 ``[4]``, x0 y0 x1 y1 around the landmarks, in pixels of the frame; may extend beyond it.
         score: confidence in 0..1.
         landmarks: float32 ``[N, 3]`` in pixels of the frame; z has the scale of x, grows away from the viewer and has
-            its zero near the middle of the head (all zero where the analyser is flat).
-        parsing: uint8 ``[H, W]`` class indices of the analyser's parser, or None where it has none.
+            its zero near the middle of the head; all zero if the analyser estimates no depth.
+        parsing: uint8 ``[H, W]`` class indices of the analyser's parser, or None if it has none.
     """
 
     box: np.ndarray
@@ -30,17 +30,17 @@ class Face:
 
 @runtime_checkable
 class FaceAnalyser(Protocol):
-    """Finds faces and their landmarks in frames that come in the order of the video.
+    """Finds faces and their landmarks in the frames of a video, which come in order.
 
-    An analyser may use the previous frame to find the next one; `reset` says that a new shot begins, after which the
-    result must not depend on anything seen before.
+    An analyser may use previous frames. After `reset`, which marks a new shot, results must not depend on anything
+    seen before.
     """
 
     name: str
     topology: Topology
 
     def analyse(self, frame: np.ndarray) -> list[Face]:
-        """Faces of one RGB frame, uint8 ``[H, W, 3]``, the largest first; an empty list where there is none."""
+        """Faces of one RGB frame, uint8 ``[H, W, 3]``, largest first; empty if there are none."""
         ...
 
     def reset(self) -> None:

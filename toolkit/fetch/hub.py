@@ -1,4 +1,4 @@
-"""Backbones from the Hugging Face Hub, into its own cache."""
+"""Downloads backbones from the Hugging Face Hub into its own cache."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from toolkit.validation import did_you_mean
 
 
 def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, endpoint: str | None = None) -> list[Path]:
-    """Bring the files of a backbone's parts into the Hugging Face cache; what is there already is only checked.
+    """Download a backbone's parts into the Hugging Face cache. Files in the cache are verified, not downloaded again.
 
     Args:
         parts: names of the parts; all if None.
-        endpoint: address of the Hub or of a mirror; the library's own (``HF_ENDPOINT``) if None.
+        endpoint: address of the Hub or of a mirror; the library's default (``HF_ENDPOINT``) if None.
 
     Returns:
         The parts' folders.
 
     Raises:
-        UsageError: the backbone has no such part, or it lies in folders, so that there is nothing to fetch.
-        ToolkitError: no network, the server's refusal, a file that the repository lacks, a damaged file, no room.
+        UsageError: the backbone has no such part, or it is a local folder with nothing to download.
+        ToolkitError: there is no network, the server refuses, the repository lacks a file, a file is damaged, or the
+            disk is full.
     """
     wanted = _wanted(spec, parts)
     files: dict[tuple[str, str], list[str]] = {}
     for name in wanted:
         part = spec.parts[name]
+        assert part.repository is not None  # by `_wanted`
         inside = [f"{part.subfolder}/{file}" if part.subfolder else file for file in part.files]
         files.setdefault((part.repository, part.revision), []).extend(inside)
     for (repository, revision), names in files.items():
@@ -41,7 +43,7 @@ def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, end
         try:
             folder = part_folder(spec, name)
         except MissingExtra as error:
-            raise ToolkitError(f"the {name} of `{spec.name}` did not come whole: {error}") from error
+            raise ToolkitError(f"the download of {name} for `{spec.name}` is incomplete: {error}") from error
         for file in spec.parts[name].files:
             _check_blob(folder / file)
         folders.append(folder)
@@ -51,7 +53,7 @@ def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, end
 def _wanted(spec: BackboneSpec, parts: Collection[str] | None) -> list[str]:
     remote = [name for name, part in spec.parts.items() if part.repository is not None]
     if not remote:
-        raise UsageError(f"the backbone {spec.name} lies in folders: there is nothing to fetch")
+        raise UsageError(f"the backbone {spec.name} is a local folder, so there is nothing to fetch")
     for name in parts or ():
         if name not in remote:
             hint = did_you_mean(name, remote) or f"; known are {', '.join(remote)}"
@@ -71,35 +73,35 @@ def _snapshot(repository: str, revision: str, names: list[str], endpoint: str | 
     from huggingface_hub.utils import logging
 
     verbosity = logging.get_verbosity()
-    # Without a network the library tries for half a minute and logs every attempt; the error below says it once.
+    # Without a network, the library tries for half a minute and logs every attempt; one error is enough.
     logging.set_verbosity_error()
     try:
         snapshot_download(repository, revision=revision, allow_patterns=names, endpoint=endpoint)
     except GatedRepoError as error:
         raise ToolkitError(
-            f"{repository} is open only to who accepts its conditions: do that on its page, then run `hf auth login`"
+            f"{repository} requires accepting its terms; accept them on its page, then run `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise ToolkitError(f"the repository {repository} has no revision {revision} any more") from error
+        raise ToolkitError(f"the repository {repository} no longer has the revision {revision}") from error
     except RepositoryNotFoundError as error:
         raise ToolkitError(f"there is no repository {repository} on the Hub, or it is private") from error
     except LocalEntryNotFoundError as error:
         raise ToolkitError(
-            f"{repository} cannot be reached ({_reason(error)}); run the command where there is a network"
+            f"{repository} cannot be reached ({_reason(error)}); run the command on a machine with network access"
         ) from error
     except HfHubHTTPError as error:
-        raise ToolkitError(f"{repository} cannot be fetched: {_reason(error)}; run the command again") from error
+        raise ToolkitError(f"{repository} cannot be downloaded: {_reason(error)}; run the command again") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise ToolkitError(f"{repository} cannot be fetched: the disk is full") from error
+            raise ToolkitError(f"{repository} cannot be downloaded: the disk is full") from error
         raise ToolkitError(
-            f"{repository} cannot be fetched: {_reason(error)}; run the command again, it continues where it was"
+            f"{repository} cannot be downloaded: {_reason(error)}; run the command again to resume"
         ) from error
     except Exception as error:
-        # The library lets errors of its HTTP client through, whose package changes with its releases.
+        # The library does not catch errors of its HTTP client, and that package changes between releases.
         if type(error).__module__.split(".")[0].startswith("http"):
             raise ToolkitError(
-                f"the transfer of {repository} broke off ({_reason(error)}); run the command again, it continues"
+                f"the download of {repository} broke off ({_reason(error)}); run the command again to resume"
             ) from error
         raise
     finally:
@@ -113,9 +115,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_blob(file: Path) -> None:
-    """The cache names the blob of a large file by its SHA-256; nothing compares the two after the transfer."""
+    """Compare a large file with its SHA-256, by which the cache names it; the library does not check this itself."""
     blob = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
         file.unlink()
         blob.unlink(missing_ok=True)
-        raise ToolkitError(f"{file.name} came damaged (expected SHA-256 {blob.name}) and was thrown away; run it again")
+        raise ToolkitError(
+            f"{file.name} was damaged (expected SHA-256 {blob.name}) and has been deleted; run the command again"
+        )
