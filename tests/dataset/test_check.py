@@ -266,7 +266,7 @@ def test_a_manifest_that_states_something_else(copy, change, words):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda m: m.update(schema_version=2), "schema_version"),
+        (lambda m: m.update(schema_version=3), "schema_version"),
         (lambda m: m.pop("shards"), "shards"),
         (lambda m: m.update(more=1), "more"),
         (lambda m: m["shards"][0].update(path="../../etc"), "path outside the dataset"),

@@ -13,7 +13,7 @@ from toolkit.backbones import load
 from toolkit.finetune import FinetuneConfig, finetune
 from toolkit.finetune.datasets import held_out, open_datasets
 from toolkit.synthesis.config import BuildConfig
-from toolkit.synthesis.engine import build_dataset
+from toolkit.synthesis.build import build_dataset
 from toolkit.testing import tiny_backbone
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def dataset(shared, tmp_path):
         videos=[shared("media/faces")],
         output=tmp_path / "dataset",
         resolution=SIDE,
-        padding=1.3,
+        crop_scale=1.3,
         clip_length=16,
         max_clips=4,
         validation_fraction=0.2,

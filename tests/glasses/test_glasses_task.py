@@ -11,7 +11,7 @@ from toolkit.cli import main
 from toolkit.dataset.reader import read_samples
 from toolkit.errors import InputError
 from toolkit.synthesis.config import BuildConfig, InpaintConfig
-from toolkit.synthesis.engine import build_dataset
+from toolkit.synthesis.build import build_dataset
 from toolkit.testing import assert_conforms, tiny_backbone, tools
 
 NUMBERS = {"eye_visibility", "mask_fraction", "change_outside", "sharpness"}

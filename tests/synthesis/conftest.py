@@ -10,7 +10,7 @@ import pytest
 from toolkit.errors import ToolkitError
 from toolkit.executor import Outcome, WorkerError
 from toolkit.synthesis.config import BuildConfig
-from toolkit.synthesis.engine import build_dataset
+from toolkit.synthesis.build import build_dataset
 
 PLUGIN = Path(__file__).parent / "plugin"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from toolkit.dataset.layout import (
 )
 from toolkit.dataset.reader import Sample, read_manifest, read_shard
 from toolkit.errors import InputError
+from toolkit.files import read_json, sha256_of
 
 
 @dataclass
@@ -122,7 +121,7 @@ def _config(root: Path, manifest: Manifest) -> Iterator[str]:
     if not (root / CONFIG).is_file():
         return
     try:
-        document = json.loads((root / CONFIG).read_bytes())
+        document = read_json(root / CONFIG)
         config, inputs = document["config"], {item["sha256"] for item in document["inputs"]}
     except (ValueError, RecursionError, LookupError, TypeError):
         yield f"{CONFIG} is damaged: expected an object with config and inputs"
@@ -179,10 +178,7 @@ def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[s
 
 
 def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else None
 
 
 def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:

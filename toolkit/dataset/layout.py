@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Version of the layout; written into `manifest.json`."""
+SCHEMA_VERSION: Literal[2] = 2
+"""Version of the format, saved in `manifest.json` and `config.json`. In version 1, the settings in `config.json` had
+other names; everything else was the same."""
 
 Format = Literal["imagefolder", "webdataset"]
 Split = Literal["train", "validation"]
@@ -82,7 +83,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     format: Format
     task: str
     resolution: int

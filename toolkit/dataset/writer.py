@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from toolkit.dataset.layout import CHECKSUMS, METADATA, PICTURES, Format, Split, shard_path
+from toolkit.files import publish, sha256_of
 
 
 class ShardWriter(Protocol):
@@ -57,9 +56,7 @@ class FolderWriter:
         sums = "".join(self._sums).encode()
         (self._temporary / CHECKSUMS).write_bytes(sums)
         self._final.parent.mkdir(parents=True, exist_ok=True)
-        if self._final.exists():
-            shutil.rmtree(self._final)
-        os.replace(self._temporary, self._final)
+        publish(self._temporary, self._final)
         return hashlib.sha256(sums).hexdigest()
 
 
@@ -85,15 +82,15 @@ class TarWriter:
 
     def commit(self) -> str:
         self._tar.close()
-        with self._temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(self._temporary)
         self._final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._temporary, self._final)
+        publish(self._temporary, self._final)
         return digest
 
 
 def open_shard(root: Path, temporary: Path, format: Format, split: Split, name: str) -> ShardWriter:
     """A writer for one shard of the dataset at `root`; `temporary` is a folder on the same file system."""
     final = root / shard_path(format, split, name)
-    writer = TarWriter if format == "webdataset" else FolderWriter
-    return writer(temporary / final.name, final)
+    if format == "webdataset":
+        return TarWriter(temporary / final.name, final)
+    return FolderWriter(temporary / final.name, final)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import InputError
-from toolkit.files import sha256_of
+from toolkit.files import atomic, sha256_of
 from toolkit.portraits.relief import Pose
 
 FPS = 25
@@ -74,11 +74,11 @@ def track_movements(video: Path) -> list[Movement]:
     Raises:
         InputError: the video cannot be read.
     """
-    from toolkit.faces import create_analyser
+    from toolkit.faces.config import FaceConfig, build_analyser
     from toolkit.faces.smoothing import smooth_landmarks
     from toolkit.video import SceneCutDetector, read_frames
 
-    analyser, cuts = create_analyser("mediapipe", max_faces=1), SceneCutDetector()
+    analyser, cuts = build_analyser(FaceConfig(max_faces=1)), SceneCutDetector()
     stretches: list[list[tuple[float, np.ndarray]]] = [[]]
     try:
         for frame in read_frames(video, max_side=1280):
@@ -121,9 +121,8 @@ def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
             arrays = {}
             for number, movement in enumerate(track_movements(video)):
                 arrays |= {f"{name}-{number}": value for name, value in vars(movement).items()}
-            part = path.with_suffix(".part.npz")
-            np.savez(part, **arrays)
-            part.replace(path)
+            with atomic(path) as staged:
+                np.savez(staged, **arrays)
         with np.load(path) as arrays:
             names = Movement.__dataclass_fields__
             count = len(arrays.files) // len(names)

@@ -1,28 +1,30 @@
-"""Videos of made people, to build datasets from where real videos of many people are not at hand."""
+"""Makes videos of people who do not exist, for datasets when real videos of many people are missing."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.executor import Executor, ProcessExecutor
-from toolkit.files import sha256_of
-from toolkit.files import differences
+from toolkit.files import differences, read_json, sha256_of, write_json
 from toolkit.interruption import termination_interrupts
 from toolkit.portraits.listing import list_portraits
+from toolkit.progress import Observer
+
+if TYPE_CHECKING:
+    from toolkit.portraits.people import MadePeople
 
 SETTINGS, CACHE = "settings.json", ".portraits"
 
 CRF = 10.0
-"""x264's quality of the files: the camera of each clip has its own noise and compression already."""
+"""x264 quality of the files. It is high because the simulated camera already adds noise and compression."""
 
 
 class PeopleConfig(BaseModel):
@@ -30,21 +32,25 @@ class PeopleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    portraits: Path = Field(description="folder with frontal portraits before plain backgrounds (.jpg, .png)")
-    manifest: Path | None = Field(None, description="CSV that lists portraits in a column 'file'")
-    only: str | None = Field(None, description="take only rows of the manifest with this text in the column 'use'")
+    portraits: Path = Field(description="Folder of frontal portraits on plain backgrounds (.jpg, .png).")
+    manifest: Path | None = Field(
+        None, description="CSV file that lists the portraits to use in a column `file`. If unset, all are used."
+    )
+    only: str | None = Field(None, description="Use only the rows of the manifest whose column `use` holds this text.")
     drive: list[Path] = Field(
         [],
-        description="videos of faces whose poses, expressions and blinks are given to the people; of their pictures "
-        "nothing is used",
+        description="Videos of faces whose head poses, expressions and blinks the people copy. Their pictures are not "
+        "used. If unset, heads turn smoothly.",
     )
-    output: Path = Field(description="folder of the videos; a run that was killed goes on in it")
-    clips: int = Field(1000, ge=1, le=1_000_000, description="videos, each of another person")
-    frames: int = Field(8, ge=1, le=10_000, description="frames of each, 25 a second")
-    size: int = Field(352, ge=64, le=2048, multiple_of=2, description="side of the pictures in pixels")
-    padding: float = Field(2.2, ge=1, le=4, description="side of the pictures over that of the face's box")
-    workers: int | None = Field(None, ge=1, le=256, description="processes; without it one per core")
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed and portraits give the same people")
+    output: Path = Field(description="Folder of the videos. Interrupted runs resume.")
+    clips: int = Field(1000, ge=1, le=1_000_000, description="Number of videos; each shows another person.")
+    frames: int = Field(8, ge=1, le=10_000, description="Frames of each video, at 25 frames a second.")
+    size: int = Field(352, ge=64, le=2048, multiple_of=2, description="Width and height of the videos in pixels.")
+    crop_scale: float = Field(2.2, ge=1, le=4, description="Width of the video divided by the width of the face.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Processes that work in parallel. If unset, one for each core."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Random seed; equal seeds and portraits give equal people.")
 
 
 @dataclass(frozen=True)
@@ -54,19 +60,16 @@ class _Job:
     path: Path
 
 
-def make_people(
-    config: PeopleConfig,
-    watch: Callable[[int, int], None] = lambda done, count: None,
-    executor: Executor | None = None,
-) -> int:
-    """Write videos of people who do not exist (`MadePeople`); those that are there stay.
+def make_people(config: PeopleConfig, observer: Observer | None = None, executor: Executor | None = None) -> int:
+    """Write the videos that do not exist yet; see `MadePeople`.
 
     Args:
-        watch: is told how many of how many are there.
-        executor: where they are made; processes of this machine if None.
+        config: the settings.
+        observer: receives the progress, in videos.
+        executor: makes the videos; processes on this machine if None.
 
     Returns:
-        How many were made now.
+        The number of videos that this call made.
 
     Raises:
         InputError: the portraits cannot be used.
@@ -76,20 +79,21 @@ def make_people(
     from toolkit.portraits.driving import load_movements
     from toolkit.portraits.portrait import load_portraits
 
+    observer = observer or Observer()
     _claim(config)
     load_portraits(list_portraits(config.portraits, config.manifest, config.only), config.output / CACHE)
     load_movements(config.drive, config.output / CACHE)
     paths = [config.output / f"{index:06d}.mp4" for index in range(config.clips)]
     jobs = [_Job(config, index, path) for index, path in enumerate(paths) if not path.exists()]
-    there = config.clips - len(jobs)
-    watch(there, config.clips)
+    existing = config.clips - len(jobs)
+    observer.phase("making people", config.clips, "videos", existing)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor = executor or ProcessExecutor(config.workers or cores)
     with termination_interrupts(), closing(executor.run(_make, jobs)) as outcomes:
-        for done, outcome in enumerate(outcomes, there + 1):
+        for done, outcome in enumerate(outcomes, existing + 1):
             if outcome.error is not None:
                 raise outcome.error
-            watch(done, config.clips)
+            observer.advance(done)
     return len(jobs)
 
 
@@ -101,14 +105,16 @@ def _make(job: _Job) -> None:
     config = job.config
     people = _people(config.portraits, config.manifest, config.only, tuple(config.drive), config.output / CACHE)
     rng = generator("made people", config.seed, job.index)
-    clip = people.clip(rng, config.frames, config.size, config.padding)
+    clip = people.clip(rng, config.frames, config.size, config.crop_scale)
     with VideoWriter(job.path, fps=FPS, crf=CRF) as writer:
         for frame in clip.frames:
             writer.write(frame)
 
 
 @lru_cache(1)
-def _people(portraits: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path):
+def _people(
+    folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path
+) -> MadePeople:
     import cv2
 
     from toolkit.portraits.driving import load_movements
@@ -116,34 +122,32 @@ def _people(portraits: Path, manifest: Path | None, only: str | None, drive: tup
     from toolkit.portraits.portrait import load_portraits
 
     cv2.setNumThreads(1)
-    portraits = load_portraits(list_portraits(portraits, manifest, only), cache)
+    portraits = load_portraits(list_portraits(folder, manifest, only), cache)
     return MadePeople(portraits, load_movements(drive, cache))
 
 
 def _claim(config: PeopleConfig) -> None:
-    """The output is new, or of the same settings; more clips may be asked for."""
+    """Create the output and save the settings in it, or check that it was made with the same ones."""
     path = config.output / SETTINGS
-    asked = config.model_dump(mode="json", exclude={"output", "clips", "workers", "portraits", "manifest", "drive"})
+    wanted = config.model_dump(mode="json", exclude={"output", "clips", "workers", "portraits", "manifest", "drive"})
     if config.drive:
-        asked["drive"] = [_digest(video) for video in config.drive]
+        wanted["drive"] = [_digest(video) for video in config.drive]
     if config.output.exists() and not config.output.is_dir():
-        raise UsageError(f"the videos need a folder, and {config.output} is a file; name another output")
+        raise UsageError(f"the output {config.output} must be a folder, found a file; choose another output")
     try:
         config.output.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             try:
-                found = json.loads(path.read_bytes())
+                found = read_json(path)
             except ValueError:
                 found = {}
-            if found != asked:
-                differing = "; ".join(differences(found, asked))
-                raise UsageError(f"{config.output} was made with other settings: {differing}; name another output")
+            if found != wanted:
+                changed = "; ".join(differences(found, wanted))
+                raise UsageError(f"{config.output} was made with other settings: {changed}; choose another output")
             return
-        temporary = config.output / f".{SETTINGS}.part"
-        temporary.write_text(json.dumps(asked, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, wanted)
     except OSError as error:
-        raise ToolkitError(f"expected to write into {config.output}, but: {error.strerror}") from error
+        raise ToolkitError(f"the output {config.output} cannot be written: {error.strerror}") from error
 
 
 def _digest(video: Path) -> str:

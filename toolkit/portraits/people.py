@@ -35,13 +35,13 @@ class MadePeople:
             raise InputError("made people need portraits, and none is given")
         self._portraits = list(portraits)
 
-    def clip(self, rng: np.random.Generator, frames: int = 1, size: int = 256, padding: float = 1.6) -> FaceClip:
+    def clip(self, rng: np.random.Generator, frames: int = 1, size: int = 256, crop_scale: float = 1.6) -> FaceClip:
         """One person in motion as a camera saw them: `scene`, through its camera."""
-        clip, camera = self.scene(rng, frames, size, padding)
+        clip, camera = self.scene(rng, frames, size, crop_scale)
         return replace(clip, frames=camera(clip.frames))
 
     def scene(
-        self, rng: np.random.Generator, frames: int = 1, size: int = 256, padding: float = 1.6
+        self, rng: np.random.Generator, frames: int = 1, size: int = 256, crop_scale: float = 1.6
     ) -> tuple[FaceClip, Camera]:
         """One person in motion before the camera degrades it, so that something may be put on them first.
 
@@ -49,7 +49,7 @@ class MadePeople:
             rng: decides everything.
             frames: number of frames, 25 a second.
             size: side of the crop in pixels.
-            padding: side of the crop over that of the face's box.
+            crop_scale: width of the crop divided by the width of the face.
 
         Returns:
             A clip as the dataset's reader makes them, with the landmarks of mediapipe's mesh, and the camera.
@@ -75,7 +75,7 @@ class MadePeople:
             landmarks.append(view.landmarks)
         landmarks = np.stack(landmarks)
         boxes = np.concatenate([landmarks[..., :2].min(axis=1), landmarks[..., :2].max(axis=1)], axis=1)
-        region = square_region(boxes, (SIDE, SIDE), padding)
+        region = square_region(boxes, (SIDE, SIDE), crop_scale)
         scale = np.float32(size / (region[2] - region[0]))
         clip = FaceClip(
             frames=np.stack([crop(picture, region, size) for picture in pictures]),

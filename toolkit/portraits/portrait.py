@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import InputError, MissingExtra
+from toolkit.files import atomic
 
 SIDE = 384
 """px, side of the canvas."""
@@ -85,7 +85,7 @@ def _read(file: Path) -> bytes:
 
 
 def _models():
-    from toolkit.faces import create_analyser
+    from toolkit.faces.config import FaceConfig, build_analyser
     from toolkit.faces.mediapipe_solutions import Solution
 
     try:
@@ -95,7 +95,7 @@ def _models():
             "made people need the matting model that mediapipe carries up to 0.10.21: pip install 'mediapipe==0.10.21'"
         ) from error
 
-    return create_analyser("mediapipe", max_faces=1), Solution(lambda: SelfieSegmentation(model_selection=0))
+    return build_analyser(FaceConfig(max_faces=1)), Solution(lambda: SelfieSegmentation(model_selection=0))
 
 
 def _kept(path: Path, name: str) -> Portrait | None:
@@ -109,8 +109,7 @@ def _kept(path: Path, name: str) -> Portrait | None:
 
 def _keep(path: Path, portrait: Portrait) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
+    with atomic(path, shared=True) as staged, staged.open("wb") as stream:
         np.savez_compressed(
             stream,
             image=portrait.image,
@@ -118,7 +117,6 @@ def _keep(path: Path, portrait: Portrait) -> None:
             landmarks=portrait.landmarks,
             depth=portrait.depth,
         )
-    temporary.replace(path)
 
 
 def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:

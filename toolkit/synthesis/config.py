@@ -1,127 +1,162 @@
-"""What a build of a dataset can be told."""
+"""Settings of `toolkit build-dataset`, and their resolved form."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.dataset.layout import Format
+from toolkit.faces.config import FaceConfig
 
 if TYPE_CHECKING:
     from toolkit.backbones import BackboneSpec
 
+NUM_INFERENCE_STEPS = 50
+"""Denoising steps if neither the user nor the backbone names a number."""
+
+SEGMENT_FRAMES, SEGMENT_FRAMES_INPAINTED = 1000, 200
+"""Frames of a source that become one shard; inpainting is slow, so its shards are shorter and less work is lost."""
+
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-NUM_INFERENCE_STEPS = 50
-"""Of the inpainting, where neither the user nor the backbone says anything."""
-
-
 class InpaintConfig(BaseModel):
-    """How tasks that mask and inpaint do it. The defaults are the paper's where it names a value (section 4.1)."""
+    """Settings of inpainting, for tasks that mask and inpaint.
+
+    The defaults are the paper's (V-LASIK, section C.1), as far as it names values.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str = Field(
-        "nano", min_length=1, description="the models: a name, see `toolkit fetch`, or a folder in diffusers' format"
+        "nano",
+        min_length=1,
+        description="Diffusion models to use: a name (`toolkit fetch` lists them) or a folder in diffusers' format.",
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="number format of the backbone; auto: what is fastest on the device"
+        "auto", description="Number format of the backbone; `auto` picks the fastest one on the device."
     )
     num_inference_steps: int | None = Field(
-        None, ge=1, le=1000, description="denoising steps; without it what the backbone was made for, else 50"
+        None, ge=1, le=1000, description="Denoising steps. If unset, the backbone's own number, else 50."
     )
-    guidance_scale: float = Field(7.5, ge=1, le=50, description="classifier-free guidance; 1 turns it off")
-    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="weight of the inpainting ControlNet")
-    strength: float = Field(1.0, gt=0, le=1, description="share of the schedule; 1 starts from noise alone")
+    guidance_scale: float = Field(7.5, ge=1, le=50, description="Classifier-free guidance; 1 turns it off.")
+    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="Weight of the inpainting ControlNet.")
+    strength: float = Field(1.0, gt=0, le=1, description="Share of the noise schedule to run; 1 starts from pure noise.")
     blend_ratio: float | None = Field(
         0.9,
         ge=0,
         le=1,
-        description="weight of the noised original outside the mask at each step; none: as diffusers does",
+        description="Weight of the noised original outside the mask at each step; `none` inpaints as diffusers does.",
     )
     reference_frames: str | None = Field(
         "first+middle",
-        description="frames that all others attend to: first+middle, first, uniform:K or indices such as 0,7,15; "
-        "none: each frame attends to itself",
+        description="Frames that all frames attend to: `first+middle`, `first`, `uniform:K`, or indices such as "
+        "`0,7,15`. With `none`, each frame attends only to itself.",
     )
     shared_noise: Literal["auto", "inversion", "seed", "none"] = Field(
         "auto",
-        description="start all frames from one noise: the inverted first reference frame, or a random one; auto: "
-        "inversion, but seed with a backbone that predicts the picture, such as nano, which cannot be inverted",
+        description="Noise that all frames of a clip start from: the inverted first reference frame (`inversion`), one "
+        "random draw (`seed`), or a draw for each frame (`none`). `auto` inverts if the backbone can be inverted, "
+        "which `nano` cannot.",
     )
-    frame_batch_size: int = Field(4, ge=1, le=512, description="frames that go through the models at a time")
+    frame_batch_size: int = Field(
+        4, ge=1, le=512, description="Frames that pass through the models together; lower it if memory runs out."
+    )
 
-    def resolved(self, spec: BackboneSpec) -> InpaintConfig:
-        """With the defaults that depend on the backbone."""
-        steps = self.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
-        noise = self.shared_noise
-        if noise == "auto":
-            noise = "seed" if spec.prediction_type == "sample" else "inversion"
-        return self.model_copy(update={"num_inference_steps": steps, "shared_noise": noise})
+    def resolved(self, spec: BackboneSpec, device: str | None = None) -> ResolvedInpaint:
+        """Replace `auto` and unset values for this backbone and device.
+
+        Args:
+            spec: the backbone.
+            device: torch device, such as ``cuda``; the best one available if None.
+
+        Raises:
+            UsageError: the device is not available.
+        """
+        from toolkit.device import choose_device
+
+        values = self.model_dump()
+        values["num_inference_steps"] = self.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
+        values["dtype"] = choose_device(device, None if self.dtype == "auto" else self.dtype).dtype
+        if self.shared_noise == "auto":
+            values["shared_noise"] = "seed" if spec.prediction_type == "sample" else "inversion"
+        return ResolvedInpaint(**values)
+
+
+class ResolvedInpaint(InpaintConfig):
+    """Settings of inpainting without `auto`: the same values give the same pictures."""
+
+    dtype: Literal["float32", "float16", "bfloat16"]
+    num_inference_steps: int
+    shared_noise: Literal["inversion", "seed", "none"]
 
 
 class BuildConfig(BaseModel):
-    """Settings of `toolkit build-dataset`. The defaults are the paper's where it names a value (V-LASIK, section 4)."""
+    """Settings of `toolkit build-dataset`.
+
+    The defaults are the paper's (V-LASIK, section C.1), as far as it names values.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = Field(description="name of the attribute task, see `toolkit tasks list`")
-    options: dict[str, Any] = Field(default={}, description="options of the task, see `toolkit tasks show NAME`")
-    videos: list[Path] = Field(min_length=1, description="video files, and folders that are searched for them")
-    output: Path = Field(description="folder of the dataset; an interrupted build in it is continued")
+    task: str = Field(description="Attribute to make pairs for; `toolkit tasks list` shows the names.")
+    options: dict[str, Any] = Field(
+        default={}, description="Options of the task; `toolkit tasks show NAME` lists them."
+    )
+    videos: list[Path] = Field(min_length=1, description="Video files, and folders to search for videos.")
+    output: Path = Field(description="Folder of the dataset. Interrupted builds resume.")
     resolution: int | None = Field(
         None,
         ge=64,
         le=2048,
         multiple_of=8,
-        description="side of the stored face crops in pixels; without it the backbone's own",
+        description="Width and height of the stored face crops in pixels. If unset, the backbone's resolution.",
     )
-    clip_length: int = Field(40, ge=1, le=512, description="frames of a clip")
+    clip_length: int = Field(40, ge=1, le=512, description="Frames in a clip.")
     min_clip_length: int = Field(
-        8, ge=1, description="a shorter clip, or one with fewer frames that show the attribute, is left out"
+        8, ge=1, description="Shortest clip to keep, in frames; also the fewest pairs that a clip must yield."
     )
-    max_clips: int | None = Field(None, ge=1, description="at most so many clips from one source, spread over it")
-    padding: float = Field(1.6, ge=1, le=4, description="side of the crop over the side of the face's box")
-    analyser: str = Field("mediapipe", description="face analyser, see `toolkit doctor`")
-    model_file: Path | None = Field(None, description="mediapipe: a face_landmarker.task file")
-    detector_file: Path | None = Field(None, description="facer: weights of the RetinaFace detector")
-    parser_file: Path | None = Field(None, description="facer: TorchScript of the FaRL parser")
-    aligner_file: Path | None = Field(None, description="facer: TorchScript of the FaRL aligner")
+    max_clips: int | None = Field(
+        None, ge=1, description="Most clips to take from one video, spread over its length. If unset, all."
+    )
+    crop_scale: float = Field(1.6, ge=1, le=4, description="Width of the crop divided by the width of the face.")
+    faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
     device: str | None = Field(
-        None, description="torch device of facer and the backbone, such as cuda; the best one without it"
+        None, description="Torch device for facer and the backbone, such as `cuda`. If unset, the best one available."
     )
-    inpainting: InpaintConfig = Field(InpaintConfig(), description="settings of tasks that mask and inpaint")
-    max_faces: int = Field(4, ge=1, le=32, description="faces that are followed in one frame")
-    min_face: int = Field(48, ge=8, description="side of the smallest face in pixels of the source")
-    validation_fraction: float = Field(0.1, ge=0, lt=1, description="share of the sources that is held out")
-    format: Format = Field("imagefolder", description="how the pairs are stored")
-    seed: int = Field(0, ge=0, description="the same seed, sources and settings give the same dataset")
+    inpainting: InpaintConfig = Field(InpaintConfig(), description="Settings of inpainting.")
+    min_face: int = Field(48, ge=8, description="Smallest face to use, in pixels of the video.")
+    validation_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the videos to hold out for validation.")
+    format: Format = Field("imagefolder", description="Storage format of the pairs: PNG folders or tar files.")
+    seed: int = Field(0, ge=0, description="Random seed; equal seeds, videos and settings give equal datasets.")
     segment_frames: int | None = Field(
         None,
         ge=1,
-        description="frames of a source per shard, rounded down to whole clips; what is unfinished when a build is "
-        "interrupted is lost; without it 1000, or 200 if the task inpaints",
+        description="Frames of a video in one shard; an interrupted build loses only unfinished shards. If unset, 1000, "
+        "or 200 for tasks that inpaint.",
     )
     max_frame_side: int = Field(
-        3840, ge=256, description="larger frames are scaled down to this side; a clip of 40 such frames takes 1 GB"
+        3840,
+        ge=256,
+        description="Larger frames are scaled down to this side in pixels. At 3840, a clip of 40 frames takes 1 GB.",
     )
     workers: int | None = Field(
         None,
         ge=1,
         le=256,
-        description="processes; the result does not depend on it; without it one per core, or one if the task inpaints",
+        description="Processes that work in parallel. If unset, one for each core, or one for tasks that inpaint. "
+        "The dataset does not depend on it.",
     )
-    allow_failures: bool = Field(False, description="exit with 0 although a source failed")
+    allow_failures: bool = Field(False, description="Exit with 0 even if a video failed.")
 
     @model_validator(mode="after")
-    def _lengths_fit(self):
+    def _lengths_fit(self) -> Self:
         if self.min_clip_length > self.clip_length:
             raise ValueError(
                 f"min_clip_length must be at most clip_length, {self.clip_length}, found {self.min_clip_length}"
@@ -132,31 +167,49 @@ class BuildConfig(BaseModel):
             )
         return self
 
-    def resolved(self, inpaints: bool = False) -> BuildConfig:
-        """With the defaults that depend on the backbone, and on whether the task inpaints, which is slow and fills
-        the memory.
+    def resolved(self, inpaints: bool = False) -> ResolvedBuild:
+        """Replace unset values, once, before the build starts.
+
+        Args:
+            inpaints: the task inpaints, so the backbone decides, and shards and workers are fewer and smaller.
 
         Raises:
-            UsageError, InputError: the backbone is needed and unknown or damaged.
+            UsageError: the backbone or the device is unknown.
+            InputError: the backbone is damaged.
         """
         from toolkit.backbones import describe
 
-        inpainting, resolution = self.inpainting, self.resolution
-        if inpaints or resolution is None:
-            spec = describe(inpainting.backbone)
-            resolution = resolution or spec.resolution
-            inpainting = inpainting.resolved(spec)
-        changes = {
-            "inpainting": inpainting,
-            "resolution": resolution,
-            "segment_frames": self.segment_frames or max(200 if inpaints else 1000, self.clip_length),
-            "workers": self.workers or (1 if inpaints else cores()),
-        }
-        return self.model_copy(update=changes)
+        values = {name: getattr(self, name) for name in BuildConfig.model_fields} | {"inpainter": None}
+        if inpaints or self.resolution is None:
+            spec = describe(self.inpainting.backbone)
+            values["resolution"] = self.resolution or spec.resolution
+            if inpaints:
+                values["inpainter"] = self.inpainting.resolved(spec, self.device)
+        shard = SEGMENT_FRAMES_INPAINTED if inpaints else SEGMENT_FRAMES
+        values["segment_frames"] = self.segment_frames or max(shard, self.clip_length)
+        values["workers"] = self.workers or (1 if inpaints else cores())
+        return ResolvedBuild(**values)
+
+
+class ResolvedBuild(BuildConfig):
+    """Settings of a build in which nothing is left to decide.
+
+    Attributes:
+        inpainter: settings of the inpainting model; None if the task does not inpaint.
+    """
+
+    resolution: int
+    segment_frames: int
+    workers: int
+    inpainter: ResolvedInpaint | None
 
     def content(self) -> dict[str, Any]:
-        """The settings that decide the dataset's content, as JSON values.
+        """The settings that decide what is in the dataset, as JSON values with the names of `BuildConfig`.
 
-        Where the sources and the output lie does not belong to it, nor how the run is carried out.
+        Where videos and output are and how the work is shared out is not part of it.
         """
-        return self.model_dump(mode="json", exclude={"videos", "output", "workers", "allow_failures"})
+        left_out = {"videos", "output", "workers", "allow_failures", "inpainting", "inpainter"}
+        content = self.model_dump(mode="json", exclude=left_out)
+        if self.inpainter is not None:
+            content["inpainting"] = self.inpainter.model_dump(mode="json")
+        return content

@@ -1,18 +1,18 @@
-"""`tools.inpainter`: a backbone's inpainting pipeline on a clip, put back into the untouched frames."""
+"""Inpaints clips with a backbone and composites the result into the untouched frames."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from toolkit.synthesis.config import InpaintConfig
+from toolkit.synthesis.config import ResolvedInpaint
 from toolkit.task import Inpainted
 
 EDGE = 1 / 170
-"""Width of the soft edge around the mask over the side of the frame: 3 pixels of 512."""
+"""Width of the feathered edge around the mask, divided by the width of the frame: 3 pixels of 512."""
 
 
-def soft_edge(mask: np.ndarray, width: int) -> np.ndarray:
-    """Weights of what was made anew: 1 on the mask, falling to 0 over `2 * width` pixels around it.
+def feathered(mask: np.ndarray, width: int) -> np.ndarray:
+    """Compositing weights: 1 on the mask, falling to 0 over `2 * width` pixels around it.
 
     Args:
         mask: bool ``[H, W]``.
@@ -24,48 +24,49 @@ def soft_edge(mask: np.ndarray, width: int) -> np.ndarray:
 
     side = 2 * width + 1
     grown = cv2.dilate(mask.astype(np.float32), np.ones((side, side), np.uint8))
-    # The same square as the dilation's, so that the average over it is 1 everywhere on the mask itself.
+    # Dilation and average use the same square, so the average is 1 everywhere on the mask itself.
     return np.clip(cv2.blur(grown, (side, side), borderType=cv2.BORDER_REPLICATE), 0, 1)
 
 
-def put_back(frame: np.ndarray, made: np.ndarray, mask: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Lay what was made over the frame where the mask is.
+def composite_over(
+    frame: np.ndarray, output: np.ndarray, mask: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Composite a model's output over the frame, inside the mask.
 
     Args:
-        frame, made: uint8 ``[H, W, 3]``.
+        frame, output: uint8 ``[H, W, 3]``.
         mask: bool ``[H, W]``.
-        width: of the soft edge in pixels.
+        width: of the feathered edge in pixels.
 
     Returns:
-        The picture uint8 ``[H, W, 3]``, where it may differ from `frame` bool ``[H, W]``, and the mean absolute
-        difference (0..255) of `made` and `frame` elsewhere.
+        The picture uint8 ``[H, W, 3]``; where it may differ from `frame`, bool ``[H, W]``; and the mean absolute
+        difference (0..255) of `output` and `frame` in all other pixels.
     """
-    alpha = soft_edge(mask, width)
-    touched = alpha > 0
-    blended = frame + alpha[..., None] * (made.astype(np.float32) - frame)
+    weights = feathered(mask, width)
+    touched = weights > 0
+    blended = frame + weights[..., None] * (output.astype(np.float32) - frame)
     picture = np.where(touched[..., None], np.rint(blended).astype(np.uint8), frame)
-    outside = np.abs(made.astype(np.int16) - frame)[~touched]
+    outside = np.abs(output.astype(np.int16) - frame)[~touched]
     return picture, touched, float(outside.mean()) if outside.size else 0.0
 
 
 class BackboneInpainter:
-    """`Inpainter` of a run (V-LASIK, section 4.1): ControlNet inpaint, blended latents, cross-frame attention and one
-    noise for the clip, as `config` says.
+    """The `Inpainter` of a build: ControlNet inpainting with blended latents, cross-frame attention and shared noise
+    (V-LASIK, section C.1).
 
     Raises:
-        ToolkitError: the backbone is unknown, is not there, lacks a part or has parts that do not belong together.
+        ToolkitError: the backbone is unknown or not installed, lacks a part, or has parts that do not fit together.
     """
 
-    def __init__(self, config: InpaintConfig, device: str | None = None):
+    def __init__(self, config: ResolvedInpaint, device: str | None = None):
         from toolkit.backbones import describe, load
         from toolkit.device import choose_device
         from toolkit.diffusion import VideoInpaintPipeline
 
-        spec = describe(config.backbone)
-        self._config = config.resolved(spec)
-        dtype = None if config.dtype == "auto" else config.dtype
+        self._config = config
         parts = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_inpaint")
-        backbone = load(spec, parts=parts, compute=choose_device(device, dtype))
+        compute = choose_device(device, config.dtype)
+        backbone = load(describe(config.backbone), parts=parts, compute=compute)
         self._pipeline = VideoInpaintPipeline.from_backbone(backbone)
         self._pipeline.set_progress_bar_config(disable=True)
 
@@ -75,7 +76,7 @@ class BackboneInpainter:
         import torch
 
         config = self._config
-        made = self._pipeline(
+        outputs = self._pipeline(
             frames,
             masks,
             prompt=prompt,
@@ -92,6 +93,6 @@ class BackboneInpainter:
             output_type="uint8",
         ).frames
         width = max(1, round(frames.shape[2] * EDGE))
-        parts = [put_back(frame, new, mask, width) for frame, new, mask in zip(frames, made, masks)]
-        pictures, touched, outside = zip(*parts)
+        composited = [composite_over(*parts, width) for parts in zip(frames, outputs, masks)]
+        pictures, touched, outside = zip(*composited)
         return Inpainted(np.stack(pictures), np.stack(touched), np.array(outside, np.float32))

@@ -1,11 +1,9 @@
-"""The folder of a dataset while it is built: whose it is, what is finished, what was left over."""
+"""The output folder of a build: claims it, remembers finished shards, and publishes the final files."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,21 +23,25 @@ from toolkit.dataset.layout import (
     shard_path,
 )
 from toolkit.errors import InputError, UsageError
-from toolkit.files import differences, locked
+from toolkit.files import differences, locked, publish, read_json, remove
 from toolkit.synthesis.shards import OutputError
 
 _OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}
 
 
 class OutputFolder:
-    """One build's hold on its folder.
+    """The folder that a build writes, as a context manager.
 
-    While it is open the folder has a sub-folder `.build`: a lock, temporary files, and one record for each finished
-    shard. Everything that becomes visible is renamed into its place.
+    During the build, the folder has a sub-folder `.build` with a lock, temporary files and one record for each finished
+    shard. Files are written there and renamed, so the dataset itself never holds half a file.
     """
 
     def __init__(self, root: Path, document: dict[str, Any]):
-        """`document` is what `config.json` will hold; only a build with the same document may continue."""
+        """
+        Args:
+            root: the folder; created if it does not exist.
+            document: the content of `config.json`; only a build with the same content may resume.
+        """
         self.root, self._document = root, document
         self.records: dict[str, ShardRecord] = {}
         self._lock = contextlib.ExitStack()
@@ -48,7 +50,7 @@ class OutputFolder:
     def __enter__(self) -> OutputFolder:
         """
         Raises:
-            UsageError: the folder belongs to another config or to something else, or is being built right now.
+            UsageError: the folder holds a dataset with other settings or something else, or another build is writing it.
             OutputError: it cannot be written.
         """
         self._refuse_strangers()
@@ -56,7 +58,7 @@ class OutputFolder:
             (self.root / WORK / "shards").mkdir(parents=True, exist_ok=True)
             busy = f"another build is writing {self.root}; wait for it or stop it"
             self._lock.enter_context(locked(self.root / WORK / "lock", busy))
-            shutil.rmtree(self.root / WORK / "tmp", ignore_errors=True)
+            remove(self.root / WORK / "tmp")
             (self.root / WORK / "tmp").mkdir()
             if not (self.root / CONFIG).exists():
                 self.write(CONFIG, dump_json(self._document).encode())
@@ -67,7 +69,7 @@ class OutputFolder:
         self._lock.close()
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file of the dataset under a temporary name and rename it.
+        """Write a file of the dataset in one step.
 
         Raises:
             OutputError: it cannot be written.
@@ -75,7 +77,7 @@ class OutputFolder:
         temporary = self.root / WORK / "tmp" / Path(name).name
         with self._writing():
             temporary.write_bytes(data)
-            os.replace(temporary, self.root / name)
+            publish(temporary, self.root / name)
 
     def record(self, shard: ShardRecord) -> None:
         """Remember a finished shard."""
@@ -83,19 +85,19 @@ class OutputFolder:
         self.records[shard.name] = shard
 
     def finish(self, files: dict[str, bytes]) -> None:
-        """Write the final files, the manifest last, and remove what only a build needs."""
+        """Write the final files in the given order, and remove `.build`."""
         for name, data in files.items():
             if not (self.root / name).is_file() or (self.root / name).read_bytes() != data:
                 self.write(name, data)
         with self._writing():
-            shutil.rmtree(self.root / WORK)
+            remove(self.root / WORK)
 
     def discard(self) -> None:
-        """Remove a build that gave nothing, and the folder with it where the build has made it."""
+        """Remove a build that gave no pairs, and the folder if the build created it."""
         with self._writing():
-            shutil.rmtree(self.root / WORK)
+            remove(self.root / WORK)
             for name in (CONFIG, MANIFEST, CARD, PREVIEW):
-                (self.root / name).unlink(missing_ok=True)
+                remove(self.root / name)
             if self._created and not any(self.root.iterdir()):
                 self.root.rmdir()
 
@@ -104,34 +106,34 @@ class OutputFolder:
         if not root.exists():
             return
         if not root.is_dir():
-            raise UsageError(f"the output {root} must be a folder, found a file; name another --output")
+            raise UsageError(f"the output {root} must be a folder, found a file; choose another --output")
         try:
             names = {path.name for path in root.iterdir()}
         except OSError as error:
-            raise UsageError(f"the output {root} cannot be read: {error.strerror}; name another --output") from error
+            raise UsageError(f"the output {root} cannot be read: {error.strerror}; choose another --output") from error
         if CONFIG not in names and names - {WORK}:
             raise UsageError(
                 f"the output {root} must be an empty folder or a dataset, found {sorted(names)[0]!r} in it; "
-                "name another --output"
+                "choose another --output"
             )
         if CONFIG not in names:
             return
         try:
-            found = json.loads((root / CONFIG).read_text(encoding="utf-8"))
+            found = read_json(root / CONFIG)
             foreign = not isinstance(found, dict) or "config" not in found
         except (OSError, ValueError):
             foreign = True
         if foreign:
-            raise UsageError(f"the output {root} holds a {CONFIG} of something else; name another --output")
+            raise UsageError(f"the {CONFIG} in the output {root} does not belong to a dataset; choose another --output")
         differing = sorted(_differences(found, json.loads(dump_json(self._document))))
         if differing:
             raise UsageError(
                 f"the output {root} was made with other settings: {'; '.join(differing)}; "
-                "use the same ones to continue it, or name another --output"
+                "use the same settings to resume it, or choose another --output"
             )
 
     def _load_records(self) -> None:
-        """Records of finished shards whose files are there."""
+        """Read the records of finished shards whose files exist."""
         manifest = self.root / MANIFEST
         try:
             shards = [
@@ -143,14 +145,14 @@ class OutputFolder:
         except ValidationError as error:
             raise InputError(
                 f"the records of the dataset {self.root} are damaged ({error.error_count()} problems); "
-                "remove the folder and build again"
+                "delete the folder and build again"
             ) from error
         for shard in shards:
             expected = str(shard_path(self._document["config"]["format"], shard.split, shard.name))
             if shard.path not in (None, expected):
                 raise InputError(
                     f"the records of the dataset {self.root} name {shard.path!r}, expected {expected!r}; "
-                    "remove the folder and build again"
+                    "delete the folder and build again"
                 )
             if shard.path is None or (self.root / shard.path).exists():
                 self.records[shard.name] = shard
@@ -164,7 +166,7 @@ class OutputFolder:
 
 
 def _differences(found: Any, wanted: Any) -> Iterator[str]:
-    """What differs between two documents of `config.json`; of the videos only how many."""
+    """How two contents of `config.json` differ; of the videos only how many."""
     before, now = ({(item["name"], item["sha256"]) for item in side.get("inputs") or []} for side in (found, wanted))
     if before != now:
         yield f"the videos ({len(now - before)} new or changed, {len(before - now)} missing)"

@@ -12,7 +12,8 @@ from pathlib import Path
 from toolkit import seeds
 from toolkit.dataset.layout import SourceRecord, Split
 from toolkit.errors import InputError
-from toolkit.synthesis.config import BuildConfig
+from toolkit.files import sha256_of
+from toolkit.synthesis.config import ResolvedBuild
 from toolkit.video.finding import find_videos
 
 
@@ -67,8 +68,7 @@ def content_digest(path: Path) -> str:
         if path.is_dir():
             parts = [f"{file.name} {content_digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
             return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        with path.open("rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        return f"sha256:{sha256_of(path)}"
     except OSError:
         return str(path)
 
@@ -87,9 +87,9 @@ def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[st
     return {digest: "validation" if rank < held_out else "train" for rank, digest in enumerate(ranked)}
 
 
-def segments_of(source: Source, split: Split, config: BuildConfig) -> list[Segment]:
+def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Segment]:
     """Cut a source into stretches of whole clips; a rest shorter than a clip goes with the last one."""
-    length = config.resolved().segment_frames // config.clip_length * config.clip_length
+    length = config.segment_frames // config.clip_length * config.clip_length
     starts = list(range(0, source.frames, length)) or [0]
     if len(starts) > 1 and source.frames - starts[-1] < config.clip_length:
         starts.pop()
@@ -111,7 +111,7 @@ def segments_of(source: Source, split: Split, config: BuildConfig) -> list[Segme
     return segments
 
 
-def make_plan(config: BuildConfig) -> Plan:
+def make_plan(config: ResolvedBuild) -> Plan:
     """Look at every source once.
 
     Raises:
@@ -129,8 +129,7 @@ def make_plan(config: BuildConfig) -> Plan:
                 inputs.append((name, None))
                 unusable.append(_unusable(name, None, "failed", "expected a file, found a pipe or a device"))
                 continue
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             inputs.append((name, None))
             unusable.append(_unusable(name, None, "failed", f"the file cannot be read: {error.strerror}"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from toolkit.faces.types import Face, FaceAnalyser
-from toolkit.synthesis.config import BuildConfig
+from toolkit.synthesis.config import ResolvedBuild
 from toolkit.synthesis.plan import Segment
 from toolkit.task import FaceClip
 
@@ -44,7 +44,7 @@ class _Track:
 
 
 def read_clips(
-    segment: Segment, analyser: FaceAnalyser, config: BuildConfig, counts: ReadCounts
+    segment: Segment, analyser: FaceAnalyser, config: ResolvedBuild, counts: ReadCounts
 ) -> Iterator[TrackedClip]:
     """Clips of the faces in a segment, in the order in which they end.
 
@@ -97,7 +97,7 @@ def _side(face: Face) -> float:
     return float(min(face.box[2] - face.box[0], face.box[3] - face.box[1]))
 
 
-def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: BuildConfig) -> TrackedClip:
+def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: ResolvedBuild) -> TrackedClip:
     """Crop a track's frames to one square and take its landmarks there."""
     from toolkit.faces.smoothing import smooth_landmarks
     from toolkit.video import crop, square_region
@@ -106,7 +106,7 @@ def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: Build
     boxes = np.stack([face.box for face in track.faces]).astype(np.float32)
     landmarks = smooth_landmarks(np.stack([face.landmarks for face in track.faces]).astype(np.float32), times)
     height, width = track.frames[0].image.shape[:2]
-    region = square_region(boxes, (height, width), config.padding)
+    region = square_region(boxes, (height, width), config.crop_scale)
     factor = config.resolution / float(region[2] - region[0])
     landmarks = (landmarks - np.array([region[0], region[1], 0], np.float32)) * np.float32(factor)
     frames = np.stack([crop(frame.image, region, config.resolution) for frame in track.frames])

@@ -1,29 +1,25 @@
-"""What a build tells while it runs and when it is done."""
+"""The observer of a build, and its result."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from toolkit.dataset.layout import CARD, PREVIEW, Manifest, ShardRecord, SourceRecord
+from toolkit.progress import Observer
 from toolkit.synthesis.plan import Plan, Source
 
 
-class BuildObserver:
-    """Follows a build; the base class says nothing. A command line or a notebook overrides what it shows."""
+class BuildObserver(Observer):
+    """Follows a build; the base class shows nothing. Progress counts frames, failures are those of videos."""
 
-    def started(self, total_frames: int, finished: list[ShardRecord]) -> None:
-        """The plan stands: frames of all sources, and the shards of an earlier run."""
+    def skipped(self, name: str, reason: str) -> None:
+        """A video gives no pairs, which is no failure, such as one without a face."""
 
-    def shard_done(self, shard: ShardRecord) -> None:
-        """One more shard is finished."""
-
-    def source_left_out(self, source: SourceRecord) -> None:
-        """A source is skipped or has failed; its reason says why."""
-
-    def bug(self, source: str, details: str) -> None:
-        """Something unforeseen happened with a source; `details` is a traceback."""
+    def shard_finished(self, shard: ShardRecord) -> None:
+        """A shard is stored."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +52,29 @@ class BuildReport:
         return [source for source in self.manifest.sources if source.status == "skipped"]
 
 
+def dropped_by_reason(shards: list[ShardRecord]) -> Counter[str]:
+    """How often each reason left something out of these shards."""
+    dropped: Counter[str] = Counter()
+    for shard in shards:
+        dropped.update(shard.dropped)
+    return dropped
+
+
 def source_record(
     source: Source, plan: Plan, records: dict[str, ShardRecord], failures: dict[str, list[str]]
 ) -> SourceRecord:
-    """What became of a planned source."""
+    """The manifest's entry for a planned source."""
     segments = [segment for segment in plan.segments if segment.source is source]
     shards = [records[segment.name] for segment in segments if segment.name in records]
     frames, clips, pairs = (sum(getattr(shard, name) for shard in shards) for name in ("frames", "clips", "pairs"))
-    status, reason = "ok", None
+    status: Literal["ok", "skipped", "failed"] = "ok"
+    reason = None
     if reasons := failures.get(source.digest):
         status, reason = "failed", reasons[0]
         if len(segments) > 1:
             reason += f" ({len(shards)} of {len(segments)} shards are finished)"
     elif not pairs:
-        status, reason = "skipped", _nothing_from(shards, frames)
+        status, reason = "skipped", _reason_for_nothing(shards, frames)
     return SourceRecord(
         name=source.name,
         sha256=source.digest,
@@ -82,8 +87,8 @@ def source_record(
     )
 
 
-def _nothing_from(shards: list[ShardRecord], frames: int) -> str:
-    dropped = sum((Counter(shard.dropped) for shard in shards), Counter())
+def _reason_for_nothing(shards: list[ShardRecord], frames: int) -> str:
+    dropped = dropped_by_reason(shards)
     if dropped:
         return "; ".join(f"{reason} ({number})" for reason, number in dropped.most_common())
     if any(shard.frames_with_face for shard in shards):

@@ -1,11 +1,11 @@
-"""Builds one shard, in whichever process: a segment of a source in, its pairs on disk and a record out."""
+"""Builds one shard: reads a segment of a source, stores its pairs and returns the shard's record."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +17,9 @@ from toolkit.dataset.layout import COLUMNS, PICTURES, WORK, ShardRecord, shard_p
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.writer import ShardWriter, open_shard
 from toolkit.errors import ContractError, ToolkitError
+from toolkit.faces.config import build_analyser
 from toolkit.faces.types import FaceAnalyser
-from toolkit.synthesis.config import BuildConfig
+from toolkit.synthesis.config import ResolvedBuild
 from toolkit.synthesis.plan import Segment
 from toolkit.synthesis.reader import ReadCounts, TrackedClip, read_clips
 from toolkit.synthesis.validator import check_pair
@@ -26,41 +27,39 @@ from toolkit.task import AttributeTask, Inpainter, Pair, PairGenerator
 
 TOO_FEW = "clip with too few samples"
 
-_ANALYSER_SETTINGS = ("model_file", "detector_file", "parser_file", "aligner_file", "device")
-
 
 class OutputError(ToolkitError):
     """The dataset cannot be written: the disk is full, or the folder refuses."""
 
     @classmethod
     def of(cls, error: OSError, root: Path) -> OutputError:
-        """The sentence for an error of the operating system."""
+        """Describe an error of the operating system."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            what = f"no space is left for the dataset {root} ({error.strerror}); free some"
+            problem = f"no space is left for the dataset {root} ({error.strerror}); free some"
         else:
-            what = f"the dataset {root} cannot be written ({error.strerror}); repair that"
-        return cls(f"{what} and run the same command again: finished shards are kept")
+            problem = f"the dataset {root} cannot be written ({error.strerror}); repair that"
+        return cls(f"{problem} and run the same command again: finished shards are kept")
 
 
 class SetupError(ToolkitError):
-    """The task or the face analyser cannot be set up; it would be the same for every source.
+    """The task, the face analyser or the inpainter cannot be set up, so every source would fail.
 
-    Its exit code is that of the error behind it.
+    Its exit code is that of the underlying error.
     """
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to build, with all that a process needs to know."""
+    """One shard to build, with everything that a worker process needs."""
 
-    config: BuildConfig
+    config: ResolvedBuild
     segment: Segment
 
 
 class RunTools:
-    """The `Tools` of a run: face analysers and the inpainter, each built at its first use and kept."""
+    """The `Tools` of a build: face analysers and the inpainter, each built on first use and kept."""
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self, config: ResolvedBuild):
         self._config = config
         self._analysers: dict[str, FaceAnalyser] = {}
         self._inpainter: Inpainter | None = None
@@ -68,17 +67,21 @@ class RunTools:
         self.left_out = 0
 
     def analyser(self, name: str | None = None) -> FaceAnalyser:
-        name = name or self._config.analyser
+        name = name or self._config.faces.analyser
         if name not in self._analysers:
-            self._analysers[name] = _create_analyser(self._config, name)
+            self._analysers[name] = build_analyser(self._config.faces, self._config.device, name=name)
         return self._analysers[name]
 
     def inpainter(self) -> Inpainter:
         if self._inpainter is None:
             from toolkit.synthesis.inpainter import BackboneInpainter
 
+            if self._config.inpainter is None:
+                raise ContractError(
+                    f"the task {self._config.task!r} calls `inpainter`, so its `uses_inpainter` must return True"
+                )
             with _as_setup():
-                self._inpainter = BackboneInpainter(self._config.inpainting, self._config.device)
+                self._inpainter = BackboneInpainter(self._config.inpainter, self._config.device)
         return self._inpainter
 
     def leave_out(self, reason: str, count: int = 1) -> None:
@@ -86,40 +89,31 @@ class RunTools:
         self.left_out += count
 
     def reset(self) -> None:
-        """A new clip begins: what a task analysed before must not show in it."""
+        """Start a new clip, so that no analyser remembers the last one."""
         self.left_out = 0
         for analyser in self._analysers.values():
             analyser.reset()
 
 
-def _create_analyser(config: BuildConfig, name: str) -> FaceAnalyser:
-    from toolkit.faces import create_analyser
-
-    # Files are those of the run's own analyser; another one that a task asks for has its weights in the cache.
-    names = _ANALYSER_SETTINGS if name == config.analyser else ("device",)
-    settings = {key: getattr(config, key) for key in names}
-    return create_analyser(name, max_faces=config.max_faces, **settings)
-
-
 @lru_cache(maxsize=1)
 def _machinery(config_json: str) -> tuple[AttributeTask, PairGenerator, FaceAnalyser, RunTools]:
-    """Models of a run, loaded once per process."""
+    """The task and the models of a build, loaded once per process."""
     from toolkit.registry import load_task
 
-    config = BuildConfig.model_validate_json(config_json)
+    config = ResolvedBuild.model_validate_json(config_json)
     with _as_setup():
         task = load_task(config.task, config.options)
-        # The reader's analyser is its own: what a task analyses must not disturb the reader's place in the video.
-        analyser = _create_analyser(config, config.analyser)
+        # Analysers follow faces from frame to frame, so the reader does not share its own with the task.
+        analyser = build_analyser(config.faces, config.device)
         tools = RunTools(config)
         if task.uses_inpainter():
-            tools.inpainter()  # now, and not after minutes of reading, it is known whether there is one
+            tools.inpainter()  # a missing model ends the build now, not after minutes of reading
         return task, task.pair_generator(), analyser, tools
 
 
 @contextlib.contextmanager
 def _as_setup() -> Iterator[None]:
-    """What fails in here fails for every source: it ends the run."""
+    """Turn errors into `SetupError`, which ends the build."""
     try:
         yield
     except SetupError:
@@ -131,12 +125,12 @@ def _as_setup() -> Iterator[None]:
 
 
 def build_shard(job: ShardJob) -> ShardRecord:
-    """Build and store one shard. The result depends on nothing but the job.
+    """Build and store one shard. The result depends only on the job.
 
     Raises:
         SetupError: the task or the analyser cannot be set up.
         InputError: the source cannot be read.
-        ContractError: the task gave something wrong.
+        ContractError: the task broke its contract.
         OutputError: the dataset cannot be written.
     """
     config, segment = job.config, job.segment
@@ -153,7 +147,7 @@ def build_shard(job: ShardJob) -> ShardRecord:
         rng = seeds.generator(config.seed, task.name, clip.source_digest, clip.start_frame, tracked.track)
         samples = list(_samples(task, generate(clip, rng, tools), tracked, config, counts.dropped))
         if len(samples) < config.min_clip_length:
-            if samples or not tools.left_out:  # else the task has said why
+            if samples or not tools.left_out:  # otherwise the task has given the reason
                 counts.dropped[TOO_FEW] += 1
             continue
         for key, pictures, row in samples:
@@ -195,14 +189,14 @@ def build_shard(job: ShardJob) -> ShardRecord:
 
 
 def _samples(
-    task: AttributeTask, made: Iterator[Pair], tracked: TrackedClip, config: BuildConfig, dropped: Counter
+    task: AttributeTask, pairs: Iterable[Pair], tracked: TrackedClip, config: ResolvedBuild, dropped: Counter
 ) -> Iterator[tuple[str, dict[str, bytes], dict[str, object]]]:
-    """Key, encoded pictures and row of each good pair."""
+    """Key, encoded pictures and row of each valid pair."""
     clip = tracked.clip
     limits = task.limits()
     clip_id = f"{clip.source_digest[:12]}-{clip.start_frame:07d}-{tracked.track:02d}"
     seen: set[int] = set()
-    for pair in made:
+    for pair in pairs:
         if pair.index in seen:
             raise ContractError(f"the task {task.name!r} gave two pairs for one frame of the clip {clip_id}")
         seen.add(pair.index)
@@ -229,7 +223,7 @@ def _samples(
 
 
 def _plain(task: str, name: str, value: object) -> str | int | float | bool:
-    """A value of `Pair.info` as JSON has it."""
+    """A value of `Pair.info` as a JSON value."""
     value = value.item() if isinstance(value, np.generic) else value
     if name in COLUMNS or any(name in (picture, f"{picture}_file_name") for picture in PICTURES):
         raise ContractError(f"the task {task!r} must not use {name!r} in a pair's info: every row has that column")
