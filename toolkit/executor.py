@@ -12,7 +12,7 @@ import tempfile
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -46,7 +46,7 @@ class Outcome:
 class Executor(Protocol):
     """Applies a function to items, in any order and anywhere."""
 
-    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
         """One outcome per item, as they come. Closing the iterator stops what still runs.
 
         Args:
@@ -64,7 +64,7 @@ class ProcessExecutor:
     def __init__(self, workers: int, threads: int | None = 1):
         self._workers, self._threads = workers, threads
 
-    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome]:
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
         waiting = deque(items)
         busy: dict[Connection, tuple[_Worker, Any]] = {}
         workers: list[_Worker] = []

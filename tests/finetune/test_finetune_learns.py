@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from toolkit.backbones import load
 from toolkit.finetune import FinetuneConfig, finetune
 from toolkit.finetune.datasets import held_out, open_datasets
-from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.build import build_dataset
+from toolkit.synthesis.config import BuildConfig
 from toolkit.testing import tiny_backbone
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from tasks.glasses import GlassesOptions, GlassesTask
 from toolkit.cli import main
 from toolkit.dataset.reader import read_samples
 from toolkit.errors import InputError
-from toolkit.synthesis.config import BuildConfig, InpaintConfig
 from toolkit.synthesis.build import build_dataset
+from toolkit.synthesis.config import BuildConfig, InpaintConfig
 from toolkit.testing import assert_conforms, tiny_backbone, tools
 
 NUMBERS = {"eye_visibility", "mask_fraction", "change_outside", "sharpness"}

@@ -9,6 +9,7 @@ from PIL import Image
 from toolkit.cli import main
 from toolkit.errors import InputError, UsageError
 from toolkit.portraits import PeopleConfig, list_portraits, make_people
+from toolkit.progress import Observer
 from toolkit.testing.sample_portrait import load_portrait
 from toolkit.video import probe, read_frames
 
@@ -20,6 +21,17 @@ def portraits(tmp_path_factory):
     Image.fromarray(load_portrait(512).image).save(folder / "001_a.png")
     (folder / "notes.txt").write_text("")
     return folder
+
+
+class Shown(Observer):
+    def __init__(self):
+        self.calls = []
+
+    def phase(self, name, total, unit, done=0):
+        self.calls.append((name, total, unit, done))
+
+    def advance(self, done, **figures):
+        self.calls.append((done,))
 
 
 class Here:
@@ -41,10 +53,10 @@ def state(folder):
 
 
 def test_people_are_made_once_and_more_may_be_asked_for(portraits, tmp_path):
-    told = []
+    shown = Shown()
     output = tmp_path / "people"
-    assert make_people(config(portraits, output), lambda *words: told.append(words), Here()) == 2
-    assert told == [(0, 2), (1, 2), (2, 2)]
+    assert make_people(config(portraits, output), shown, Here()) == 2
+    assert shown.calls == [("making people", 2, "videos", 0), (1,), (2,)]
     before = state(output)
     assert set(before) == {"000000.mp4", "000001.mp4"}
     info = probe(output / "000000.mp4")
@@ -74,7 +86,7 @@ def test_another_seed_wants_another_folder(portraits, tmp_path):
     with pytest.raises(UsageError, match=r"made with other settings: .*seed was 0, now 1"):
         make_people(config(portraits, tmp_path / "p", clips=1, seed=1), executor=Here())
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="must be a folder, found a file"):
         make_people(config(portraits, tmp_path / "file"), executor=Here())
 
 
@@ -104,6 +116,6 @@ def test_the_command_line(portraits, tmp_path, capsys):
     words = ["make-people", "--portraits", str(portraits), "--output", str(tmp_path / "p"), "--clips", "1"]
     words += ["--frames", "2", "--size", "64", "--workers", "1"]
     assert main(words) == 0
-    assert capsys.readouterr().out.strip() == f"1 videos in {tmp_path / 'p'} (1 made now)"
+    assert capsys.readouterr().out.strip() == f"1 videos in {tmp_path / 'p'} (1 new)"
     assert json.loads((tmp_path / "p/settings.json").read_text())["size"] == 64
     assert main([*words, "--seed", "5"]) == 2

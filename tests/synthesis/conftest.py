@@ -9,8 +9,8 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.executor import Outcome, WorkerError
-from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.build import build_dataset
+from toolkit.synthesis.config import BuildConfig
 
 PLUGIN = Path(__file__).parent / "plugin"
 

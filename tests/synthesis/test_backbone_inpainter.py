@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from toolkit.backbones import describe
 from toolkit.errors import ToolkitError
 from toolkit.synthesis.config import InpaintConfig
 from toolkit.synthesis.inpainter import BackboneInpainter
@@ -25,7 +26,8 @@ def clip():
 
 def inpaint(folder, clip, seed=0, **settings):
     config = InpaintConfig(backbone=str(folder), num_inference_steps=2, **settings)
-    return BackboneInpainter(config, "cpu")(*clip, prompt="a face", negative_prompt="glasses", seed=seed)
+    settings = config.resolved(describe(config.backbone), "cpu")
+    return BackboneInpainter(settings, "cpu")(*clip, prompt="a face", negative_prompt="glasses", seed=seed)
 
 
 def test_masked_parts_are_made_anew_and_the_rest_stays(folder, clip):

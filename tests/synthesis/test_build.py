@@ -11,25 +11,33 @@ import pytest
 from toolkit.dataset.check import check_dataset
 from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
+from toolkit.faces.config import FaceConfig
 from toolkit.synthesis.report import BuildObserver
 
 
 class Listener(BuildObserver):
     def __init__(self):
-        self.left_out, self.bugs, self.done, self.plans = {}, [], [], []
+        self.left_out, self.bugs, self.finished, self.phases, self.notes = {}, [], [], [], []
 
-    def started(self, total_frames, finished):
-        self.plans.append((total_frames, len(finished)))
+    def phase(self, name, total, unit, done=0):
+        self.phases.append((name, total, unit, done))
 
-    def shard_done(self, shard):
-        self.done.append(shard.name)
+    def note(self, sentence):
+        self.notes.append(sentence)
 
-    def source_left_out(self, source):
-        assert source.name not in self.left_out, "a source is told of once"
-        self.left_out[source.name] = (source.status, source.reason)
+    def shard_finished(self, shard):
+        self.finished.append(shard.name)
 
-    def bug(self, source, details):
-        self.bugs.append((source, details))
+    def failed(self, name, sentence):
+        assert name not in self.left_out, "each source is reported once"
+        self.left_out[name] = ("failed", sentence)
+
+    def skipped(self, name, reason):
+        assert name not in self.left_out, "each source is reported once"
+        self.left_out[name] = ("skipped", reason)
+
+    def bug(self, name, details):
+        self.bugs.append((name, details))
 
 
 @pytest.fixture
@@ -139,7 +147,7 @@ def test_another_seed_gives_other_pairs(build, videos, tmp_path):
     two = build(videos / "c.mp4", tmp_path / "two", seed=2)
     reds = [[sample.row["red"] for sample in read_samples(report.output)] for report in (one, two)]
     assert reds[0] != reds[1]
-    assert one.warnings == ["no source with pairs is held out for validation; give more videos, of different people"]
+    assert one.warnings == ["no pairs are held out for validation; add videos of other people"]
 
 
 def test_a_finished_dataset_is_left_as_it_is(build, built, videos, tree):
@@ -147,8 +155,9 @@ def test_a_finished_dataset_is_left_as_it_is(build, built, videos, tree):
     times = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
     listener = Listener()
     build(videos, built, listener)
-    assert listener.done == []
-    assert listener.plans == [(60, 7)]
+    assert listener.finished == []
+    assert listener.notes == ["resuming: 7 of 7 shards are finished, with 8 clips"]
+    assert listener.phases[1:] == [("building", 60, "frames", 60)]
     assert tree(built) == before
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*") if path != built} == {
         path: time for path, time in times.items() if path != built
@@ -162,7 +171,7 @@ def test_a_lost_shard_is_built_again(build, built, videos, tree, tmp_path):
     (tmp_path / "d" / "preview.png").unlink()
     listener = Listener()
     build(videos, tmp_path / "d", listener)
-    assert listener.done == [shard.name]
+    assert listener.finished == [shard.name]
     assert tree(tmp_path / "d") == tree(built)
 
 
@@ -177,7 +186,8 @@ def test_max_clips_bounds_every_source(build, videos, tmp_path):
         ({"seed": 1}, "seed was 0, now 1"),
         ({"options": {"size": 0.2}}, "options.size was 0.1, now 0.2"),
         ({"format": "webdataset"}, 'format was "imagefolder", now "webdataset"'),
-        ({"resolution": 128, "padding": 2}, "padding was 1.6, now 2.0; resolution was 64, now 128"),
+        ({"resolution": 128, "crop_scale": 2}, "crop_scale was 1.6, now 2.0; resolution was 64, now 128"),
+        ({"faces": FaceConfig(max_faces=2)}, "faces.max_faces was 4, now 2"),
     ],
 )
 def test_a_dataset_of_another_config_is_refused_and_intact(build, built, videos, tree, changes, words):
@@ -201,7 +211,7 @@ def test_a_folder_of_something_else_is_refused_and_intact(build, videos, tree, t
     output.mkdir()
     (output / name).write_text(content)
     before = tree(output)
-    with pytest.raises(UsageError, match="name another --output"):
+    with pytest.raises(UsageError, match="choose another --output"):
         build(videos, output)
     assert tree(output) == before
 
@@ -215,7 +225,9 @@ def test_the_output_must_not_be_a_file(build, videos, tmp_path):
 
 def test_two_builds_do_not_share_a_folder(build, videos, tmp_path):
     class Second(BuildObserver):
-        def started(self, total_frames, finished):
+        def phase(self, name, total, unit, done=0):
+            if name != "building":
+                return
             with pytest.raises(UsageError, match="another build is writing"):
                 build(videos / "c.mp4", tmp_path / "d")
 

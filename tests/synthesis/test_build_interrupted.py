@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,10 +26,10 @@ def toolkit(words, **changes):
 class Listener(BuildObserver):
     finished = built = 0
 
-    def started(self, total_frames, finished):
-        self.finished = len(finished)
+    def note(self, sentence):
+        self.finished = int(re.match(r"resuming: (\d+) of 7 shards are finished, with \d+ clips", sentence)[1])
 
-    def shard_done(self, shard):
+    def shard_finished(self, shard):
         self.built += 1
 
 
@@ -106,7 +107,7 @@ def test_a_dying_worker_fails_its_source_alone(flags, videos, short_video, tree,
     ended = toolkit(words)
     assert ended.returncode == 1
     assert (
-        "failed bad.mp4: its worker process was ended by SIGKILL; if memory ran out, use fewer workers" in ended.stderr
+        "failed: bad.mp4: its worker process was ended by SIGKILL; if memory ran out, use fewer workers" in ended.stderr
     )
     assert "native last words" in ended.stderr
     assert "8 pairs in 1 clips from 1 of 2 videos" in ended.stdout

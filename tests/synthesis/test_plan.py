@@ -38,7 +38,9 @@ def test_the_split_depends_on_seed_and_digests_alone():
 @pytest.mark.parametrize("frames", [0, 1, 39, 40, 79, 80, 81, 199, 200, 239, 240, 1000, 1001])
 @pytest.mark.parametrize("max_clips", [None, 1, 3, 100])
 def test_segments_cover_a_source_once_in_whole_clips(frames, max_clips):
-    config = BuildConfig(task="x", videos=["v"], output="o", clip_length=40, segment_frames=110, max_clips=max_clips)
+    config = BuildConfig(
+        task="x", videos=["v"], output="o", clip_length=40, segment_frames=110, max_clips=max_clips
+    ).resolved()
     source = Source(Path("/v/My Vidéo (1).mp4"), "My Vidéo (1).mp4", "ab" * 32, frames, 64)
     segments = segments_of(source, "train", config)
     if max_clips is None:
@@ -123,7 +125,7 @@ def test_a_file_that_cannot_be_read_fails_alone(open_folder, videos):
     (open_folder / "a.mp4").chmod(0o644)
     (open_folder / "b.mp4").write_bytes(b"x")
     (open_folder / "b.mp4").chmod(0)
-    config = BuildConfig(task="x", videos=[open_folder], output=open_folder / "o")
+    config = BuildConfig(task="x", videos=[open_folder], output=open_folder / "o").resolved()
     with unprivileged():
         plan = make_plan(config)
     assert [source.name for source in plan.sources] == ["a.mp4"]
@@ -135,7 +137,7 @@ def test_a_file_that_cannot_be_read_fails_alone(open_folder, videos):
 def test_a_pipe_is_not_waited_for(tmp_path, videos):
     os.mkfifo(tmp_path / "pipe.mp4")
     shutil.copy(videos / "a.mp4", tmp_path)
-    plan = make_plan(BuildConfig(task="x", videos=[tmp_path], output=tmp_path / "o"))
+    plan = make_plan(BuildConfig(task="x", videos=[tmp_path], output=tmp_path / "o").resolved())
     ((bad),) = plan.unusable
     assert (bad.name, bad.status) == ("pipe.mp4", "failed")
     assert "expected a file" in bad.reason
@@ -144,7 +146,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, videos):
 def test_equal_files_count_once(tmp_path, videos):
     for name in ("a.mp4", "copy.mp4"):
         shutil.copy(videos / "a.mp4", tmp_path / name)
-    plan = make_plan(BuildConfig(task="x", videos=[tmp_path], output=tmp_path / "o"))
+    plan = make_plan(BuildConfig(task="x", videos=[tmp_path], output=tmp_path / "o").resolved())
     assert [source.name for source in plan.sources] == ["a.mp4"]
     ((copy),) = plan.unusable
     assert (copy.name, copy.status, copy.reason) == ("copy.mp4", "skipped", "the same file as a.mp4")
@@ -167,7 +169,7 @@ def test_settings_that_cannot_be(changes, words):
 
 
 def test_the_run_is_no_part_of_the_content(tmp_path):
-    one = BuildConfig(task="x", videos=["v"], output="o", workers=1)
-    other = BuildConfig(task="x", videos=["w"], output="p", workers=7, allow_failures=True)
+    one = BuildConfig(task="x", videos=["v"], output="o", workers=1).resolved()
+    other = BuildConfig(task="x", videos=["w"], output="p", workers=7, allow_failures=True).resolved()
     assert one.content() == other.content()
-    assert one.content() != BuildConfig(task="x", videos=["v"], output="o", seed=1).content()
+    assert one.content() != BuildConfig(task="x", videos=["v"], output="o", seed=1).resolved().content()

@@ -5,6 +5,7 @@ from PIL import Image
 
 from toolkit.cli import main
 from toolkit.errors import ToolkitError, UsageError
+from toolkit.faces.config import FaceConfig
 from toolkit.synthesis.shards import SetupError
 
 
@@ -18,7 +19,7 @@ def test_bad_model_of_the_task(build, short_video, tmp_path):
 
 def test_exit_code_of_a_wrong_setting(build, short_video, tmp_path):
     with pytest.raises(SetupError, match="no face analyser") as raised:
-        build(short_video, tmp_path / "out", analyser="mediapip")
+        build(short_video, tmp_path / "out", faces=FaceConfig(analyser="mediapip"))
     assert raised.value.exit_code == 2
 
 
@@ -39,12 +40,12 @@ def test_another_file_of_the_same_name_is_another_setting(build, short_video, tm
 
 def test_missing_weights_of_the_analyser(build, short_video, tmp_path):
     with pytest.raises(ToolkitError, match="detector"):
-        build(short_video, tmp_path / "out", analyser="facer", detector_file=str(tmp_path / "absent.pth"))
+        build(short_video, tmp_path / "out", faces=FaceConfig(analyser="facer", detector_file=tmp_path / "absent.pth"))
 
 
 def test_a_setting_of_another_analyser(build, short_video, tmp_path):
     with pytest.raises(ToolkitError, match="mediapipe analyser takes no detector_file"):
-        build(short_video, tmp_path / "out", detector_file=str(tmp_path / "absent.pth"))
+        build(short_video, tmp_path / "out", faces=FaceConfig(detector_file=tmp_path / "absent.pth"))
 
 
 def test_nothing_forbidden_is_an_empty_list(short_video, tmp_path, capsys):

@@ -88,11 +88,12 @@ samples = webdataset.WebDataset("path/to/this/folder/data/train-NAME.tar", shard
 
 def render_card(manifest: Manifest, description: str, prompt: str) -> str:
     """The text of README.md for a dataset."""
-    clips, pairs, sources = Counter(), Counter(), Counter()
+    clips: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
     for shard in manifest.shards:
         clips[shard.split] += shard.clips
         pairs[shard.split] += shard.pairs
-    sources.update(source.split for source in manifest.sources if source.pairs)
+    sources = Counter(source.split for source in manifest.sources if source.pairs)
     splits = [split for split in SPLITS if pairs[split]]
     pattern = f"{DATA}/{{}}-*.tar" if manifest.format == "webdataset" else f"{DATA}/{{}}/**"
     own = next((list(shard.columns) for shard in manifest.shards if shard.pairs), [])

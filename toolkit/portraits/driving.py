@@ -61,11 +61,7 @@ class Movement:
         Args:
             width: of the face, as a share of the canvas.
         """
-        places = range(start, start + frames)
-        return [
-            Pose(*map(float, self.angles[k]), tuple(map(float, self.shifts[k] * width)), float(self.scales[k]))
-            for k in places
-        ]
+        return [Pose.of(self.angles[k], self.shifts[k] * width, self.scales[k]) for k in range(start, start + frames)]
 
 
 def track_movements(video: Path) -> list[Movement]:
@@ -118,15 +114,15 @@ def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
         except OSError as error:
             raise InputError(f"the video {video} cannot be read: {error.strerror}") from error
         if not path.is_file():
-            arrays = {}
+            arrays: dict[str, np.ndarray] = {}
             for number, movement in enumerate(track_movements(video)):
                 arrays |= {f"{name}-{number}": value for name, value in vars(movement).items()}
             with atomic(path) as staged:
                 np.savez(staged, **arrays)
-        with np.load(path) as arrays:
+        with np.load(path) as saved:
             names = Movement.__dataclass_fields__
-            count = len(arrays.files) // len(names)
-            found += [Movement(**{name: arrays[f"{name}-{k}"] for name in names}) for k in range(count)]
+            count = len(saved.files) // len(names)
+            found += [Movement(**{name: saved[f"{name}-{k}"] for name in names}) for k in range(count)]
     if videos and not found:
         raise InputError(f"no face is seen for {SHORTEST / FPS:.1f} seconds in the videos to drive by; name others")
     return found
@@ -148,18 +144,14 @@ def _movement(landmarks: np.ndarray, mean: np.ndarray) -> Movement:
     from scipy.spatial.transform import Rotation
 
     still = _still_points()
-    angles, frontal, centres, scales = [], [], [], []
+    heads = []
     for points in landmarks:
         turn, scale, shift = _similarity(mean[still], points[still])
         yaw, pitch, roll = Rotation.from_matrix(turn).as_euler("yxz")
-        angles.append((-yaw, pitch, roll))
-        frontal.append((points - shift) @ turn / scale)
-        centres.append(points[still, :2].mean(axis=0))
-        scales.append(scale)
-    frontal, centres, scales = np.stack(frontal), np.stack(centres), np.array(scales)
+        heads.append(((-yaw, pitch, roll), (points - shift) @ turn / scale, points[still, :2].mean(axis=0), scale))
+    angles, frontal, centres, scales = (np.array(values) for values in zip(*heads))
     width, usual = float(np.ptp(mean[:, 0])), np.median(scales)
-    angles = np.array(angles)
-    # A head that is held aside stays so a little; most of it is the camera's place.
+    # Half of a lasting turn is kept; the rest is taken for the position of the camera.
     angles = np.clip(angles - 0.5 * np.median(angles, axis=0), -LIMITS, LIMITS)
     return Movement(
         angles=angles.astype(np.float32),

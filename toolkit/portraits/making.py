@@ -112,9 +112,7 @@ def _make(job: _Job) -> None:
 
 
 @lru_cache(1)
-def _people(
-    folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path
-) -> MadePeople:
+def _people(folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path) -> MadePeople:
     import cv2
 
     from toolkit.portraits.driving import load_movements

@@ -131,7 +131,7 @@ def _turning(rng: np.random.Generator, frames: int) -> list[Pose]:
     for t in range(frames):
         angles = np.clip(start + sway * np.sin(speed * t * 2 * np.pi / 50 + phase), -limits, limits)
         move = shift + drift * np.sin(speed * t * 2 * np.pi / 60 + phase[:2])
-        poses.append(Pose(*map(float, angles), (float(move[0]), float(move[1])), scale))
+        poses.append(Pose.of(angles, move, scale))
     return poses
 
 

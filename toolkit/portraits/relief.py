@@ -25,6 +25,12 @@ class Pose:
     shift: tuple[float, float]
     scale: float
 
+    @classmethod
+    def of(cls, angles: np.ndarray, shift: np.ndarray, scale: float) -> Pose:
+        """From arrays: yaw, pitch and roll ``[3]``, and the shift ``[2]``."""
+        yaw, pitch, roll = map(float, angles)
+        return cls(yaw, pitch, roll, (float(shift[0]), float(shift[1])), float(scale))
+
 
 @dataclass(frozen=True, eq=False)
 class View:

@@ -166,7 +166,8 @@ def _no_pairs(manifest: Manifest) -> str:
     reasons = [f"{source.name}: {source.reason}" for source in manifest.sources]
     if len(reasons) > 5:
         reasons[5:] = [f"and {len(reasons) - 5} more"]
-    return f"no pair could be made from {len(manifest.sources)} videos ({'; '.join(reasons)}); use videos with visible faces"
+    found = "; ".join(reasons)
+    return f"no pair could be made from {len(manifest.sources)} videos ({found}); use videos with visible faces"
 
 
 def _same_columns(manifest: Manifest) -> None:

@@ -47,7 +47,9 @@ class InpaintConfig(BaseModel):
     )
     guidance_scale: float = Field(7.5, ge=1, le=50, description="Classifier-free guidance; 1 turns it off.")
     controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="Weight of the inpainting ControlNet.")
-    strength: float = Field(1.0, gt=0, le=1, description="Share of the noise schedule to run; 1 starts from pure noise.")
+    strength: float = Field(
+        1.0, gt=0, le=1, description="Share of the noise schedule to run; 1 starts from pure noise."
+    )
     blend_ratio: float | None = Field(
         0.9,
         ge=0,
@@ -138,8 +140,8 @@ class BuildConfig(BaseModel):
     segment_frames: int | None = Field(
         None,
         ge=1,
-        description="Frames of a video in one shard; an interrupted build loses only unfinished shards. If unset, 1000, "
-        "or 200 for tasks that inpaint.",
+        description="Frames of a video in one shard. An interrupted build loses only unfinished shards. If unset, "
+        "1000, or 200 for tasks that inpaint.",
     )
     max_frame_side: int = Field(
         3840,

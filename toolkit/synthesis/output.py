@@ -50,7 +50,7 @@ class OutputFolder:
     def __enter__(self) -> OutputFolder:
         """
         Raises:
-            UsageError: the folder holds a dataset with other settings or something else, or another build is writing it.
+            UsageError: the folder holds something else or a dataset with other settings, or another build uses it.
             OutputError: it cannot be written.
         """
         self._refuse_strangers()
@@ -170,5 +170,5 @@ def _differences(found: Any, wanted: Any) -> Iterator[str]:
     before, now = ({(item["name"], item["sha256"]) for item in side.get("inputs") or []} for side in (found, wanted))
     if before != now:
         yield f"the videos ({len(now - before)} new or changed, {len(before - now)} missing)"
-    rest = ({key: value for key, value in side.items() if key != "inputs"} for side in (found, wanted))
-    yield from (sentence.removeprefix("config.") for sentence in differences(*rest))
+    one, other = ({key: value for key, value in side.items() if key != "inputs"} for side in (found, wanted))
+    yield from (sentence.removeprefix("config.") for sentence in differences(one, other))

@@ -104,11 +104,11 @@ def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: Resol
 
     times = np.array([frame.time for frame in track.frames], np.float64)
     boxes = np.stack([face.box for face in track.faces]).astype(np.float32)
-    landmarks = smooth_landmarks(np.stack([face.landmarks for face in track.faces]).astype(np.float32), times)
+    smoothed = smooth_landmarks(np.stack([face.landmarks for face in track.faces]).astype(np.float32), times)
     height, width = track.frames[0].image.shape[:2]
     region = square_region(boxes, (height, width), config.crop_scale)
     factor = config.resolution / float(region[2] - region[0])
-    landmarks = (landmarks - np.array([region[0], region[1], 0], np.float32)) * np.float32(factor)
+    landmarks = np.multiply(smoothed - np.array([region[0], region[1], 0], np.float32), np.float32(factor))
     frames = np.stack([crop(frame.image, region, config.resolution) for frame in track.frames])
     frames.flags.writeable = False
     scale = np.float32(segment.source.width / width)
