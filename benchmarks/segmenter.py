@@ -50,7 +50,7 @@ def overlap(portraits: list[Path], count: int = 60) -> float:
     from attributes.glasses.design import random_design
     from attributes.glasses.drawing import GlassesDrawer
     from attributes.glasses.segmenter import GlassesSegmenter
-    from toolkit.portraits import MadePeople, load_portraits
+    from toolkit.portraits import SyntheticPeople, load_portraits
     from toolkit.task import FaceClip
 
     segmenter, drawer = GlassesSegmenter.load(device="cpu"), GlassesDrawer()
@@ -58,7 +58,7 @@ def overlap(portraits: list[Path], count: int = 60) -> float:
         if not portraits:
             portraits = [Path(folder, "sample.png")]
             cv2.imwrite(str(portraits[0]), cv2.resize(astronaut()[:300, 80:380], (600, 600))[..., ::-1])
-        people = MadePeople(load_portraits(portraits))
+        people = SyntheticPeople(load_portraits(portraits))
     found = []
     for seed in range(count):
         rng = np.random.default_rng(seed)

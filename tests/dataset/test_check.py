@@ -109,7 +109,7 @@ def test_a_sound_dataset_has_no_problems(original, capsys):
     assert main(["dataset", "check", str(original)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "3 shards, 6 clips, pairs: 16 train, 8 validation",
-        "the dataset is sound",
+        "no problems found",
     ]
 
 
@@ -120,7 +120,7 @@ SIGNED = {
     ),
     "another mask": (
         first_picture("mask", lambda data: encode_png(np.ones((64, 64), bool))),
-        "mask_area is .*, the mask has 4096 pixels",
+        "mask_area is .*, but the mask has 4096 pixels",
     ),
     "smaller picture": (
         first_picture("image", lambda data: encode_png(np.zeros((32, 32, 3), np.uint8))),
@@ -130,11 +130,11 @@ SIGNED = {
         first_picture("image", lambda data: encode_png(np.zeros((64, 64), bool))),
         "wrong colours",
     ),
-    "no picture": (first_picture("mask", lambda data: b"dear diary"), "no readable"),
-    "half a picture": (first_picture("mask", lambda data: data[:40]), "no readable|mask_area"),
+    "no picture": (first_picture("mask", lambda data: b"dear diary"), "not a readable"),
+    "half a picture": (first_picture("mask", lambda data: data[:40]), "not a readable|mask_area"),
     "16 bit": (
         first_picture("mask", lambda data: cv2.imencode(".png", np.zeros((64, 64), np.uint16))[1].tobytes()),
-        "no readable 8-bit",
+        "not a readable 8-bit",
     ),
     "missing column": (edit_rows(without("text")), "text must be str, found None"),
     "wrong type": (edit_rows(with_value("frame_index", "3")), "frame_index must be int, found '3'"),
@@ -143,12 +143,12 @@ SIGNED = {
     "twice the same": (edit_rows(with_value("frame_index", 1)), "two pairs for frame 1"),
     "another source": (
         edit_rows(with_value("source_digest", "0" * 64)),
-        "its source_digest is not the one of its shard",
+        "its source_digest differs from that of its shard",
     ),
     "row is a list": (lambda name, data: b"[]" if name.endswith(("jsonl", "json")) else data, "must be a JSON object"),
     "row is deep": (
         lambda name, data: b"[" * 99999 if name.endswith(("jsonl", "json")) else data,
-        "nested too deep|damaged",
+        "nested too deeply|damaged",
     ),
     "row is not utf-8": (lambda name, data: b"\xff" if name.endswith(("jsonl", "json")) else data, "is damaged"),
 }
@@ -179,7 +179,7 @@ def test_a_tar_cannot_name_a_file_elsewhere(copy, name):
     with tarfile.open(tar, "a") as opened:
         opened.addfile(tarfile.TarInfo(name))
     sign(root)
-    assert any("is no plain file" in problem for problem in check_dataset(root).problems)
+    assert any("is not a plain file" in problem for problem in check_dataset(root).problems)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -194,7 +194,7 @@ def test_a_source_in_both_splits_is_a_leak(copy, format):
     (root / "manifest.json").write_text(json.dumps(manifest))
     problems = check_dataset(root).problems
     assert any("is in both splits: train and validation" in problem for problem in problems)
-    assert any("another shard has the clip" in problem for problem in problems)
+    assert any("another shard also holds the clip" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -248,13 +248,13 @@ def test_a_config_that_does_not_belong(copy, content):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda m: m.update(pairs=25), "states 25 pairs, its shards have 24"),
+        (lambda m: m.update(pairs=25), "states 25 pairs, its shards hold 24"),
         (lambda m: m["shards"][0].update(pairs=9), "states 9 pairs, found 8"),
         (lambda m: m["shards"][0].update(clips=1), "states 1 clips, found 2"),
-        (lambda m: m["sources"][0].update(split="validation"), "its source is stated for validation, not train"),
-        (lambda m: m["shards"][0].update(name="other"), "which is not its place in the split"),
+        (lambda m: m["sources"][0].update(split="validation"), "its source belongs to validation, not train"),
+        (lambda m: m["shards"][0].update(name="other"), "does not fit its name and the split"),
         (lambda m: m.update(resolution=128), "every picture must be 128x128"),
-        (lambda m: m["sources"].pop(), "do not name the same sources"),
+        (lambda m: m["sources"].pop(), "name different sources"),
     ],
 )
 def test_a_manifest_that_states_something_else(copy, change, words):

@@ -25,10 +25,10 @@ def test_one_split_alone(original):
 
 
 def test_reading_from_what_is_no_dataset(tmp_path):
-    with pytest.raises(InputError, match=r"expected a dataset with a manifest.json in .*; name a dataset's folder"):
+    with pytest.raises(InputError, match=r"expected a dataset with a manifest.json .*; choose the folder of a dataset"):
         list(read_samples(tmp_path))
     (tmp_path / ".build").mkdir()
-    with pytest.raises(InputError, match="its build is not finished: run it again"):
+    with pytest.raises(InputError, match="its build has not finished; run it again"):
         list(read_samples(tmp_path))
 
 

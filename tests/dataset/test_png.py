@@ -84,7 +84,7 @@ def alpha():
 
 @pytest.mark.parametrize("data", [b"", b"dear diary", deep(), alpha()], ids=["empty", "text", "16 bit", "alpha"])
 def test_what_is_no_such_png_is_an_error(data):
-    with pytest.raises(ValueError, match="no readable"):
+    with pytest.raises(ValueError, match="not a readable"):
         decode_png(data)
 
 

@@ -103,12 +103,12 @@ def test_portraits_are_listed(tmp_path):
     with pytest.raises(InputError, match="found none"):
         list_portraits(tmp_path, manifest, "never")
     manifest.write_text("name\na.png\n")
-    with pytest.raises(InputError, match="expected columns"):
+    with pytest.raises(InputError, match="expected the columns"):
         list_portraits(tmp_path, manifest)
     manifest.write_bytes(b"file,use\n\xff,x\n")
     with pytest.raises(InputError, match="cannot be read"):
         list_portraits(tmp_path, manifest)
-    with pytest.raises(InputError, match="there is none"):
+    with pytest.raises(InputError, match="is not a folder"):
         list_portraits(tmp_path / "nowhere")
 
 

@@ -1,4 +1,4 @@
-"""``toolkit dataset``: check a dataset, show its preview, or write its clips as videos."""
+"""``toolkit dataset``: checks a dataset, describes it, or writes its clips as videos."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ _SHOWN = 50
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """`check DIR`, `show DIR` and `videos DIR OUTPUT`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = actions.add_parser("check", help="validate every file, row and pixel; exit 1 if something is wrong")
-    check.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
-    show = actions.add_parser("show", help="say what is in it and render a preview sheet")
-    show.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
+    check = actions.add_parser("check", help="Check every file, row and pixel; exit with 1 if something is wrong.")
+    check.add_argument("folder", type=Path, metavar="DIR", help="Folder of the dataset.")
+    show = actions.add_parser("show", help="Summarise a dataset and draw a preview sheet.")
+    show.add_argument("folder", type=Path, metavar="DIR", help="Folder of the dataset.")
     show.add_argument(
-        "--output", type=Path, metavar="PNG", help="where to write the sheet (default: the preview that lies in DIR)"
+        "--output", type=Path, metavar="PNG", help="File for a new preview sheet. If unset, the preview in DIR is used."
     )
-    show.add_argument("--clips", type=_positive, metavar="N", help="clips on the sheet (default: 8); needs --output")
-    videos = actions.add_parser(
-        "videos", help="write its clips as videos, with and without the attribute, to measure on"
-    )
-    videos.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
-    videos.add_argument("output", type=Path, metavar="OUTPUT", help="folder for with/ and without/; new or empty")
-    videos.add_argument("--split", choices=("train", "validation"), help="only its clips (default: all)")
-    videos.add_argument("--clips", type=_positive, metavar="N", help="no more than so many (default: all)")
+    show.add_argument("--clips", type=_positive, metavar="N", help="Clips on the new sheet, default 8.")
+    videos = actions.add_parser("videos", help="Write the clips as lossless videos, with and without the attribute.")
+    videos.add_argument("folder", type=Path, metavar="DIR", help="Folder of the dataset.")
+    videos.add_argument("output", type=Path, metavar="OUTPUT", help="New or empty folder for with/ and without/.")
+    videos.add_argument("--split", choices=("train", "validation"), help="Write only this split. If unset, both.")
+    videos.add_argument("--clips", type=_positive, metavar="N", help="Most clips to write. If unset, all.")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
     return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action that was asked for."""
+    """Run the chosen action."""
     return {"check": _check, "show": _show, "videos": _videos}[args.action](args)
 
 
@@ -52,7 +50,7 @@ def _check(args: argparse.Namespace) -> int:
         err.print(f"and {len(report.problems) - _SHOWN} more problems")
     counts = ", ".join(f"{number} {split}" for split, number in sorted(report.samples.items())) or "none"
     out.print(f"{report.shards} shards, {report.clips} clips, pairs: {counts}")
-    out.print("the dataset is sound" if report.ok else f"{len(report.problems)} problems")
+    out.print("no problems found" if report.ok else f"{len(report.problems)} problems")
     return 0 if report.ok else 1
 
 
@@ -62,14 +60,15 @@ def _show(args: argparse.Namespace) -> int:
     from toolkit.dataset.preview import render_preview
     from toolkit.dataset.reader import read_manifest
     from toolkit.errors import UsageError
+    from toolkit.files import write_bytes
 
     if args.clips and not args.output:
-        raise UsageError("--clips needs --output PNG: the preview in the dataset stays as it was built")
+        raise UsageError("--clips needs --output PNG, because the preview in the dataset does not change")
     manifest = read_manifest(args.folder)
     if args.output:
         sheet = encode_png(render_preview(args.folder, manifest, clips=args.clips or 8))
         try:
-            args.output.write_bytes(sheet)
+            write_bytes(args.output, sheet)
         except OSError as error:
             raise InputError(f"the sheet {args.output} cannot be written: {error.strerror}") from error
     out.print(f"task {manifest.task}, {manifest.format}, {manifest.resolution}x{manifest.resolution}")
@@ -80,7 +79,7 @@ def _show(args: argparse.Namespace) -> int:
         out.print(f"{split}: {pairs} pairs in {clips} clips from {len(sources)} videos")
     for source in manifest.sources:
         if source.status != "ok":
-            out.print(f"{source.status} {source.name}: {source.reason}", soft_wrap=True)
+            out.print(f"{source.status}: {source.name}: {source.reason}", soft_wrap=True)
     out.print(f"preview: {args.output or args.folder / PREVIEW}", soft_wrap=True)
     return 0
 

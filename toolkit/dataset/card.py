@@ -1,4 +1,4 @@
-"""The data card: README.md with the front matter that tells the `datasets` library where the splits are."""
+"""Writes the data card: a README.md that describes a dataset and tells the `datasets` library where the splits are."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections import Counter
 from toolkit.dataset.layout import COLUMNS, CONFIG, DATA, MANIFEST, PREVIEW, SPLITS, Manifest
 
 _MEANING = {
-    "text": "the prompt, which describes the face without the attribute",
+    "text": "prompt: describes the face without the attribute",
     "task": "name of the attribute task",
-    "clip_id": "the clip that the frame belongs to",
-    "frame_index": "number of the frame in the source",
-    "time": "its presentation time in seconds",
-    "source": "name of the source",
-    "source_digest": "sha256 of the source",
-    "face_box": "x0, y0, x1, y1 of the face in pixels of the source",
-    "crop_box": "x0, y0, x1, y1 of the crop in pixels of the source",
-    "seed": "seed of the build",
-    "mask_area": "pixels of the mask",
+    "clip_id": "clip of the frame: consecutive frames of one face",
+    "frame_index": "index of the frame in the source video, from 0",
+    "time": "time of the frame in seconds",
+    "source": "name of the source video",
+    "source_digest": "SHA-256 of the source video",
+    "face_box": "x0, y0, x1, y1 of the face in pixels of the source video",
+    "crop_box": "x0, y0, x1, y1 of the crop in pixels of the source video",
+    "seed": "random seed of the build",
+    "mask_area": "size of the mask in pixels",
 }
 
 _FRONT = """---
@@ -38,32 +38,41 @@ configs:
 _BODY = """
 # Pairs for the task `{task}`
 
-{description} Each row is one frame of a face: `image` without the attribute, `conditioning_image` with it, and
-`mask` where they differ. Outside the mask the two pictures are equal to the last bit. Every clip shows one face;
-whole sources belong to one split.
+{description}
 
-![preview]({preview})
+Each row is one frame of a face: `conditioning_image` shows the attribute, `image` does not, and `mask` marks where they
+differ. Outside the mask, both pictures are equal to the last bit. Each source video belongs to a single split.
 
-| split | clips | pairs | sources |
+![Frames of some clips: image, conditioning_image and mask]({preview})
+
+| split | clips | pairs | videos |
 |---|---:|---:|---:|
 {counts}
 
-Crops are {resolution}x{resolution} pixels. Prompt: "{prompt}"
+The pictures are {resolution}x{resolution} pixels. The prompt is "{prompt}".
 
 ## Columns
 
 | column | meaning |
 |---|---|
-| `image`, `conditioning_image` | RGB pictures |
-| `mask` | greyscale, 0 or 255 |
+| `image` | RGB picture without the attribute |
+| `conditioning_image` | RGB picture with the attribute |
+| `mask` | greyscale picture: 255 where they differ, else 0 |
 {columns}
+
+## Loading
 
 {loading}
 
-`{config}` has every setting, version, seed and source digest; `{manifest}` lists sources and shards with checksums.
-{left_out} of {sources} sources were left out; `{manifest}` says why.
+## How it was made
 
-The pictures show real people. Whoever shares this dataset needs the right to share the videos that it was made from.
+`toolkit build-dataset` made this dataset. `{config}` records all settings, package versions, the seed and the checksums
+of the source videos. `{manifest}` lists the videos and the shards with their checksums. {left_out} of {sources} videos
+gave no pairs; `{manifest}` gives the reasons.
+
+## Sharing
+
+The pictures come from videos of real people. Share this dataset only if you may share those videos.
 """
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -74,8 +83,7 @@ from datasets import load_dataset
 dataset = load_dataset("path/to/this/folder")
 ```
 
-The names of the columns are those of diffusers' `train_controlnet.py`, which trains on
-`--train_data_dir path/to/this/folder`."""
+The column names fit diffusers' `train_controlnet.py`: pass `--train_data_dir path/to/this/folder`."""
 
 _WEBDATASET = """```python
 from datasets import load_dataset
@@ -87,7 +95,13 @@ samples = webdataset.WebDataset("path/to/this/folder/data/train-NAME.tar", shard
 
 
 def render_card(manifest: Manifest, description: str, prompt: str) -> str:
-    """The text of README.md for a dataset."""
+    """Write the card.
+
+    Args:
+        manifest: contents of the dataset.
+        description: one sentence about the task.
+        prompt: the prompt of the task.
+    """
     clips: Counter[str] = Counter()
     pairs: Counter[str] = Counter()
     for shard in manifest.shards:
@@ -97,7 +111,7 @@ def render_card(manifest: Manifest, description: str, prompt: str) -> str:
     splits = [split for split in SPLITS if pairs[split]]
     pattern = f"{DATA}/{{}}-*.tar" if manifest.format == "webdataset" else f"{DATA}/{{}}/**"
     own = next((list(shard.columns) for shard in manifest.shards if shard.pairs), [])
-    meanings = [(name, _MEANING[name]) for name in COLUMNS] + [(name, "the task's own") for name in own]
+    meanings = [(name, _MEANING[name]) for name in COLUMNS] + [(name, "added by the task") for name in own]
     front = _FRONT.format(
         task=manifest.task,
         size=next((name for limit, name in _SIZES if manifest.pairs < limit), "10M<n<100M"),

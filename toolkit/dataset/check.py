@@ -1,4 +1,4 @@
-"""Validates a dataset: everything that a trainer relies on, down to the pixels."""
+"""Validates a dataset down to the pixels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ from toolkit.files import read_json, sha256_of
 
 @dataclass
 class CheckReport:
-    """What `check_dataset` found: `problems` in words, and how much it looked at."""
+    """The result of a check.
+
+    Attributes:
+        problems: one sentence for each problem.
+        samples: number of pairs by split.
+        clips, shards: how many were read.
+    """
 
     problems: list[str] = field(default_factory=list)
     samples: Counter = field(default_factory=Counter)
@@ -44,13 +50,13 @@ class CheckReport:
 
 
 def check_dataset(root: str | Path) -> CheckReport:
-    """Read the whole dataset and list what is wrong with it.
+    """Read the whole dataset and list its problems.
 
-    Checked are: the files of the layout, no others; checksums; columns and their types; counts; pictures of the
-    stated size; nothing changed outside the mask, and the mask's area; unique pairs; no source in two splits.
+    Checked are missing and unexpected files, checksums, columns and their types, counts, the size of the pictures,
+    changes outside the mask, the area of the mask, duplicate pairs, and sources in two splits.
 
     Raises:
-        InputError: the folder is no dataset, or its manifest cannot be read.
+        InputError: the folder is not a dataset, or its manifest cannot be read.
     """
     root = Path(root)
     manifest = read_manifest(root)
@@ -80,10 +86,10 @@ def check_dataset(root: str | Path) -> CheckReport:
                 splits[str(sample.row.get("source_digest"))].add(shard.split)
         except InputError as error:
             report.problems.append(str(error))
-        for what, stated, counted in (("pairs", shard.pairs, count), ("clips", shard.clips, len(names))):
+        for unit, stated, counted in (("pairs", shard.pairs, count), ("clips", shard.clips, len(names))):
             if stated != counted:
-                report.problems.append(f"{shard.path}: {MANIFEST} states {stated} {what}, found {counted}")
-        report.problems += [f"{shard.path}: another shard has the clip {clip} too" for clip in sorted(clips & names)]
+                report.problems.append(f"{shard.path}: {MANIFEST} states {stated} {unit}, found {counted}")
+        report.problems += [f"{shard.path}: another shard also holds the clip {clip}" for clip in sorted(clips & names)]
         clips |= names
         report.samples[shard.split] += count
     report.clips = len(clips)
@@ -94,30 +100,30 @@ def check_dataset(root: str | Path) -> CheckReport:
 
 
 def _files(root: Path, manifest: Manifest) -> Iterator[str]:
-    """Absent and unexpected files."""
+    """Missing and unexpected files."""
     for name in (CONFIG, CARD, PREVIEW):
         if not (root / name).is_file():
             yield f"{name} is missing"
     if (root / WORK).exists():
-        yield f"{WORK} is there: the build has not finished"
+        yield f"{WORK} exists, so the build has not finished; run it again"
     expected = {shard.path for shard in manifest.shards if shard.path is not None}
     yield from (f"{path} is missing" for path in sorted(expected) if not (root / path).exists())
     known = {CONFIG, CARD, PREVIEW, MANIFEST, WORK, DATA} | expected
-    places = [root, root / DATA]
+    folders = [root, root / DATA]
     if manifest.format == "imagefolder":
         known |= {f"{DATA}/train", f"{DATA}/validation"}
-        places += [root / DATA / "train", root / DATA / "validation"]
-    for place in places:
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
+        folders += [root / DATA / "train", root / DATA / "validation"]
+    for folder in folders:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             name = path.relative_to(root).as_posix()
             if name not in known:
                 yield f"{name} is not part of the dataset"
             elif path.is_symlink():
-                yield f"{name} is a link; a dataset has plain files only"
+                yield f"{name} is a link; a dataset holds only plain files"
 
 
 def _config(root: Path, manifest: Manifest) -> Iterator[str]:
-    """Whether `config.json` can be read and belongs to the manifest."""
+    """Problems of `config.json`: it cannot be read, or does not match the manifest."""
     if not (root / CONFIG).is_file():
         return
     try:
@@ -128,36 +134,36 @@ def _config(root: Path, manifest: Manifest) -> Iterator[str]:
         return
     for name in ("format", "resolution"):
         if not isinstance(config, dict) or config.get(name) != getattr(manifest, name):
-            yield f"{CONFIG} and {MANIFEST} do not agree on the {name}"
+            yield f"{CONFIG} and {MANIFEST} have different values of {name}"
     if inputs != {source.sha256 for source in manifest.sources}:
-        yield f"{CONFIG} and {MANIFEST} do not name the same sources"
+        yield f"{CONFIG} and {MANIFEST} name different sources"
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:
     split = {source.sha256: source.split for source in manifest.sources if source.split is not None}
     for shard in manifest.shards:
         if split.get(shard.source_digest) != shard.split:
-            yield f"shard {shard.name}: its source is stated for {split.get(shard.source_digest)}, not {shard.split}"
+            yield f"shard {shard.name}: its source belongs to {split.get(shard.source_digest)}, not {shard.split}"
         if shard.path is not None and shard.path != str(shard_path(manifest.format, shard.split, shard.name)):
-            yield f"shard {shard.name}: lies at {shard.path}, which is not its place in the split {shard.split}"
+            yield f"shard {shard.name}: its path {shard.path} does not fit its name and the split {shard.split}"
     for name in ("clips", "pairs"):
         total = sum(getattr(shard, name) for shard in manifest.shards)
         if getattr(manifest, name) != total:
-            yield f"{MANIFEST} states {getattr(manifest, name)} {name}, its shards have {total}"
+            yield f"{MANIFEST} states {getattr(manifest, name)} {name}, its shards hold {total}"
 
 
 def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[str]:
     path = root / str(shard.path)
     if manifest.format == "webdataset":
         if _sha256(path) != shard.sha256:
-            yield f"{shard.path} was changed: its sha256 is not the one in {MANIFEST}"
+            yield f"{shard.path} was changed: its checksum differs from the one in {MANIFEST}"
         return
     sums = path / CHECKSUMS
     if not sums.is_file():
         yield f"{shard.path}/{CHECKSUMS} is missing"
         return
     if _sha256(sums) != shard.sha256:
-        yield f"{shard.path}/{CHECKSUMS} was changed: its sha256 is not the one in {MANIFEST}"
+        yield f"{shard.path}/{CHECKSUMS} was changed: its checksum differs from the one in {MANIFEST}"
     stated = {}
     for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
@@ -165,14 +171,14 @@ def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[s
             yield f"{shard.path}/{CHECKSUMS} names {name!r}, not a file in the shard"
         else:
             stated[name] = digest
-    there = {file.relative_to(path).as_posix() for file in path.rglob("*")} - {CHECKSUMS}
-    yield from (f"{shard.path}/{name} is missing" for name in sorted(stated.keys() - there))
-    yield from (f"{shard.path}/{name} is not part of the dataset" for name in sorted(there - stated.keys()))
-    for name in sorted(stated.keys() & there):
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*")} - {CHECKSUMS}
+    yield from (f"{shard.path}/{name} is missing" for name in sorted(stated.keys() - found))
+    yield from (f"{shard.path}/{name} is not part of the dataset" for name in sorted(found - stated.keys()))
+    for name in sorted(stated.keys() & found):
         if (path / name).is_symlink() or not (path / name).is_file():
             yield f"{shard.path}/{name} is not a plain file"
         elif _sha256(path / name) != stated[name]:
-            yield f"{shard.path}/{name} was changed: its sha256 is not the one in {CHECKSUMS}"
+            yield f"{shard.path}/{name} was changed: its checksum differs from the one in {CHECKSUMS}"
     if METADATA not in stated:
         yield f"{shard.path}/{CHECKSUMS} does not list {METADATA}"
 
@@ -182,7 +188,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with one pair: its row, then its pictures."""
+    """Problems of one pair: of its row, then of its pictures."""
     row, shard = sample.row, sample.shard
     label = f"frame {row.get('frame_index')} of clip {row.get('clip_id')}"
     for name, kind in COLUMNS.items():
@@ -192,7 +198,7 @@ def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
     if own != shard.columns:
         yield f"{label}: the task's columns must be {shard.columns}, found {own}"
     if row.get("source_digest") != shard.source_digest:
-        yield f"{label}: its source_digest is not the one of its shard"
+        yield f"{label}: its source_digest differs from that of its shard"
     try:
         image, conditioning_image, mask = (sample.picture(name) for name in ("image", "conditioning_image", "mask"))
     except InputError as error:
@@ -208,4 +214,4 @@ def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
     if outside:
         yield f"{label}: {outside} pixels differ outside the mask"
     if row.get("mask_area") != np.count_nonzero(mask):
-        yield f"{label}: mask_area is {row.get('mask_area')}, the mask has {np.count_nonzero(mask)} pixels"
+        yield f"{label}: mask_area is {row.get('mask_area')}, but the mask has {np.count_nonzero(mask)} pixels"

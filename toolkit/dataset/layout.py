@@ -1,4 +1,4 @@
-"""Names of the files of a dataset, the columns of its rows, and the records of `manifest.json`."""
+"""File names, columns and records of a dataset."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 CONFIG, MANIFEST, CARD, PREVIEW, DATA = "config.json", "manifest.json", "README.md", "preview.png", "data"
 WORK = ".build"
-"""Folder of a run that is not finished: lock, temporary files, records of finished shards. Gone at the end."""
+"""Folder of an unfinished build: lock, temporary files, records of finished shards. Removed at the end."""
 METADATA = "metadata.jsonl"
 CHECKSUMS = "SHA256SUMS"
-"""Checksums of an image folder's shard, as `sha256sum -c` reads them."""
+"""Checksums in a shard of an image folder, in the format of `sha256sum -c`."""
 
 PICTURES = ("image", "conditioning_image", "mask")
 """The three pictures of a pair, in the order of their columns."""
@@ -39,13 +39,13 @@ COLUMNS: dict[str, type] = {
     "seed": int,
     "mask_area": int,
 }
-"""Columns of every row besides the pictures; a task's own `Pair.info` follows them."""
+"""Columns of every row besides the pictures. The task's `Pair.info` follows them."""
 
 
 class ShardRecord(BaseModel):
     """One finished shard: the pairs of one segment of one source.
 
-    A segment that gave no pair has a record too, with `path` None, so that it is not analysed again.
+    A segment that gave no pairs also has a record, with `path` None, so that a resumed build skips it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,18 +53,18 @@ class ShardRecord(BaseModel):
     name: str
     split: Split
     source_digest: str
-    path: str | None = Field(description="relative to the dataset; a folder, or a tar file")
-    sha256: str | None = Field(description="of the folder's SHA256SUMS, or of the tar file")
-    frames: int = Field(description="frames read from the source")
-    frames_with_face: int = Field(description="of them those with a usable face")
+    path: str | None = Field(description="Relative path of the folder or tar file.")
+    sha256: str | None = Field(description="SHA-256 of the folder's SHA256SUMS, or of the tar file.")
+    frames: int = Field(description="Frames read from the source.")
+    frames_with_face: int = Field(description="Frames that show a usable face.")
     clips: int
     pairs: int
-    columns: dict[str, str] = Field(description="names and types of the task's own columns")
-    dropped: dict[str, int] = Field(description="reasons and how often each left something out")
+    columns: dict[str, str] = Field(description="Names and types of the columns that the task added.")
+    dropped: dict[str, int] = Field(description="How often each reason left something out.")
 
 
 class SourceRecord(BaseModel):
-    """One input file, and what became of it."""
+    """One input file and its outcome."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +79,7 @@ class SourceRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Contents of a dataset: `manifest.json`."""
+    """The content of `manifest.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,14 +94,14 @@ class Manifest(BaseModel):
 
 
 def shard_path(format: Format, split: Split, name: str) -> PurePosixPath:
-    """Where a shard lies in the dataset."""
+    """Path of a shard, relative to the dataset."""
     if format == "webdataset":
         return PurePosixPath(DATA, f"{split}-{name}.tar")
     return PurePosixPath(DATA, split, name)
 
 
 def is_safe(path: object) -> bool:
-    """Whether a path that was read from a file is a plain relative one that stays in its folder."""
+    """Whether a path read from a file is relative and stays inside its folder."""
     if not isinstance(path, str) or not path or "\\" in path or "\0" in path or ":" in path:
         return False
     parts = PurePosixPath(path).parts
@@ -109,7 +109,7 @@ def is_safe(path: object) -> bool:
 
 
 def dump_json(value: object) -> str:
-    """JSON for people: indented, in the given order, with a final newline."""
+    """JSON for readers: indented, in the given order, with a final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Lossless PNG, several times faster than the general encoders on video frames.
+"""Encodes PNG several times faster than general encoders do on video frames, and decodes it.
 
-Every row gets PNG's "up" filter, which numpy does in one subtraction, and ISA-L compresses the result. The bytes are
-the same for the same picture on the same kind of processor; the pixels always are.
+Every row is filtered with PNG's "up" filter, which is one subtraction in numpy, and compressed with ISA-L. Equal
+pictures give equal bytes on the same kind of processor, and equal pixels everywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 
 MAX_SIDE = 8192
-"""Larger pictures are refused before they are unpacked; a crop has at most 2048."""
+"""Largest width and height in pixels, checked before unpacking. Crops have at most 2048."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
@@ -24,7 +24,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """A picture as PNG (W3C PNG, third edition).
+    """Encode a picture as PNG (W3C PNG, third edition).
 
     Args:
         image: uint8 ``[H, W, 3]`` RGB, or bool ``[H, W]``, stored as 8-bit greyscale 0 and 255.
@@ -52,22 +52,22 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """The pixels of a PNG that `encode_png` made: uint8 ``[H, W, 3]`` RGB, or uint8 ``[H, W]``.
+    """Decode a PNG: uint8 ``[H, W, 3]`` RGB, or uint8 ``[H, W]``.
 
     Raises:
-        ValueError: the data are damaged, or neither 8-bit RGB nor 8-bit greyscale.
+        ValueError: the data are damaged, larger than `MAX_SIDE`, or neither 8-bit RGB nor 8-bit greyscale.
     """
     import cv2
 
     if len(data) < 26 or not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
-        raise ValueError("no readable 8-bit RGB or greyscale PNG")
+        raise ValueError("not a readable 8-bit RGB or greyscale PNG")
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     if max(width, height) > MAX_SIDE or depth != 8 or color not in (0, 2):
-        raise ValueError(f"no readable 8-bit RGB or greyscale PNG of at most {MAX_SIDE} pixels a side")
+        raise ValueError(f"not a readable 8-bit RGB or greyscale PNG of at most {MAX_SIDE}x{MAX_SIDE} pixels")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error as error:
-        raise ValueError(f"no readable PNG: {error.err}") from None
+        raise ValueError(f"not a readable PNG: {error.err}") from None
     if image is None or image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2] == 3):
-        raise ValueError("no readable 8-bit RGB or greyscale PNG")
+        raise ValueError("not a readable 8-bit RGB or greyscale PNG")
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

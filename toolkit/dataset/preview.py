@@ -1,4 +1,4 @@
-"""The preview sheet: a row per clip, and for a few of its frames image, conditioning_image and mask."""
+"""Draws the preview sheet: one row for each clip, with image, conditioning_image and mask of some of its frames."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def render_preview(root: Path, manifest: Manifest | None = None, clips: int = 8,
     """Draw the sheet.
 
     Args:
-        root: the dataset's folder.
-        clips: rows, taken evenly from the whole dataset.
-        tile: side of a picture in pixels.
+        root: the dataset.
+        manifest: its manifest; read from the folder if None.
+        clips: number of rows, spread evenly over the dataset.
+        tile: width of each picture in pixels.
 
     Returns:
         uint8 ``[H, W, 3]``.
@@ -36,18 +37,18 @@ def render_preview(root: Path, manifest: Manifest | None = None, clips: int = 8,
     sheet = np.full((_HEAD + len(chosen) * (tile + _GAP), _FRAMES * group + _GAP, 3), 255, np.uint8)
     for row, samples in enumerate(chosen):
         for column, sample in enumerate(samples):
-            for place, name in enumerate(PICTURES):
+            for index, name in enumerate(PICTURES):
                 picture = sample.picture(name)
                 if name == "mask":
                     picture = np.repeat(picture[..., None].astype(np.uint8) * np.uint8(255), 3, axis=2)
                 interpolation = cv2.INTER_AREA if picture.shape[0] > tile else cv2.INTER_CUBIC
-                y, x = _HEAD + row * (tile + _GAP), _GAP + column * group + place * tile
+                y, x = _HEAD + row * (tile + _GAP), _GAP + column * group + index * tile
                 sheet[y : y + tile, x : x + tile] = cv2.resize(picture, (tile, tile), interpolation=interpolation)
-    return _with_heads(sheet, group, tile)
+    return _with_headings(sheet, group, tile)
 
 
 def _choose(root: Path, manifest: Manifest, clips: int) -> Iterator[list[Sample]]:
-    """First, middle and last pair of clips at even steps through the dataset; only their shards are read."""
+    """First, middle and last pair of evenly spaced clips. Only their shards are read."""
     shards = [shard for shard in manifest.shards if shard.pairs]
     total = sum(shard.clips for shard in shards)
     wanted = {int((number + 0.5) * total / min(clips, total)) for number in range(min(clips, total))}
@@ -67,13 +68,13 @@ def _choose(root: Path, manifest: Manifest, clips: int) -> Iterator[list[Sample]
                 yield [samples[0], samples[len(samples) // 2], samples[-1]]
 
 
-def _with_heads(sheet: np.ndarray, group: int, tile: int) -> np.ndarray:
+def _with_headings(sheet: np.ndarray, group: int, tile: int) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(sheet)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=12)
     for column in range(_FRAMES):
-        for place, name in enumerate(PICTURES):
-            draw.text((_GAP + column * group + place * tile + 2, 4), name, fill=(60, 60, 60), font=font)
+        for index, name in enumerate(PICTURES):
+            draw.text((_GAP + column * group + index * tile + 2, 4), name, fill=(60, 60, 60), font=font)
     return np.asarray(picture)

@@ -1,4 +1,4 @@
-"""Reads a dataset of either format: rows first, pictures when they are asked for."""
+"""Reads datasets of both formats: rows first, pictures on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from toolkit.errors import InputError
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes in a file; the whole file where `size` is None."""
+    """A range of bytes in a file; up to its end if `size` is None."""
 
     path: Path
     offset: int = 0
@@ -37,8 +37,8 @@ class Sample:
 
     Attributes:
         row: the columns besides the pictures.
-        blobs: PNG data by the names of `PICTURES`.
-        shard: the shard it lies in; `shard.split` is its split.
+        blobs: PNG data by the names in `PICTURES`.
+        shard: the shard that holds it; `shard.split` is its split.
     """
 
     row: Mapping[str, Any]
@@ -46,10 +46,13 @@ class Sample:
     shard: ShardRecord
 
     def picture(self, name: str) -> np.ndarray:
-        """`image` or `conditioning_image`: uint8 ``[R, R, 3]`` RGB; `mask`: bool ``[R, R]``.
+        """Decode one of `PICTURES`.
+
+        Returns:
+            For the mask, bool ``[R, R]``; for the others, RGB uint8 ``[R, R, 3]``.
 
         Raises:
-            InputError: the file is absent or damaged; names it.
+            InputError: the file is missing or damaged; the message names it.
         """
         blob = self.blobs[name]
         try:
@@ -64,14 +67,16 @@ class Sample:
 
 
 def read_manifest(root: Path) -> Manifest:
-    """The contents of a dataset.
+    """Read `manifest.json`.
 
     Raises:
-        InputError: the folder is no finished dataset, or its manifest is damaged or of another version.
+        InputError: the folder is not a finished dataset, or its manifest is damaged or of another version.
     """
     if not is_dataset(root):
-        state = "its build is not finished: run it again" if (root / WORK).is_dir() else "name a dataset's folder"
-        raise InputError(f"expected a dataset with a {MANIFEST} in {root}, found none; {state}")
+        advice = (
+            "its build has not finished; run it again" if (root / WORK).is_dir() else "choose the folder of a dataset"
+        )
+        raise InputError(f"expected a dataset with a {MANIFEST} in {root}, found none; {advice}")
     try:
         manifest = Manifest.model_validate_json((root / MANIFEST).read_bytes())
     except OSError as error:
@@ -82,15 +87,20 @@ def read_manifest(root: Path) -> Manifest:
         raise InputError(f"{root / MANIFEST} is damaged or of another version: {where}: {first['msg']}") from None
     for shard in manifest.shards:
         if shard.path is not None and not is_safe(shard.path):
-            raise InputError(f"{root / MANIFEST} names a path outside the dataset: {shard.path!r}")
+            raise InputError(f"{root / MANIFEST} names a path outside the dataset, {shard.path!r}")
     return manifest
 
 
 def read_samples(root: Path, split: Split | None = None, manifest: Manifest | None = None) -> Iterator[Sample]:
-    """Every pair, in the order of the manifest, of one split or of both.
+    """Read all pairs in the order of the manifest.
+
+    Args:
+        root: the dataset.
+        split: the split to read; both if None.
+        manifest: the manifest; read from the folder if None.
 
     Raises:
-        InputError: a shard is absent or damaged, or a row names a file outside it.
+        InputError: a shard is missing or damaged, or a row names a file outside it.
     """
     manifest = manifest or read_manifest(root)
     for shard in manifest.shards:
@@ -99,10 +109,10 @@ def read_samples(root: Path, split: Split | None = None, manifest: Manifest | No
 
 
 def read_shard(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[Sample]:
-    """The pairs of one shard.
+    """Read the pairs of one shard.
 
     Raises:
-        InputError: as `read_samples`.
+        InputError: the shard is missing or damaged, or a row names a file outside it.
     """
     path = root / str(shard.path)
     read = _read_tar if manifest.format == "webdataset" else _read_folder
@@ -133,7 +143,7 @@ def _read_tar(path: Path, shard: ShardRecord) -> Iterator[Sample]:
         for member in tar:
             stem, _, kind = member.name.partition(".")
             if not member.isreg() or not is_safe(member.name):
-                raise ValueError(f"{member.name!r} is no plain file")
+                raise ValueError(f"{member.name!r} is not a plain file")
             if stem != key and key is not None:
                 yield _complete(key, blobs, row, shard)
                 blobs, row = {}, None
@@ -158,7 +168,7 @@ def _row(text: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except RecursionError:
-        raise ValueError(f"{where} is nested too deep") from None
+        raise ValueError(f"{where} is nested too deeply") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object")
     return row

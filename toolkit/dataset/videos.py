@@ -1,4 +1,4 @@
-"""A dataset's pairs as videos, to edit the ones and to measure against the others."""
+"""Writes the clips of a dataset as videos, to edit those with the attribute and compare with those without."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, ToolkitError, UsageError
 
 FOLDERS = {"conditioning_image": "with", "image": "without"}
-"""Which pictures go into which folder."""
+"""Output folder of each kind of picture."""
 
 
 def write_videos(root: Path, output: Path, split: Split | None = None, limit: int | None = None) -> list[str]:
-    """Write each clip twice, with the attribute and without it, lossless, under equal names.
+    """Write each clip as two lossless videos of the same name, with and without the attribute.
 
     Args:
         root: the dataset.
-        output: folder for the folders ``with`` and ``without``.
-        split: only the clips of one split.
-        limit: no more clips than so many, the first ones.
+        output: folder in which ``with`` and ``without`` are created; must be new or empty.
+        split: the split to write; both if None.
+        limit: number of clips to write, from the first; all if None.
 
     Returns:
-        The files' names, in the dataset's order.
+        The file names, in the order of the dataset.
 
     Raises:
         InputError: the dataset cannot be read.
-        UsageError: there is no clip, or the output holds something else.
+        UsageError: there are no clips, or the output is not empty.
         ToolkitError: the videos cannot be written.
     """
     from toolkit.video import VideoWriter
 
     if output.exists() and any(output.iterdir()):
-        raise UsageError(f"the output {output} must be new or empty; name another one")
+        raise UsageError(f"the output {output} must be new or empty; choose another folder")
     names = []
     try:
         for folder in FOLDERS.values():
             (output / folder).mkdir(parents=True)
     except OSError as error:
-        raise ToolkitError(f"the folder {error.filename} cannot be made: {error.strerror}") from error
+        raise ToolkitError(f"the folder {error.filename} cannot be created: {error.strerror}") from error
     for number, clip in enumerate(_clips(root, split)):
         if number == limit:
             break
@@ -65,10 +65,10 @@ def _clips(root: Path, split: Split | None) -> Iterator[list[Sample]]:
 
 
 def _rate(clip: list[Sample]) -> float:
-    """Frames a second; frames that were left out make no gaps."""
+    """Frames per second, from the median interval, so that frames that were left out have no effect."""
     try:
         steps = np.diff([float(sample.row["time"]) for sample in clip])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"a clip of the dataset has no times: {error!r}; run `toolkit dataset check`") from error
+        raise InputError(f"a clip of the dataset has bad times ({error!r}); run `toolkit dataset check`") from error
     steps = steps[steps > 0]
     return float(np.clip(1 / np.median(steps), 1, 240)) if len(steps) else 25.0

@@ -1,4 +1,4 @@
-"""Writes one shard, as a folder of pictures or as a tar file, under a temporary name until it is complete."""
+"""Writes a shard as a folder of pictures or as a tar file. It becomes visible once it is complete."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from toolkit.files import publish, sha256_of
 
 
 class ShardWriter(Protocol):
-    """Takes the pairs of a shard; nothing is visible in the dataset before `commit`."""
+    """Collects the pairs of a shard. The dataset does not change before `commit`."""
 
     def add(self, key: str, pictures: Mapping[str, bytes], row: Mapping[str, object]) -> None:
         """Append one pair.
 
         Args:
             key: unique in the dataset, without dots and slashes.
-            pictures: PNG data by the names of `PICTURES`.
+            pictures: PNG data by the names in `PICTURES`.
             row: the other columns.
         """
         ...
 
     def commit(self) -> str:
-        """Rename the shard to its final name, replacing what an interrupted run left there; its sha256."""
+        """Give the shard its final name, replacing an earlier one, and return its checksum."""
         ...
 
 
@@ -61,7 +61,10 @@ class FolderWriter:
 
 
 class TarWriter:
-    """A shard in WebDataset's form: consecutive members `<key>.<column>.png`, `<key>.txt` and `<key>.json`."""
+    """A shard in the WebDataset format: a tar file.
+
+    The members of a pair follow each other: `<key>.<column>.png`, `<key>.txt` and `<key>.json`.
+    """
 
     def __init__(self, temporary: Path, final: Path):
         self._temporary, self._final = temporary, final
@@ -76,7 +79,7 @@ class TarWriter:
     def add(self, key: str, pictures: Mapping[str, bytes], row: Mapping[str, object]) -> None:
         for picture in PICTURES:
             self._write(f"{key}.{picture}.png", pictures[picture])
-        # The caption once more as text: a column that trainers can name, which a field of the JSON is not.
+        # Trainers can name this column as the caption, but not a field of the JSON.
         self._write(f"{key}.txt", str(row["text"]).encode())
         self._write(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
 
@@ -89,7 +92,15 @@ class TarWriter:
 
 
 def open_shard(root: Path, temporary: Path, format: Format, split: Split, name: str) -> ShardWriter:
-    """A writer for one shard of the dataset at `root`; `temporary` is a folder on the same file system."""
+    """A writer for one shard.
+
+    Args:
+        root: the dataset.
+        temporary: folder for unfinished files, on the same file system as `root`.
+        format: format of the dataset.
+        split: split of the shard.
+        name: name of the shard.
+    """
     final = root / shard_path(format, split, name)
     if format == "webdataset":
         return TarWriter(temporary / final.name, final)

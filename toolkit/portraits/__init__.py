@@ -1,15 +1,15 @@
-"""Made people: clips of faces that nobody has, from portraits that the user names, to train small models on.
+"""Synthetic people: clips of faces that do not exist, made from portraits, for training small models.
 
-Nothing heavy is imported until a name is used.
+Heavy modules are imported only when one of their names is used.
 """
 
 from toolkit.lazy import lazy_names
 
 _HOMES = {
     "Camera": "camera",
-    "MadePeople": "people",
     "PeopleConfig": "making",
     "Portrait": "portrait",
+    "SyntheticPeople": "people",
     "list_portraits": "listing",
     "load_portraits": "portrait",
     "make_people": "making",

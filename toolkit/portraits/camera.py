@@ -1,4 +1,4 @@
-"""What a camera and a codec do to a clip: exposure, colour, blur, size, noise and compression, one draw per clip."""
+"""Simulates a camera and a codec: exposure, colour, blur, resolution, noise and compression."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 
 class Camera:
-    """A camera; the same draw for every frame.
+    """A camera with random settings, which degrades every frame of a clip in the same way.
 
     Args:
-        rng: decides what it does and how strongly.
-        size: side of the frames in pixels, that coarse pictures are measured by.
+        rng: draws the effects and their strengths.
+        size: width of the frames in pixels; the random lower resolution is relative to it.
     """
 
     def __init__(self, rng: np.random.Generator, size: int):
-        # albumentations asks the network for its latest version when it is imported, unless told not to.
+        # Without this variable, albumentations looks up its latest version on the network when it is imported.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
 
@@ -40,7 +40,7 @@ class Camera:
         )
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 ``[T, H, W, 3]`` -> the same shape; the same for the same frames."""
+        """Degrade frames, uint8 ``[T, H, W, 3]``; equal frames give equal results."""
         return np.stack([self._one(frame) for frame in frames])
 
     def _one(self, frame: np.ndarray) -> np.ndarray:

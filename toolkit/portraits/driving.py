@@ -1,4 +1,4 @@
-"""How real heads move: poses, expressions and blinks tracked in videos, to be given to made people."""
+"""Tracks head poses, expressions and blinks in videos, so that synthetic people can move in the same way."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from toolkit.portraits.relief import Pose
 FPS = 25
 
 SHORTEST = 16
-"""Frames of a movement that is worth keeping."""
+"""Fewest frames of a movement."""
 
 LIMITS = np.radians([45, 22, 22])
-"""Of yaw, pitch and roll: a portrait turned further shows what its camera never saw."""
-
+"""Largest yaw, pitch and roll: beyond them, a portrait would show parts that its camera did not see."""
 
 UPPER = np.array([246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398])
 LOWER = np.array([7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382])
-"""Landmarks of the lids' edges that meet when an eye closes."""
+"""Landmarks on the edges of the upper and lower lids, in pairs that meet when an eye closes."""
 
 UPPER_LIP = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])
 LOWER_LIP = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
-"""Those of the lips' inner edges."""
+"""Landmarks on the inner edges of the lips, in pairs that meet when the mouth closes."""
 
 NEAR = 0.06
-"""Widths of a face within which skin goes along with lids and lips."""
+"""Distance, in face widths, within which skin follows lids and lips."""
 
 OPENING = 0.06
-"""Widths of a face by which lips part at most: what is behind them a portrait does not show."""
+"""Largest gap between the lips in face widths, because a portrait does not show what is behind them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Movement:
-    """One face in consecutive frames, 25 a second.
+    """How one face moves, at 25 frames per second.
 
     Attributes:
         angles: float32 ``[T, 3]``, yaw, pitch and roll in radians, as in `Pose`.
-        shifts: float32 ``[T, 2]``, of the head from its usual place, in widths of the face.
-        scales: float32 ``[T]``, the head's size over its usual one.
-        changes: float32 ``[T, 478, 3]``, landmarks less their usual place in a frontal face, in widths of the face.
+        shifts: float32 ``[T, 2]``, offset of the head from its median position, in face widths.
+        scales: float32 ``[T]``, size of the head divided by its median size.
+        changes: float32 ``[T, 478, 3]``, offset of each landmark from the face at rest, in face widths; frontal.
     """
 
     angles: np.ndarray
@@ -56,16 +55,18 @@ class Movement:
         return len(self.angles)
 
     def poses(self, start: int, frames: int, width: float) -> list[Pose]:
-        """Poses of a stretch.
+        """Poses of some frames.
 
         Args:
-            width: of the face, as a share of the canvas.
+            start: the first frame.
+            frames: number of frames.
+            width: width of the face, as a share of the canvas.
         """
         return [Pose.of(self.angles[k], self.shifts[k] * width, self.scales[k]) for k in range(start, start + frames)]
 
 
 def track_movements(video: Path) -> list[Movement]:
-    """The movements of the largest face of a video, one for each stretch in which it is seen without a gap.
+    """Track the largest face of a video; each uninterrupted track becomes one movement.
 
     Raises:
         InputError: the video cannot be read.
@@ -75,26 +76,26 @@ def track_movements(video: Path) -> list[Movement]:
     from toolkit.video import SceneCutDetector, read_frames
 
     analyser, cuts = build_analyser(FaceConfig(max_faces=1)), SceneCutDetector()
-    stretches: list[list[tuple[float, np.ndarray]]] = [[]]
+    tracks: list[list[tuple[float, np.ndarray]]] = [[]]
     try:
         for frame in read_frames(video, max_side=1280):
             if cuts.update(frame.image):
                 analyser.reset()
-                stretches.append([])
+                tracks.append([])
             faces = analyser.analyse(frame.image)
             if faces:
-                stretches[-1].append((frame.time, faces[0].landmarks))
-            elif stretches[-1]:
-                stretches.append([])
+                tracks[-1].append((frame.time, faces[0].landmarks))
+            elif tracks[-1]:
+                tracks.append([])
         mean = analyser.topology.mean
     finally:
         analyser.close()
     movements = []
-    for stretch in stretches:
-        if len(stretch) < 2:
+    for track in tracks:
+        if len(track) < 2:
             continue
-        times = np.array([time for time, _ in stretch])
-        landmarks = smooth_landmarks(np.stack([points for _, points in stretch]), times)
+        times = np.array([time for time, _ in track])
+        landmarks = smooth_landmarks(np.stack([points for _, points in track]), times)
         evenly = np.arange(times[0], times[-1], 1 / FPS)
         if len(evenly) >= SHORTEST:
             movements.append(_movement(_resampled(landmarks, times, evenly), mean))
@@ -102,10 +103,14 @@ def track_movements(video: Path) -> list[Movement]:
 
 
 def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
-    """The movements of some videos; what was tracked before is read from the folder `cache`.
+    """Load the movements of some videos, from the cache if they were tracked before.
+
+    Args:
+        videos: videos of faces.
+        cache: folder that keeps the results; it must exist.
 
     Raises:
-        InputError: a video cannot be read, or no face moves in any of them.
+        InputError: a video cannot be read, or none of them shows a face for long enough.
     """
     found: list[Movement] = []
     for video in videos:
@@ -124,7 +129,7 @@ def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
             count = len(saved.files) // len(names)
             found += [Movement(**{name: saved[f"{name}-{k}"] for name in names}) for k in range(count)]
     if videos and not found:
-        raise InputError(f"no face is seen for {SHORTEST / FPS:.1f} seconds in the videos to drive by; name others")
+        raise InputError(f"the driving videos show no face for {SHORTEST / FPS:.1f} seconds; choose others")
     return found
 
 
@@ -135,11 +140,11 @@ def _resampled(landmarks: np.ndarray, times: np.ndarray, evenly: np.ndarray) -> 
 
 
 def _movement(landmarks: np.ndarray, mean: np.ndarray) -> Movement:
-    """Head and face taken apart.
+    """Separate the motion of the head from that of the face.
 
     Args:
         landmarks: ``[T, 478, 3]`` in pixels.
-        mean: float ``[478, 3]``, the mesh's frontal mean face.
+        mean: float ``[478, 3]``, the frontal mean face of the mesh.
     """
     from scipy.spatial.transform import Rotation
 
@@ -162,7 +167,7 @@ def _movement(landmarks: np.ndarray, mean: np.ndarray) -> Movement:
 
 
 def _rest(frontal: np.ndarray) -> np.ndarray:
-    """The face at rest as portraits show it, ``[478, 3]``: eyes open, lips together."""
+    """The face at rest, ``[478, 3]``: eyes open and lips closed, as in portraits."""
     eyes = (frontal[:, LOWER, 1] - frontal[:, UPPER, 1]).mean(axis=1)
     lips = (frontal[:, LOWER_LIP, 1] - frontal[:, UPPER_LIP, 1]).mean(axis=1)
     open_eyed = eyes >= np.median(eyes)
@@ -170,11 +175,14 @@ def _rest(frontal: np.ndarray) -> np.ndarray:
 
 
 def fitting(landmarks: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """A change of another face's landmarks, so that lids and lips of this one meet and do not pass each other.
+    """Adapt a change of landmarks from another face, so that lids and lips of this face close without overlapping.
 
     Args:
         landmarks: float32 ``[478, 3]`` of a frontal face in pixels.
-        change: of the same shape.
+        change: offsets of the same shape, in pixels.
+
+    Returns:
+        The adapted offsets.
     """
     change = change.copy()
     width = np.ptp(landmarks[:468, 0])
@@ -186,14 +194,14 @@ def fitting(landmarks: np.ndarray, change: np.ndarray) -> np.ndarray:
         after = before + change[lower, 1] - change[upper, 1]
         surplus = np.clip(after, least * before, before + most) - after
         edges, moves = np.concatenate([lower, upper]), np.concatenate([surplus, -surplus]) / 2
-        # What lies near goes along, or the skin would fold.
+        # Skin near the edges moves with them, or it would fold.
         near, distance = _nearest(landmarks[:, :2], landmarks[edges, :2])
         change[:, 1] += moves[near] * np.exp(-((distance / (NEAR * width)) ** 2))
     return change
 
 
 def _nearest(points: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index and distance of the nearest one for each point."""
+    """Index in `among` and distance of the nearest neighbour of each point."""
     from scipy.spatial import cKDTree
 
     distance, index = cKDTree(among).query(points)
@@ -201,12 +209,12 @@ def _nearest(points: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _still_points() -> np.ndarray:
-    """Landmarks that no expression moves: forehead, bridge of the nose, temples, cheekbones."""
+    """Landmarks that expressions do not move: forehead, bridge of the nose, temples, cheekbones."""
     return np.array([10, 67, 109, 151, 297, 338, 6, 168, 197, 195, 5, 21, 54, 127, 162, 234, 251, 284, 356, 389, 454])
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Rotation, scale and shift that bring `source` nearest to `target`, ``[N, 3]`` both (Umeyama, 1991)."""
+    """Rotation, scale and shift that best align `source` with `target`, both ``[N, 3]`` (Umeyama, 1991)."""
     from scipy.spatial.transform import Rotation
 
     a, b = source - source.mean(axis=0), target - target.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Which files of a folder are portraits to be used."""
+"""Lists the portraits in a folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def list_portraits(folder: Path, manifest: Path | None = None, only: str | None = None) -> list[Path]:
-    """Portraits in a folder and below, sorted.
+    """List the portraits in a folder and its sub-folders, sorted by path.
 
     Args:
-        manifest: CSV with the columns ``file``, a path from its own folder, and ``use``; others are left out.
-        only: take only rows with this text in ``use``.
+        folder: the folder to search.
+        manifest: CSV with the columns ``file``, a path relative to the CSV, and ``use``. Only files in it are listed.
+        only: text that the column ``use`` must hold.
 
     Raises:
-        InputError: the folder or the manifest is missing, or nothing is left.
+        InputError: the folder or the manifest is missing, or no portrait is left.
     """
     if not folder.is_dir():
-        raise InputError(f"expected a folder of portraits, but there is none at {folder}")
+        raise InputError(f"expected a folder of portraits, but {folder} is not a folder; check the path")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if manifest is not None:
         try:
@@ -29,9 +30,11 @@ def list_portraits(folder: Path, manifest: Path | None = None, only: str | None 
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the manifest {manifest} cannot be read: {error}") from error
         if not rows or not {"file", "use"} <= set(rows[0]):
-            raise InputError(f"expected columns 'file' and 'use' in {manifest}")
+            raise InputError(f"expected the columns 'file' and 'use' in the manifest {manifest}")
         listed = {(manifest.parent / row["file"]).resolve() for row in rows if (only or "") in (row["use"] or "")}
         files = [path for path in files if path.resolve() in listed]
     if not files:
-        raise InputError(f"expected portraits ({', '.join(SUFFIXES)}) to use in {folder}, found none")
+        raise InputError(
+            f"expected portraits ({', '.join(SUFFIXES)}) in {folder}, found none; check --manifest and --only"
+        )
     return files

@@ -19,7 +19,7 @@ from toolkit.portraits.listing import list_portraits
 from toolkit.progress import Observer
 
 if TYPE_CHECKING:
-    from toolkit.portraits.people import MadePeople
+    from toolkit.portraits.people import SyntheticPeople
 
 SETTINGS, CACHE = "settings.json", ".portraits"
 
@@ -61,7 +61,7 @@ class _Job:
 
 
 def make_people(config: PeopleConfig, observer: Observer | None = None, executor: Executor | None = None) -> int:
-    """Write the videos that do not exist yet; see `MadePeople`.
+    """Write the videos that do not exist yet; see `SyntheticPeople`.
 
     Args:
         config: the settings.
@@ -112,16 +112,18 @@ def _make(job: _Job) -> None:
 
 
 @lru_cache(1)
-def _people(folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path) -> MadePeople:
+def _people(
+    folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path
+) -> SyntheticPeople:
     import cv2
 
     from toolkit.portraits.driving import load_movements
-    from toolkit.portraits.people import MadePeople
+    from toolkit.portraits.people import SyntheticPeople
     from toolkit.portraits.portrait import load_portraits
 
     cv2.setNumThreads(1)
     portraits = load_portraits(list_portraits(folder, manifest, only), cache)
-    return MadePeople(portraits, load_movements(drive, cache))
+    return SyntheticPeople(portraits, load_movements(drive, cache))
 
 
 def _claim(config: PeopleConfig) -> None:

@@ -1,4 +1,4 @@
-"""A face between faces: landmarks mixed, pictures bent onto them, small changes of expression."""
+"""Morphs portraits: mixes their landmarks, warps their pictures onto the mix, and varies the expression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolkit.faces.topology import load_topology
 from toolkit.portraits.portrait import SIDE, Portrait
 
 CELL = 8
-"""px, the fields that pictures are bent by are solved on every so-manieth pixel."""
+"""Spacing in pixels of the grid on which warps are solved."""
 
 _LIPS_LOWER = np.array([17, 84, 314, 14, 87, 317, 16, 85, 315, 18, 83, 313])
 _CHIN = np.array([152, 148, 377, 176, 400, 175, 199, 200])
@@ -16,43 +16,47 @@ _MOUTH_CORNERS = (61, 291)
 
 
 def mixed(portraits: list[Portrait], shape: np.ndarray, texture: np.ndarray, landmarks_change: np.ndarray) -> Portrait:
-    """A morph.
+    """Morph portraits into one.
 
     Args:
-        portraits: K of them.
-        shape, texture: float ``[K]``, weights of sum 1 of their landmarks and of their pictures.
+        portraits: K portraits.
+        shape, texture: float ``[K]``, weights of their landmarks and of their pictures; each sums to 1.
         landmarks_change: float32 ``[478, 3]`` in pixels, added to the mixed landmarks.
     """
     import cv2
 
     landmarks = np.tensordot(shape, np.stack([p.landmarks for p in portraits]), axes=1).astype(np.float32)
     landmarks += landmarks_change
-    layers = []
+    warped = []
     for portrait, weight in zip(portraits, texture):
         if weight < 0.02:
             continue
         x, y = bend(landmarks, portrait.landmarks)
         stack = np.dstack([portrait.image.astype(np.float32), portrait.matte, portrait.depth])
-        layers.append((weight, cv2.remap(stack, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)))
-    total = sum(weight for weight, _ in layers)
-    blend = sum(weight / total * layer for weight, layer in layers)
-    # Hair of two people laid over each other shows both; outside the face the first one's own counts.
-    if len(layers) > 1:
+        warped.append((weight, cv2.remap(stack, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)))
+    total = sum(weight for weight, _ in warped)
+    blend = sum(weight / total * stack for weight, stack in warped)
+    # Blended hair would show both hairstyles, so outside the face only the first portrait counts.
+    if len(warped) > 1:
         hull = cv2.convexHull(np.ascontiguousarray(landmarks[:468, :2])).astype(np.int32)
         face = np.zeros((SIDE, SIDE), np.uint8)
         cv2.fillConvexPoly(face, hull, 1)
         near = cv2.GaussianBlur(cv2.dilate(face, np.ones((9, 9), np.uint8)).astype(np.float32), (0, 0), 6)[..., None]
-        blend = layers[0][1] + near * (blend - layers[0][1])
+        blend = warped[0][1] + near * (blend - warped[0][1])
     image = np.clip(np.rint(blend[..., :3]), 0, 255).astype(np.uint8)
     return Portrait(portraits[0].name, image, blend[..., 3], landmarks, np.ascontiguousarray(blend[..., 4]))
 
 
 def bend(landmarks: np.ndarray, source: np.ndarray, stiff: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """For every pixel of a face with `landmarks` the point of the face with `source`: x and y, ``[SIDE, SIDE]``.
+    """Warp one face onto another: for every pixel, the point of the other face that it shows.
 
     Args:
-        stiff: as a plate bends, smoothly. Otherwise as cloth, which does not swing over where a lid moves and the brow
-            above it does not.
+        landmarks: ``[478, 3]`` of the result.
+        source: ``[478, 3]`` of the face that is warped.
+        stiff: bend smoothly, as a thin plate. Otherwise changes are local, so that a lid can move without its brow.
+
+    Returns:
+        x and y, float32 ``[SIDE, SIDE]``.
     """
     import cv2
     from scipy.interpolate import RBFInterpolator
@@ -76,7 +80,7 @@ def bend(landmarks: np.ndarray, source: np.ndarray, stiff: bool = True) -> tuple
 
 
 def _chosen() -> np.ndarray:
-    """About 110 landmarks: the features' contours and a thin net over the rest."""
+    """About 110 landmarks: contours of the features, and a sparse net over the rest."""
     regions = load_topology("mediapipe478").regions
     names = ("left_eye", "right_eye", "left_brow", "right_brow", "lips", "oval")
     return np.unique(
@@ -85,7 +89,7 @@ def _chosen() -> np.ndarray:
 
 
 def expression(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random small change of expression, float32 ``[478, 3]`` in pixels: lids, jaw, corners of the mouth, brows."""
+    """A small random change of lids, jaw, corners of the mouth and brows: float32 ``[478, 3]`` in pixels."""
     regions = load_topology("mediapipe478").regions
     change = np.zeros_like(landmarks)
     width = float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2]))

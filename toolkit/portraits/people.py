@@ -1,4 +1,4 @@
-"""People who do not exist: morphs of portraits, turned, lit and placed as faces in videos are."""
+"""Clips of people who do not exist: morphs of portraits, posed and lit like faces in videos."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from toolkit.portraits.relief import Pose, Relief, View, normals
 from toolkit.task import FaceClip
 
 
-class MadePeople:
-    """Makes clips from portraits; the same generator state gives the same clip.
+class SyntheticPeople:
+    """Makes clips of synthetic people; equal states of the random generator give equal clips.
 
     Args:
-        portraits: what `load_portraits` gave; one is enough, many give many people.
-        movements: what `load_movements` gave: how they move; without any a smooth turning.
+        portraits: from `load_portraits`; one is enough, more give more varied people.
+        movements: from `load_movements`, copied by the people; if empty, heads turn smoothly.
 
     Raises:
-        InputError: there is none.
+        InputError: there are no portraits.
     """
 
     def __init__(self, portraits: Sequence[Portrait], movements: Sequence[Movement] = ()):
         self._movements = list(movements)
         if not portraits:
-            raise InputError("made people need portraits, and none is given")
+            raise InputError("synthetic people need at least one portrait, found none")
         self._portraits = list(portraits)
 
     def clip(self, rng: np.random.Generator, frames: int = 1, size: int = 256, crop_scale: float = 1.6) -> FaceClip:
-        """One person in motion as a camera saw them: `scene`, through its camera."""
+        """One person in motion, degraded by a camera; the arguments are those of `scene`."""
         clip, camera = self.scene(rng, frames, size, crop_scale)
         return replace(clip, frames=camera(clip.frames))
 
     def scene(
         self, rng: np.random.Generator, frames: int = 1, size: int = 256, crop_scale: float = 1.6
     ) -> tuple[FaceClip, Camera]:
-        """One person in motion before the camera degrades it, so that something may be put on them first.
+        """One person in motion, and the camera that degrades the clip, so that glasses can be drawn in between.
 
         Args:
-            rng: decides everything.
-            frames: number of frames, 25 a second.
-            size: side of the crop in pixels.
+            rng: draws everything.
+            frames: number of frames, at 25 frames per second.
+            size: width of the crop in pixels.
             crop_scale: width of the crop divided by the width of the face.
 
         Returns:
-            A clip as the dataset's reader makes them, with the landmarks of mediapipe's mesh, and the camera.
+            A clip as in datasets, with mediapipe's landmarks, and the camera.
         """
         from toolkit.video import crop, square_region
 
@@ -91,7 +91,7 @@ class MadePeople:
     def _motion(
         self, rng: np.random.Generator, frames: int, person: Portrait
     ) -> Iterator[tuple[Pose, np.ndarray | None]]:
-        """Poses, and changes of the landmarks in pixels where there are movements that are long enough."""
+        """Poses, and changes of the landmarks in pixels; None if no movement is long enough."""
         long = [movement for movement in self._movements if len(movement) >= frames]
         if not long:
             yield from ((pose, None) for pose in _turning(rng, frames))
@@ -107,11 +107,11 @@ class MadePeople:
     def _person(self, rng: np.random.Generator) -> Portrait:
         count = min(int(rng.choice([1, 2, 2, 3])), len(self._portraits))
         chosen = [self._portraits[k] for k in rng.choice(len(self._portraits), count, replace=False)]
-        # The first one gives hair and outline; shape and texture mix apart.
+        # The first portrait gives hair and outline. Shape and texture have weights of their own.
         shape, texture = rng.dirichlet(np.full(count, 1.5)), rng.dirichlet(np.full(count, 1.0))
         base = np.tensordot(shape, np.stack([p.landmarks for p in chosen]), axes=1)
         change = morph.expression(base.astype(np.float32), rng)
-        # Heads that are broader or longer than any of the portraits.
+        # Heads may be broader or longer than in any portrait.
         stretch = 1 + rng.normal(0, 0.04, 2)
         change[:, :2] += (base[:, :2] - SIDE / 2) * (stretch - 1)
         person = morph.mixed(chosen, shape, texture, change.astype(np.float32))
@@ -119,7 +119,7 @@ class MadePeople:
 
 
 def _turning(rng: np.random.Generator, frames: int) -> list[Pose]:
-    """A smooth path of poses; people mostly look near the camera and sometimes far aside."""
+    """A smooth path of poses, mostly towards the camera and sometimes far aside."""
     far = rng.random() < 0.25
     limits = np.radians([45 if far else 25, 20, 18])
     start = np.clip(rng.normal(0, 1, 3) * np.radians([28 if far else 12, 8, 7]), -limits, limits)
@@ -136,7 +136,7 @@ def _turning(rng: np.random.Generator, frames: int) -> list[Pose]:
 
 
 def _expressed(view: View, landmarks: np.ndarray, change: np.ndarray) -> View:
-    """The view of a face whose landmarks have moved: each pixel shows what lay there before they did."""
+    """Warp a view so that its face follows the changed landmarks."""
     import cv2
 
     x, y = morph.bend(landmarks + change, landmarks, stiff=False)
@@ -150,13 +150,13 @@ def _composed(view, lit: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> n
 
     stack = np.dstack([lit, matte])
     drawn = cv2.remap(stack, view.x, view.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    # The matte's outer half shows the portrait's own background.
-    alpha = (np.clip((drawn[..., 3] - 0.4) / 0.5, 0, 1) * view.seen)[..., None]
-    return behind + alpha * (drawn[..., :3] - behind)
+    # The outer half of the matte shows the background of the portrait.
+    opacity = (np.clip((drawn[..., 3] - 0.4) / 0.5, 0, 1) * view.seen)[..., None]
+    return behind + opacity * (drawn[..., :3] - behind)
 
 
 def _tinted(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Darker and lighter, redder and yellower skin and hair, all together."""
+    """Shift the tone of skin and hair: darker or lighter, redder or yellower."""
     tone = np.exp(rng.normal(-0.05, 0.22) + rng.normal(0, 0.05, 3) * np.array([0.6, 1.0, 1.2]))
     return np.clip(picture * tone.astype(np.float32), 0, 255)
 
@@ -174,7 +174,7 @@ def _mirrored(person: Portrait) -> Portrait:
 
 
 def _mirror_order(topology) -> np.ndarray:
-    """For each landmark the one that takes its place in a mirror."""
+    """For each landmark, its mirror image."""
     from scipy.spatial import cKDTree
 
     mean = topology.mean

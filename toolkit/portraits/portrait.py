@@ -1,4 +1,4 @@
-"""A frontal portrait, brought to a canvas of one size: picture, matte, landmarks and relief."""
+"""Loads frontal portraits onto a canvas of fixed size, with matte, landmarks and depth."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from toolkit.errors import InputError, MissingExtra
 from toolkit.files import atomic
 
 SIDE = 384
-"""px, side of the canvas."""
+"""Width and height of the canvas in pixels."""
 FACE = 0.42
-"""Side of the face's box over that of the canvas; the box's middle is that of the canvas."""
+"""Width of the face's box divided by that of the canvas; both have the same centre."""
 _VERSION = 2
-"""Of the cached form."""
+"""Version of the cached files."""
 
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """A portrait on its canvas; lengths are in its pixels.
+    """A portrait on its canvas; lengths are in pixels of the canvas.
 
     Attributes:
-        name: the file's name.
+        name: name of the file.
         image: uint8 ``[SIDE, SIDE, 3]``, RGB.
         matte: float32 ``[SIDE, SIDE]`` in 0..1, 1 on the person.
-        landmarks: float32 ``[478, 3]``, mediapipe's.
-        depth: float32 ``[SIDE, SIDE]``, z of the surface, away from the viewer, equal to the landmarks' on the face.
+        landmarks: float32 ``[478, 3]``, those of mediapipe.
+        depth: float32 ``[SIDE, SIDE]``, z of the surface away from the viewer; on the face, that of the landmarks.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Portrait:
 
 
 def load_portraits(files: Sequence[Path], cache: Path | None = None) -> list[Portrait]:
-    """Analyse portraits: one frontal face each, before a plain background.
+    """Load portraits: each shows one frontal face on a plain background.
 
     Args:
         files: pictures.
-        cache: a folder to keep what was found in; made if absent.
+        cache: folder that keeps the results; created if it does not exist.
 
     Raises:
-        InputError: no file, or one that cannot be read or shows no face; names it.
+        InputError: there are no files, or one cannot be read or shows no face; the message names it.
         MissingExtra: the installed mediapipe has no matting model.
     """
     if not files:
-        raise InputError("made people need portraits, and no file was named")
+        raise InputError("synthetic people need at least one portrait, found none")
     analyser = segmenter = None
     found = []
     try:
@@ -92,14 +92,14 @@ def _models():
         from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
     except ImportError as error:
         raise MissingExtra(
-            "made people need the matting model that mediapipe carries up to 0.10.21: pip install 'mediapipe==0.10.21'"
+            "synthetic people need the matting model of mediapipe up to 0.10.21: pip install 'mediapipe==0.10.21'"
         ) from error
 
     return build_analyser(FaceConfig(max_faces=1)), Solution(lambda: SelfieSegmentation(model_selection=0))
 
 
 def _kept(path: Path, name: str) -> Portrait | None:
-    """What was found earlier; None if nothing was, or it is damaged."""
+    """Read a portrait from the cache; None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as values:
             return Portrait(name, **{key: values[key] for key in ("image", "matte", "landmarks", "depth")})
@@ -124,12 +124,12 @@ def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
 
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if decoded is None:
-        raise InputError(f"expected a picture such as JPEG or PNG, found something else in {file}")
+        raise InputError(f"expected a JPEG or PNG picture, found something else in {file}")
     image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     analyser.reset()
     faces = analyser.analyse(image)
     if not faces:
-        raise InputError(f"expected a portrait, but no face is found in {file}; leave it out")
+        raise InputError(f"expected a portrait, but no face was found in {file}; leave it out")
     points = faces[0].landmarks
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     scale = SIDE * FACE / float((high - low).max())
@@ -146,7 +146,7 @@ def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
 
 
 def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """z of the surface at every pixel: the face's own, and around it a head that bends away to the matte's outline.
+    """Estimate the depth of every pixel: that of the landmarks on the face, and around it a head that curves away.
 
     Args:
         landmarks: float32 ``[478, 3]`` in pixels.
@@ -169,7 +169,7 @@ def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
     if len(head):
         points.append(head)
         depths.append(np.full(len(head), 0.62 * width))
-    # Neck and shoulders lie behind the chin.
+    # Neck and shoulders are behind the chin.
     x = np.linspace(0, side, 5)
     for row, depth in ((chin + 0.35 * width, 0.35), (chin + 0.8 * width, 0.3), (chin + 1.4 * width, 0.3)):
         points.append(np.stack([x, np.full(5, row)], axis=1))
@@ -181,7 +181,7 @@ def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
     coarse = spline(at).reshape(len(grid), len(grid)).astype(np.float32)
     coarse = np.clip(coarse, face[:, 2].min(), 0.75 * width)
     depth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
-    # Hair and ears follow the outline too closely; folds there would tear when the head turns.
+    # The depth of hair and ears is smoothed, because folds would tear when the head turns.
     inner = np.zeros((side, side), np.float32)
     cv2.fillConvexPoly(inner, cv2.convexHull(face[:, :2].astype(np.int32)), 1.0)
     inner = cv2.GaussianBlur(inner, (0, 0), 0.03 * width)

@@ -1,4 +1,4 @@
-"""A portrait turned in space: every pixel is a point of its relief, and the nearest one is seen."""
+"""Turns portraits in space: every pixel is a point in 3D, and each view shows the nearest points."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from toolkit.portraits.portrait import SIDE, Portrait
 
 DENSITY = 1.6
-"""Points of the relief per pixel along each axis; with fewer, a turn by 45 degrees tears holes at the nose."""
+"""Points per pixel along each axis. With fewer, a turn by 45 degrees tears holes at the nose."""
 
 
 @dataclass(frozen=True)
 class Pose:
     """Angles in radians: `yaw` turns the face to the picture's right, `pitch` down, `roll` clockwise.
 
-    `shift` is in shares of the canvas, `scale` is a factor.
+    `shift` is a share of the canvas, `scale` a factor.
     """
 
     yaw: float
@@ -34,13 +34,13 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is seen of a portrait in a pose.
+    """A portrait in a pose.
 
     Attributes:
         x, y: float32 ``[SIDE, SIDE]``, the point of the portrait that each pixel shows.
-        seen: float32 ``[SIDE, SIDE]`` in 0..1, 0 where nothing of the portrait's canvas is.
+        seen: float32 ``[SIDE, SIDE]`` in 0..1, 0 where the pixel shows no part of the portrait.
         landmarks: float32 ``[478, 3]`` in the pose.
-        rotation: float32 ``[3, 3]``.
+        rotation: float32 ``[3, 3]`` of the pose.
     """
 
     x: np.ndarray
@@ -51,7 +51,7 @@ class View:
 
 
 class Relief:
-    """A portrait ready to be turned."""
+    """A portrait as points in 3D."""
 
     def __init__(self, portrait: Portrait):
         import cv2
@@ -65,17 +65,18 @@ class Relief:
         kept = matte > 0.02
         self._points = np.stack([x[kept], y[kept], z[kept]], axis=1)
         chin, width = portrait.landmarks[152, 1], np.ptp(portrait.landmarks[:468, 0])
-        # The body below the chin takes part in a turn less and less.
+        # Below the chin, the body follows a turn less and less.
         down = np.clip((self._points[:, 1] - chin) / (0.9 * width), 0, 1)
         self._follows = (1 - down * down * (3 - 2 * down))[:, None]
-        # The head turns about the top of the neck.
+        # The head turns around the top of the neck.
         self._pivot = np.array([SIDE / 2, chin - 0.1 * width, 0.45 * width], np.float32)
 
     def view(self, pose: Pose, change: np.ndarray | None = None) -> View:
-        """The portrait in `pose`.
+        """Show the portrait in a pose.
 
         Args:
-            change: float32 ``[478, 3]``, added to its landmarks in pixels; the surface stays as it is.
+            pose: the pose.
+            change: float32 ``[478, 3]`` in pixels, added to the landmarks of the view; the surface does not change.
         """
         import cv2
         from scipy.spatial.transform import Rotation
@@ -85,19 +86,19 @@ class Relief:
         column, row = np.floor(moved[:, 0]).astype(np.int32), np.floor(moved[:, 1]).astype(np.int32)
         inside = (column >= 0) & (column < SIDE) & (row >= 0) & (row < SIDE)
         order = np.flatnonzero(inside)
-        # From far to near, so that the nearest point is written last; small integers sort fastest.
+        # Points are written from far to near, so that the nearest one stays. Small integers sort fastest.
         far = np.clip(moved[order, 2], -SIDE, SIDE)
         order = order[np.argsort(((SIDE - far) * 64).astype(np.uint16), kind="stable")]
         flat = row[order] * SIDE + column[order]
         source = np.full((SIDE * SIDE, 2), -1, np.float32)
-        # What a pixel shows at its middle, not where the point fell in it.
+        # The point at the centre of the pixel, not where the point fell in it.
         source[flat] = self._points[order, :2] - (moved[order, :2] - np.floor(moved[order, :2]) - 0.5)
         source = source.reshape(SIDE, SIDE, 2)
         known = (source[..., 0] >= 0).astype(np.float32)
         filled = cv2.blur(source * known[..., None], (5, 5)) / np.maximum(cv2.blur(known, (5, 5)), 1e-6)[..., None]
         holes = known == 0
         source[holes] = filled[holes]
-        # Splatting rounds; a median over the neighbours takes out single wrong points.
+        # A median over the neighbours removes single points that rounding put in the wrong pixel.
         x, y = (cv2.medianBlur(np.ascontiguousarray(source[..., k]), 3) for k in range(2))
         seen = cv2.morphologyEx(known, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         points = self.portrait.landmarks if change is None else self.portrait.landmarks + change
@@ -113,7 +114,7 @@ class Relief:
 
 
 def normals(depth: np.ndarray) -> np.ndarray:
-    """Unit normals ``[S, S, 3]`` of a relief, towards the viewer (z < 0)."""
+    """Unit normals ``[S, S, 3]`` of a surface, towards the viewer (z < 0)."""
     import cv2
 
     down, across = np.gradient(cv2.GaussianBlur(depth, (0, 0), 3.0))

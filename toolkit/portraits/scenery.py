@@ -1,4 +1,4 @@
-"""What is around a made person: background, light, and things before the face that are not glasses."""
+"""Surroundings of synthetic people: backgrounds, light, and objects in front of the face."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def background(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A made-up blurred room, wall or street, float32 ``[side, side, 3]`` in 0..255."""
+    """A random blurred background, like a room, a wall or a street: float32 ``[side, side, 3]`` in 0..255."""
     import cv2
 
     base = rng.uniform(20, 230) + rng.normal(0, 12, 3)
@@ -30,10 +30,14 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def light(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
-    """Factors on the picture's linear light, float32 ``[S, S, 3]``: a lamp from a random side on soft surroundings.
+    """Random light: ambient light and a lamp.
 
     Args:
-        normal: ``[S, S, 3]``, towards the viewer where z < 0.
+        rng: draws the light.
+        normal: ``[S, S, 3]``, with z < 0 towards the viewer.
+
+    Returns:
+        Factors for linear light, float32 ``[S, S, 3]``.
     """
     import cv2
 
@@ -42,7 +46,7 @@ def light(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
     lamp /= np.linalg.norm(lamp)
     strength = rng.beta(1.2, 1.6) * 1.5
     lit = np.clip((normal @ lamp) * 1.1 + rng.uniform(-0.1, 0.3), 0, None)
-    if rng.random() < 0.2:  # a harder edge, as of a cast shadow
+    if rng.random() < 0.2:  # a hard edge, like that of a cast shadow
         edge = rng.uniform(0.15, 0.5)
         lit = cv2.GaussianBlur((lit > edge).astype(np.float32), (0, 0), rng.uniform(2, 8)) * lit.mean() * 2
     warm = np.exp(rng.normal(0, 0.12) * np.array([1, 0, -1]) + rng.normal(0, 0.03, 3))
@@ -52,14 +56,14 @@ def light(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
 
 
 def covering(rng: np.random.Generator, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """A plain thing before the face's lower half or at its side: a hand, a cup, a microphone, a scarf."""
+    """Cover part of the lower face or its side with a plain shape, like a hand, a cup, a microphone or a scarf."""
     import cv2
 
     width = float(np.ptp(landmarks[:468, 0]))
     middle = landmarks[int(rng.choice([17, 152, 234, 454, 205, 425])), :2] + rng.normal(0, 0.1, 2) * width
     mask = np.zeros(picture.shape[:2], np.float32)
     axes = rng.uniform(0.12, 0.38, 2) * width
-    # The eyes stay free, else nothing is left to learn from.
+    # The eyes stay visible, because models learn from the region around them.
     for eye in (landmarks[[33, 133], :2].mean(axis=0), landmarks[[263, 362], :2].mean(axis=0)):
         away = middle - eye
         distance = max(float(np.linalg.norm(away)), 1e-3)

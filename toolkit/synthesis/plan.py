@@ -1,4 +1,4 @@
-"""Decides what will be built before anything is: sources, split and segments."""
+"""Plans a build before it starts: sources, split and segments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ from toolkit.video.finding import find_videos
 
 @dataclass(frozen=True)
 class Source:
-    """A readable video. `name` is its path below the folder that the user named; `frames` counts its packets."""
+    """A readable video.
+
+    Attributes:
+        path: the file.
+        name: its path below the folder that the user named.
+        digest: SHA-256 of the file.
+        frames: number of its packets, which may differ from the number of decoded frames.
+        width: of its frames in pixels.
+    """
 
     path: Path
     name: str
@@ -30,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames `start` to `stop` of a source (None: to its end), which become one shard named `name`."""
+    """Frames `start` to `stop` of a source, or to its end if `stop` is None. They become the shard `name`."""
 
     source: Source
     name: str
@@ -43,13 +51,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a build will do.
+    """The work of a build.
 
     Attributes:
-        inputs: name and sha256 (None: not readable) of every distinct source.
-        segments: in the order of the dataset.
-        unusable: sources that are skipped or have failed already.
-        split: of each source, by its digest.
+        inputs: name and SHA-256 of every distinct source; None if it cannot be read.
+        sources: the readable ones.
+        segments: the shards to build, in the order of the dataset.
+        unusable: files that are skipped or cannot be read.
+        split: split of each source by its digest.
     """
 
     inputs: list[tuple[str, str | None]]
@@ -60,9 +69,9 @@ class Plan:
 
 
 def content_digest(path: Path) -> str:
-    """sha256 of a file's bytes, or of the names and digests of a folder's files; the path where it cannot be read.
+    """SHA-256 of a file, or of the names and digests of the files in a folder; the path if it cannot be read.
 
-    Settings that name a file mean what is in it: another file of the same name is another setting.
+    Settings that name a file are compared by its content, so another file of the same name counts as a change.
     """
     try:
         if path.is_dir():
@@ -74,9 +83,9 @@ def content_digest(path: Path) -> str:
 
 
 def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[str, Split]:
-    """Give each source to one split: `round(fraction * N)` to validation, one at least where there are two.
+    """Assign each source to a split: `round(fraction * N)` to validation, but at least one of two or more.
 
-    Which ones is decided by the seed and their digests alone.
+    The choice depends only on the seed and the digests.
     """
     ranked = sorted(digests, key=lambda digest: (seeds.fraction(seed, "split", digest), digest))
     held_out = int(fraction * len(ranked) + 0.5)
@@ -88,7 +97,7 @@ def split_sources(digests: Iterable[str], fraction: float, seed: int) -> dict[st
 
 
 def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Segment]:
-    """Cut a source into stretches of whole clips; a rest shorter than a clip goes with the last one."""
+    """Cut a source into segments of whole clips. A rest shorter than a clip is added to the last segment."""
     length = config.segment_frames // config.clip_length * config.clip_length
     starts = list(range(0, source.frames, length)) or [0]
     if len(starts) > 1 and source.frames - starts[-1] < config.clip_length:
@@ -112,10 +121,10 @@ def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Seg
 
 
 def make_plan(config: ResolvedBuild) -> Plan:
-    """Look at every source once.
+    """Inspect every source once.
 
     Raises:
-        InputError: a path is absent or a folder cannot be read or holds no video.
+        InputError: a path does not exist, or a folder cannot be read or holds no video.
     """
     from toolkit.video import probe
 

@@ -1,4 +1,4 @@
-"""From a stretch of a video to clips of single faces: decode, find cuts, analyse, track, crop."""
+"""Reads clips of single faces from a segment of a video: decodes, finds cuts and faces, tracks and crops them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL, SHORT = "face smaller than min_face", "track shorter than min_clip_length
 
 @dataclass(frozen=True, eq=False)
 class TrackedClip:
-    """A clip, the face's own boxes float32 ``[T, 4]`` in pixels of the source, and the number of its track."""
+    """A clip, the boxes of its face float32 ``[T, 4]`` in pixels of the source, and the number of its track."""
 
     clip: FaceClip
     boxes: np.ndarray
@@ -27,7 +27,7 @@ class TrackedClip:
 
 @dataclass
 class ReadCounts:
-    """What the reader saw: frames, frames with a usable face, and what it left out by reason."""
+    """Counts of a reader: frames, frames with a usable face, and faces and tracks that it left out, by reason."""
 
     frames: int = 0
     frames_with_face: int = 0
@@ -36,7 +36,7 @@ class ReadCounts:
 
 @dataclass
 class _Track:
-    """Consecutive frames of one face that are not yet a clip."""
+    """Consecutive frames of one face, collected until they fill a clip."""
 
     number: int
     frames: list = field(default_factory=list)
@@ -46,11 +46,11 @@ class _Track:
 def read_clips(
     segment: Segment, analyser: FaceAnalyser, config: ResolvedBuild, counts: ReadCounts
 ) -> Iterator[TrackedClip]:
-    """Clips of the faces in a segment, in the order in which they end.
+    """Yield the clips of the faces in a segment, in the order in which they end.
 
-    A track is cut into clips of `clip_length` frames; a rest of `min_clip_length` or more is a clip too. A scene cut,
-    and a frame without the face, end a track. Nothing outside the segment has any influence. At most `clip_length`
-    frames are held at a time.
+    A track is cut into clips of `clip_length` frames; a rest of at least `min_clip_length` is also a clip. A track ends
+    at a scene cut and at a frame without the face. The result depends only on the segment. Memory holds at most
+    `clip_length` frames.
 
     Raises:
         InputError: the video cannot be decoded.
@@ -98,7 +98,7 @@ def _side(face: Face) -> float:
 
 
 def _clip(track: _Track, analyser: FaceAnalyser, segment: Segment, config: ResolvedBuild) -> TrackedClip:
-    """Crop a track's frames to one square and take its landmarks there."""
+    """Crop the frames of a track to one square and move its landmarks there."""
     from toolkit.faces.smoothing import smooth_landmarks
     from toolkit.video import crop, square_region
 

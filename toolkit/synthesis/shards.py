@@ -198,7 +198,7 @@ def _samples(
     seen: set[int] = set()
     for pair in pairs:
         if pair.index in seen:
-            raise ContractError(f"the task {task.name!r} gave two pairs for one frame of the clip {clip_id}")
+            raise ContractError(f"the task {task.name!r} returned two pairs for one frame of the clip {clip_id}")
         seen.add(pair.index)
         reason = check_pair(pair, clip, task.name, limits)
         if reason is not None:
@@ -228,5 +228,5 @@ def _plain(task: str, name: str, value: object) -> str | int | float | bool:
     if name in COLUMNS or any(name in (picture, f"{picture}_file_name") for picture in PICTURES):
         raise ContractError(f"the task {task!r} must not use {name!r} in a pair's info: every row has that column")
     if not isinstance(value, str | int | float) or (isinstance(value, float) and not np.isfinite(value)):
-        raise ContractError(f"the task {task!r} must give texts and finite numbers as info, found {name}={value!r}")
+        raise ContractError(f"the task {task!r} must use texts and finite numbers as info, found {name}={value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Checks every pair before it is stored."""
+"""Checks pairs before they are stored."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from toolkit.task import FaceClip, Pair
 Limits = Mapping[str, tuple[float | None, float | None]]
 
 MIN_MASK_PIXELS = 16
-"""A smaller mask counts as an attribute that cannot be seen."""
+"""Masks with fewer pixels count as an invisible attribute."""
 MAX_MASK_SHARE = 0.5
-"""A mask over a larger part of the crop hides the face that is to be restored."""
+"""Masks that cover more of the crop hide too much of the face."""
 
 INVISIBLE, TOO_LARGE = "attribute not visible", "mask over half of the crop"
 
 
 def changed_outside(image: np.ndarray, conditioning_image: np.ndarray, mask: np.ndarray) -> int:
-    """Pixels outside `mask` in which the two pictures differ.
+    """Count the pixels outside the mask in which two pictures differ.
 
     Args:
         image, conditioning_image: uint8 ``[H, W, 3]``.
@@ -30,21 +30,23 @@ def changed_outside(image: np.ndarray, conditioning_image: np.ndarray, mask: np.
 
     difference = cv2.absdiff(image, conditioning_image)
     difference[mask] = 0
-    # The usual answer first, without a sum over channels: this is asked of every pair.
+    # Nearly all pairs have no such pixel, and this is the cheapest way to see it.
     return (
         0 if not cv2.countNonZero(difference.reshape(len(mask), -1)) else int(np.count_nonzero(difference.any(axis=-1)))
     )
 
 
 def pair_problem(pair: Pair, clip: FaceClip) -> str | None:
-    """What is wrong with a pair of a clip by the contract, in words, or None: wrong shapes or types, no picture that is
-    the clip's own, a change outside the mask. This is asked in builds and in the conformance checks.
+    """How a pair breaks the contract, in words, or None.
+
+    A pair must have the right shapes and types, hold the clip's frame unchanged as one of its pictures, and show no
+    change outside the mask. Builds and the conformance checks both use this function.
     """
     if not 0 <= pair.index < len(clip):
         return f"index must be in 0..{len(clip) - 1}, found {pair.index}"
     frame = clip.frames[pair.index]
     if not clip.present[pair.index]:
-        return "the face is not in this frame, which must give none"
+        return "a frame without the face must give no pair"
     for name in ("image", "conditioning_image"):
         value = getattr(pair, name)
         if value.dtype != np.uint8 or value.shape != frame.shape:
@@ -60,18 +62,22 @@ def pair_problem(pair: Pair, clip: FaceClip) -> str | None:
 
 
 def check_pair(pair: Pair, clip: FaceClip, task: str, limits: Limits | None = None) -> str | None:
-    """None for a good pair, or the reason for leaving it out.
+    """The reason to leave a pair out, or None.
 
     Args:
-        limits: lowest and highest good value by the names of numbers in `pair.info`, see `AttributeTask.limits`.
+        pair: the pair.
+        clip: the clip that it comes from.
+        task: name of the task, for messages.
+        limits: lowest and highest valid value of numbers in `pair.info`, as `AttributeTask.limits` returns them.
 
     Raises:
-        ContractError: the task broke its contract, see `pair_problem`, or limits a number that it does not give. Names
-            the task and the frame.
+        ContractError: the pair breaks the contract, or lacks a number that the task limits.
     """
     problem = pair_problem(pair, clip)
     if problem:
-        raise ContractError(f"the task {task!r} gave a wrong pair for frame {clip.start_frame + pair.index}: {problem}")
+        raise ContractError(
+            f"the task {task!r} returned an invalid pair for frame {clip.start_frame + pair.index}: {problem}"
+        )
     area = int(np.count_nonzero(pair.mask))
     if area < MIN_MASK_PIXELS:
         return INVISIBLE
@@ -80,7 +86,9 @@ def check_pair(pair: Pair, clip: FaceClip, task: str, limits: Limits | None = No
     for name, (low, high) in (limits or {}).items():
         value = pair.info.get(name)
         if isinstance(value, str) or value is None or not np.isfinite(value):
-            raise ContractError(f"the task {task!r} limits {name!r}, so every pair needs that number, found {value!r}")
+            raise ContractError(
+                f"the task {task!r} limits {name!r}, so every pair must have that number, found {value!r}"
+            )
         if low is not None and value < low:
             return f"{name} under {low:g}"
         if high is not None and value > high:

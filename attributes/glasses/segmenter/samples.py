@@ -12,7 +12,7 @@ from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.segmenter.decoys import add_decoys
 from attributes.glasses.segmenter.network import CHANNELS
 from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions
-from toolkit.portraits import MadePeople, load_portraits
+from toolkit.portraits import SyntheticPeople, load_portraits
 from toolkit.seeds import generator
 
 MARGIN = 1.25
@@ -59,7 +59,7 @@ class SampleMaker:
     def __init__(
         self, portraits: Sequence[Path], cache: Path, worn: float, sunglasses: float, scene_size: int, seed: object
     ):
-        self._people = MadePeople(load_portraits(portraits, cache))
+        self._people = SyntheticPeople(load_portraits(portraits, cache))
         self._drawer = GlassesDrawer()
         self._worn, self._sunglasses, self._size, self._seed = worn, sunglasses, scene_size, seed
 

@@ -1,4 +1,4 @@
-"""Made people from the public-domain portrait, and from real portraits where they are at hand."""
+"""Synthetic people from the public-domain portrait, and from real portraits if they are available."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from toolkit.errors import InputError, MissingExtra
 from toolkit.faces import create_analyser
-from toolkit.portraits import MadePeople, load_portraits
+from toolkit.portraits import SyntheticPeople, load_portraits
 from toolkit.portraits.painting import painted
 from toolkit.portraits.relief import Pose, Relief
 from toolkit.portraits.scenery import covering
@@ -34,7 +34,7 @@ def portrait(file):
 
 @pytest.fixture(scope="module")
 def people(portrait):
-    return MadePeople([portrait])
+    return SyntheticPeople([portrait])
 
 
 def test_a_portrait_fills_its_canvas(portrait):
@@ -146,7 +146,7 @@ def test_coverings_leave_the_eyes_free(portrait):
 def test_a_picture_without_a_face_is_refused(tmp_path):
     plain = tmp_path / "plain.png"
     cv2.imwrite(str(plain), np.full((200, 200, 3), 128, np.uint8))
-    with pytest.raises(InputError, match=r"no face is found in .*plain\.png"):
+    with pytest.raises(InputError, match=r"no face was found in .*plain\.png"):
         load_portraits([plain])
 
 
@@ -165,10 +165,10 @@ def test_a_mediapipe_without_matting_is_a_sentence(file, monkeypatch):
 
 
 def test_no_portraits():
-    with pytest.raises(InputError, match="no file was named"):
+    with pytest.raises(InputError, match="at least one portrait"):
         load_portraits([])
-    with pytest.raises(InputError, match="none is given"):
-        MadePeople([])
+    with pytest.raises(InputError, match="at least one portrait"):
+        SyntheticPeople([])
     with pytest.raises(InputError, match=r"gone\.png cannot be read"):
         load_portraits([Path("gone.png")])
 
@@ -176,6 +176,6 @@ def test_no_portraits():
 def test_real_portraits_make_people_of_mixed_identity(shared):
     folder = shared("stills/london")
     portraits = load_portraits(sorted(folder.glob("00[1-3]_neutral.jpg")))
-    people = MadePeople(portraits)
+    people = SyntheticPeople(portraits)
     shapes = [people.scene(np.random.default_rng(seed))[0].landmarks[0] for seed in range(4)]
     assert all(np.abs(a - b).max() > 4 for k, a in enumerate(shapes) for b in shapes[k + 1 :])
