@@ -1,11 +1,12 @@
-"""Finetuning against a plain loop that does what diffusers' `train_controlnet.py` does.
+"""Compares finetuning with a plain loop that does the work of diffusers' `train_controlnet.py`.
 
     python -m benchmarks.finetune [--resolution PIXELS] [--batch N] [--steps N] [--only speed memory]
 
-The models have Stable Diffusion 1.5's layout at a quarter of its width with random weights; at 256 pixels the VAE's
-encoder then costs 1.36 times a pass of the UNet, as in SD 1.5 at 512 (1.39, both counted and printed). The plain loop
-reads every picture, encodes it with the VAE and its prompt with the text encoder at every step. The two take turns,
-step by step, in one process. Exits with 1 if a limit is missed. Run it on a quiet machine.
+The models have Stable Diffusion 1.5's layout at a quarter of its width, with random weights. At 256 pixels the VAE's
+encoder then costs 1.36 times as much as a pass of the UNet, as in SD 1.5 at 512 (1.39; both are counted and printed).
+At every step the plain loop reads the pictures, and encodes them with the VAE and their prompts with the text encoder.
+The two trainings take turns, step by step, in one process. Exits with 1 if a limit is missed. Run it on an idle
+machine.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ TEXT_WIDTH = 192
 
 
 def quarter_backbone(folder: Path) -> Path:
-    """SD 1.5's layout at a quarter of its width, in diffusers' folders. The text encoder has three of twelve layers,
-    which keeps its small share of the cost."""
+    """Write a backbone with SD 1.5's layout at a quarter of its width, in diffusers' folders.
+
+    The text encoder has three of twelve layers, so its share of the cost stays as small as in SD 1.5.
+    """
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -75,7 +78,7 @@ def quarter_backbone(folder: Path) -> Path:
 
 
 def macs() -> dict[str, float]:
-    """Multiplications of VAE encoder / those of a UNet pass, here and in SD 1.5; counted without computing."""
+    """Multiplications of the VAE's encoder divided by those of a UNet pass, counted without running them."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -107,7 +110,7 @@ def macs() -> dict[str, float]:
 
 
 class PlainLoop:
-    """A training step as `train_controlnet.py` has it, in torch's default memory format."""
+    """Training steps as in `train_controlnet.py`, in torch's default memory format."""
 
     def __init__(self, data: Path, backbone: Path, resolution: int, batch: int):
         from datasets import load_dataset
@@ -172,7 +175,7 @@ class PlainLoop:
 
 
 class TakingTurns(FinetuneObserver):
-    """After every step of the finetuning, one of the plain loop; the seconds of both."""
+    """Runs a step of the plain loop after every step of the finetuning, and records the seconds of both."""
 
     def __init__(self, plain: PlainLoop):
         self._plain = plain
@@ -180,11 +183,13 @@ class TakingTurns(FinetuneObserver):
         self.plain: list[float] = []
         self._begun = 0.0
 
-    def step(self, step: int, loss: float, learning_rate: float) -> None:
+    def advance(self, done: int, **figures: float) -> None:
+        if "loss" not in figures:  # pictures are being encoded
+            return
         now = time.perf_counter()
         self._plain.step()
         after = time.perf_counter()
-        if step > 1:  # the first steps of both fill caches
+        if done > 1:  # the first steps of both fill caches
             self.ours.append(now - self._begun)
             self.plain.append(after - now)
         self._begun = time.perf_counter()
@@ -200,7 +205,7 @@ def training(
     torch_compile: bool = False,
     check: bool = False,
 ) -> FinetuneConfig:
-    """A training without validation on the way, and without any extra."""
+    """Settings of a training without intermediate validation and without extras."""
     return FinetuneConfig(
         data=[data],
         output=output,
@@ -216,7 +221,7 @@ def training(
 
 
 def speed(resolution: int, batch: int, steps: int, torch_compile: bool) -> tuple[float, float]:
-    """Median seconds of a step: ours, and the plain loop's."""
+    """Median seconds per step of the finetuning and of the plain loop."""
     with tempfile.TemporaryDirectory() as work:
         os.environ.setdefault("HF_DATASETS_CACHE", str(Path(work) / "cache"))
         backbone = quarter_backbone(Path(work) / "backbone")
@@ -228,17 +233,17 @@ def speed(resolution: int, batch: int, steps: int, torch_compile: bool) -> tuple
 
 
 def peak(frames: str, work: str) -> int:
-    """Bytes that a short training takes at most, on a dataset of 6 clips of so many frames."""
+    """Peak memory in bytes of a short training on a dataset of 6 clips with `frames` frames each."""
     data = drawn_dataset(Path(work) / f"data-{frames}", frames=int(frames))
     finetune(training(data, Path(work) / "backbone", Path(work) / f"remover-{frames}", 64, 20, 4, check=True))
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage also counts what the parent held when it made this process
+    if status.exists():  # getrusage includes the parent's memory at the fork
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def memory(short: int, long: int) -> tuple[int, int]:
-    """`peak` for two lengths, each in a process of its own."""
+    """`peak` for two lengths, each in a new process."""
     with tempfile.TemporaryDirectory() as work:
         tiny_backbone(Path(work) / "backbone")
         peaks = []
@@ -266,7 +271,7 @@ def main() -> int:
         missed |= plain / ours < LIMITS["speed"]
         costs = macs()
         print(
-            f"speed   {plain / ours:6.2f}  (asked >= {LIMITS['speed']})  steps per second / those of a plain loop "
+            f"speed   {plain / ours:6.2f}  (at least {LIMITS['speed']})  steps per second / plain loop's "
             f"({1 / ours:.3f} / {1 / plain:.3f}), {args.batch} pictures of {args.resolution}; VAE encoder / UNet pass "
             f"{costs['quarter']:.2f} in multiplications at 256 pixels, SD 1.5 at 512: {costs['sd15']:.2f}",
             flush=True,
@@ -275,7 +280,7 @@ def main() -> int:
         few, many = memory(50, 800)
         missed |= many / few > LIMITS["memory"]
         print(
-            f"memory  {many / few:6.2f}  (asked <= {LIMITS['memory']})  peak memory of training on 3,200 pairs / 200 "
+            f"memory  {many / few:6.2f}  (at most {LIMITS['memory']})  peak memory of training on 3,200 pairs / 200 "
             f"({few / 2**20:.0f} MiB)",
             flush=True,
         )

@@ -1,16 +1,18 @@
-"""How fast the embedded backbone edits, and what more steps bring.
+"""Measures how fast and how well the embedded backbone edits.
 
     python -m benchmarks.nano [--part speed steps worn bare coders] [--task glasses] [--videos DIR] [--data DIR]
 
-``speed`` times a whole run of `toolkit edit` on the sample clip, whose face fills 256 pixels, with the attribute drawn
-on it, and one evaluation of the networks beside one of Stable Diffusion 1.5's shape with random weights, at the sizes
-of their crops.
+``speed`` times a whole edit of the sample clip, whose face fills 256 pixels, with the attribute drawn on it. It also
+times one evaluation of the networks, and one of networks of Stable Diffusion 1.5's shape with random weights, each at
+the size of its crops.
 ``steps`` edits the clips that `toolkit dataset videos` wrote to DIR in 1, 2 and 4 steps, and measures them as
-`toolkit evaluate` does. ``worn`` edits real videos of people with glasses in DIR, with and without the motion adapter,
-and says how much of the glasses is left; ``bare`` those of people without anything to remove, and says how many frames
-stay as they are. ``coders`` trains diffusers' `AutoencoderTiny` with cells of the same size on pictures of the
-dataset `--data` for some minutes, and measures what it loses on others of them, beside the coder that loses nothing.
-Run it on a quiet machine.
+`toolkit evaluate` does.
+``worn`` edits real videos of people with glasses in DIR, with and without the motion adapter, and prints how much of
+the glasses remains.
+``bare`` edits videos of people without the attribute, and prints how many frames stay unchanged.
+``coders`` trains diffusers' `AutoencoderTiny`, with cells of the same size, on pictures of the dataset `--data` for a
+few minutes, and compares its loss on other pictures with nano's lossless coder.
+Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ from toolkit.video import VideoWriter, probe, read_frames
 from toolkit.video.finding import find_videos
 
 PARTS = {"speed": None, "steps": "videos", "worn": "videos", "bare": "videos", "coders": "data"}
-"""What can be measured, and the option that it needs."""
+"""The parts, and the option that each needs."""
 
 UNCHANGED = 45.0
-"""PSNR in dB of a frame in which nothing was changed that one could see."""
+"""PSNR in dB from which a frame counts as unchanged, because no change is visible."""
 
 LIMIT = 3.0
-"""Frames per second that a laptop of 4 cores should reach."""
+"""Frames per second that a laptop with 4 cores should reach."""
 
 LATENT_CHANNELS = 12
-"""Of the trained coder: a quarter of the numbers that nano's keeps."""
+"""Channels of the trained coder, a quarter of nano's."""
 
 SD15 = {
     "sample_size": 64,
@@ -62,7 +64,7 @@ SD15 = {
 
 
 def speed(task: str, quick: bool) -> bool:
-    """Print frames per second of a whole edit and what they are spent on; whether the limit is kept."""
+    """Print the frames per second of a whole edit and its time by step; return whether the limit is met."""
     frames = 8 if quick else 160
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "worn.mp4"
@@ -82,12 +84,12 @@ def speed(task: str, quick: bool) -> bool:
     print(f"one evaluation of UNet and ControlNet: {nano * 1000:.0f} ms")
     if not quick:
         large = seconds_of(sd15_evaluation(), 2)
-        print(f"of the shape of Stable Diffusion 1.5: {large * 1000:.0f} ms, {large / nano:.0f} times as long")
+        print(f"with Stable Diffusion 1.5's shape: {large * 1000:.0f} ms, {large / nano:.0f} times as long")
     return quick or rate >= LIMIT
 
 
 def worn_sample(task: str, count: int) -> np.ndarray:
-    """uint8 ``[T, 256, 256, 3]``: the sample's face fills them, with the attribute drawn on it."""
+    """The sample clip with the attribute drawn on the face, which fills it; uint8 ``[T, 256, 256, 3]``."""
     clip = sample_clip(count)
     frames = clip.frames.copy()
     options = {"pairs": "render"} if task == "glasses" else {}
@@ -97,7 +99,7 @@ def worn_sample(task: str, count: int) -> np.ndarray:
 
 
 def nano_evaluation() -> Callable[[], object]:
-    """UNet and tile ControlNet of nano on one crop."""
+    """A call of nano's UNet and tile ControlNet on one crop."""
     backbone = load("nano", ("unet", "text_encoder", "controlnet_tile"))
     states = backbone.text_encoder().last_hidden_state
     latents = torch.randn(1, backbone.unet.config.in_channels, 64, 64)
@@ -105,7 +107,7 @@ def nano_evaluation() -> Callable[[], object]:
 
 
 def sd15_evaluation() -> Callable[[], object]:
-    """The same of Stable Diffusion 1.5's shape, on one crop of 512 pixels."""
+    """The same with networks of Stable Diffusion 1.5's shape, on one crop of 512 pixels."""
     from diffusers import ControlNetModel, UNet2DConditionModel
 
     unet = UNet2DConditionModel(**SD15)
@@ -138,7 +140,7 @@ def _evaluation(unet, controlnet, latents, states, side) -> Callable[[], object]
 
 
 def seconds_of(run: Callable[[], object], repeats: int = 10) -> float:
-    """The quickest of some runs, after one to warm up."""
+    """Seconds of the fastest of some runs, after a warm-up."""
     run()
     taken = []
     for _ in range(repeats):
@@ -149,7 +151,7 @@ def seconds_of(run: Callable[[], object], repeats: int = 10) -> float:
 
 
 def steps(task: str, videos: Path) -> None:
-    """Print the measures and the time of 1, 2 and 4 steps."""
+    """Print the measures and times of edits with 1, 2 and 4 steps."""
     with tempfile.TemporaryDirectory() as folder:
         edited, taken = {}, {}
         for count in (1, 2, 4):
@@ -172,7 +174,7 @@ def steps(task: str, videos: Path) -> None:
 
 
 def worn(videos: Path, arcface: Path | None) -> None:
-    """Print the measures of real videos of people with glasses, and of each the share of the glasses that is left."""
+    """Print the measures of edited real videos of people with glasses, and the share of the glasses that remains."""
     with tempfile.TemporaryDirectory() as folder:
         edited = {"motion": Path(folder) / "motion", "no motion": Path(folder) / "no-motion"}
         for name, target in edited.items():
@@ -196,13 +198,13 @@ def worn(videos: Path, arcface: Path | None) -> None:
         left = f"{1 - gone / all_of_it:.1%}" if gone is not None and all_of_it else "n/a"
         warp = {method: videos[name].get("warp_error") or math.nan for method, videos in found.items()}
         print(
-            f"{name}: {left} of the glasses left; E_warp over the original's: "
+            f"{name}: {left} of the glasses remain; E_warp over the original's: "
             f"{warp['motion'] / warp['unedited']:.2f}, without motion {warp['no motion'] / warp['unedited']:.2f}"
         )
 
 
 def blank(videos: Path, folder: Path) -> Path:
-    """Black videos of the same sizes and lengths: in them everything was removed."""
+    """Write black videos of the same sizes and lengths, in which everything was removed."""
     for video, _ in find_videos([videos]):
         target = folder / video.relative_to(videos).with_suffix(".mkv")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +215,7 @@ def blank(videos: Path, folder: Path) -> Path:
 
 
 def bare(videos: Path, seconds: float) -> None:
-    """Print the share of frames of people without anything to remove that stay as they are, for each task."""
+    """Print for each task the share of frames that stay unchanged in videos without the attribute."""
     for task in ("glasses", "stickers"):
         levels = []
         with tempfile.TemporaryDirectory() as folder:
@@ -221,8 +223,8 @@ def bare(videos: Path, seconds: float) -> None:
             edit_videos(videos, Path(folder), EditConfig(task=[task], writing=settings), EditObserver())
             for video, name in find_videos([videos]):
                 stem = video.relative_to(videos).with_suffix("")
-                made = next(path for path in Path(folder).glob(f"{stem}.preview.*") if path.suffix != ".json")
-                found = np.array([psnr(*pair) for pair in zip(read_frames(video), read_frames(made))])
+                edited = next(path for path in Path(folder).glob(f"{stem}.preview.*") if path.suffix != ".json")
+                found = np.array([psnr(*pair) for pair in zip(read_frames(video), read_frames(edited))])
                 levels += found.tolist()
                 if found.min() < UNCHANGED:
                     print(f"{task}: {name}: {(found < UNCHANGED).mean():.0%} changed, at worst {found.min():.1f} dB")
@@ -231,12 +233,12 @@ def bare(videos: Path, seconds: float) -> None:
 
 
 def psnr(one, other) -> float:
-    """Of two frames, in dB."""
+    """PSNR of two frames in dB."""
     return float(-10 * np.log10(np.mean((one.image.astype(np.float32) - other.image) ** 2) / 255**2 + 1e-12))
 
 
 def coders(data: Path, minutes: float) -> None:
-    """Print what a trained coder loses and costs, and the same of nano's."""
+    """Print PSNR, size and time of a trained coder and of nano's."""
     from diffusers import AutoencoderTiny
 
     torch.manual_seed(0)
@@ -286,15 +288,17 @@ def _decoded(coder, batch: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> int:
-    """Run the parts; 1 if a limit is missed."""
+    """Run the parts; return 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=["speed"])
     parser.add_argument("--task", default="glasses")
-    parser.add_argument("--videos", type=Path, help="folder of videos; for the steps one of `toolkit dataset videos`")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each video without anything to remove")
+    parser.add_argument(
+        "--videos", type=Path, help="folder of videos; for `steps`, one that `toolkit dataset videos` wrote"
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each video that `bare` edits")
     parser.add_argument("--arcface", type=Path, help="an ArcFace model, to measure identity")
-    parser.add_argument("--data", type=Path, help="dataset of pairs, for the coders")
-    parser.add_argument("--minutes", type=float, default=5.0, help="for which the trained coder is trained")
+    parser.add_argument("--data", type=Path, help="dataset of pairs, for `coders`")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long `coders` trains")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     for part in args.part:

@@ -6,13 +6,13 @@ from toolkit.testing import drawn_dataset, tiny_backbone
 
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory):
-    """Folder of a tiny backbone with a VAE and a text encoder; nobody changes it."""
+    """Folder of a tiny backbone with a VAE and a text encoder. Tests must not change it."""
     return tiny_backbone(tmp_path_factory.mktemp("backbones") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def datasets(tmp_path_factory):
-    """Datasets by name, of two formats, of another task, and with inpainted targets; nobody changes them."""
+    """Datasets by name: two formats, another task, and inpainted targets. Tests must not change them."""
     root = tmp_path_factory.mktemp("datasets")
     return {
         "folder": drawn_dataset(root / "folder"),
@@ -24,7 +24,7 @@ def datasets(tmp_path_factory):
 
 @pytest.fixture
 def settings(backbone, datasets, tmp_path):
-    """A function that makes a config of a short training on a tiny backbone; groups are given as dicts."""
+    """A function that returns the config of a short training on a tiny backbone. It takes groups as dicts."""
 
     def make(**changed) -> FinetuneConfig:
         values = {

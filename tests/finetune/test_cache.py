@@ -1,4 +1,4 @@
-"""The cache of latents and prompts, and the index below it."""
+"""The cache of latents and prompts, and its index of pairs."""
 
 import shutil
 
@@ -19,7 +19,7 @@ from toolkit.finetune.index import PairIndex, write_index
 
 @pytest.fixture
 def filled(settings, monkeypatch):
-    """A function that makes and fills a cache with small files."""
+    """A function that builds a cache with small files."""
     monkeypatch.setattr(module, "CHUNK", 6)
 
     def make(**changed):

@@ -1,4 +1,4 @@
-"""The knee of removal and artefact, on curves whose knee is known."""
+"""Early stopping, on curves whose knee is known."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def follow(curve, patience=3, min_delta=0.005, weight=1.0):
 
 
 def prior(steps, noise=0.0):
-    """Removal is learned first and artefacts later, as Deep Video Prior has it."""
+    """Curves that learn removal first and artefacts later, as in Deep Video Prior."""
     rng = np.random.default_rng(0)
     times = np.arange(steps)
     removal, artefact = 1 - np.exp(-times / 4), 0.6 / (1 + np.exp(-(times - 25) / 4))

@@ -1,4 +1,4 @@
-"""`toolkit finetune` as a user types it, and several processes by `accelerate launch`."""
+"""`toolkit finetune` on the command line, and in several processes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_trains_and_says_where_everything_is(datasets, backbone, tmp_path, capsy
     said = capsys.readouterr()
     assert f"remover: {tmp_path / 'remover'}" in said.out
     assert "kept step" in said.out
-    assert "16 pairs to train on, 8 held out, true targets" in said.err
+    assert "16 training pairs and 8 held out, perfect" in said.err
     assert "step 2: removal" in said.err
     record = json.loads((tmp_path / "remover" / "remover.json").read_text())
     assert record["tasks"] == ["blot", "spot"]

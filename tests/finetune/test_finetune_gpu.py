@@ -1,4 +1,4 @@
-"""Finetuning on a CUDA device: number formats, 8-bit moments, workers, and going on after a stop."""
+"""Finetuning on a CUDA device: number formats, 8-bit moments, workers, and resuming."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A small model, trained for some minutes on a CPU, takes real stickers off people whom it has not seen."""
+"""A small model, trained for a few minutes on a CPU, removes real stickers from people that it has not seen."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SIDE, PRETRAINING, STEPS = 64, 800, 1500
 
 @pytest.fixture
 def threads():
-    """All cores for torch; the suite gives each process one."""
+    """Use all cores for torch; the suite limits each process to one."""
     before = torch.get_num_threads()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     yield
@@ -50,7 +50,7 @@ def dataset(shared, tmp_path):
 
 @pytest.fixture
 def backbone(dataset, tmp_path, threads):
-    """UNet and tile ControlNet that have learned, together, to give the hint back: what SD 1.5 and its tile know."""
+    """A UNet and a tile ControlNet that have learned to reproduce the hint, as SD 1.5 and its tile ControlNet do."""
     folder = tiny_backbone(tmp_path / "backbone", vae="unshuffle", vae_scale_factor=2, text=False)
     torch.manual_seed(0)
     unet = UNet2DConditionModel(

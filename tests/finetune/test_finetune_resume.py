@@ -1,4 +1,4 @@
-"""Stopping and going on: the interrupted training is the uninterrupted one."""
+"""Stopping and resuming: a resumed training equals an uninterrupted one."""
 
 import json
 import os
@@ -59,8 +59,8 @@ def test_interrupted_equals_uninterrupted(settings, tmp_path, extras):
     from toolkit.finetune import FinetuneObserver
 
     class Breaks(FinetuneObserver):
-        def step(self, step, loss, learning_rate):
-            if step == 5:
+        def advance(self, done, loss=None, **figures):
+            if loss is not None and done == 5:
                 raise Stop
 
     with pytest.raises(Stop):
@@ -98,7 +98,7 @@ def test_named_checkpoint(settings, tmp_path):
 def test_output_with_checkpoints_is_not_begun_anew(settings):
     config = settings(max_train_steps=2)
     finetune(config)
-    with pytest.raises(UsageError, match="checkpoints up to step 2; go on with --resume-from-checkpoint latest"):
+    with pytest.raises(UsageError, match="checkpoints up to step 2; resume with --resume-from-checkpoint latest"):
         finetune(config)
 
 
@@ -135,21 +135,21 @@ def test_damaged_newest_checkpoint_falls_back(settings):
     before = curve(config.output)
     spoiled = config.output / "checkpoint-4" / "training.pt"
     spoiled.write_bytes(spoiled.read_bytes()[:-10])
-    told = []
+    warnings = []
 
     from toolkit.finetune import FinetuneObserver
 
     class Listens(FinetuneObserver):
         def warning(self, sentence):
-            told.append(sentence)
+            warnings.append(sentence)
 
     finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}), Listens())
     assert curve(config.output) == before
-    assert len(told) == 1
-    assert "training.pt is not what was written" in told[0]
+    assert len(warnings) == 1
+    assert "training.pt has changed since it was written" in warnings[0]
     for step in (2, 4):
         shutil.rmtree(config.output / f"checkpoint-{step}" / "controlnet")
-    with pytest.raises(InputError, match=r"no checkpoint .* is whole"):
+    with pytest.raises(InputError, match=r"every checkpoint in .* is damaged"):
         finetune(config.model_copy(update={"resume_from_checkpoint": "latest"}))
 
 
@@ -181,7 +181,7 @@ def test_full_disk_while_saving_keeps_the_last_good_one(settings, monkeypatch):
 
 
 def test_disk_that_is_really_full(settings):
-    """A limit on the size of files, which every writer meets in its own library."""
+    """Limit the size of files, so that every library hits the limit in its own way."""
     import resource
 
     from toolkit.finetune import FinetuneObserver
@@ -204,7 +204,7 @@ def test_disk_that_is_really_full(settings):
 
 
 def start(config, path):
-    """The command line with all settings from a file."""
+    """Start the command line with all settings in a file."""
     path.write_text(config.model_dump_json())
     words = [sys.executable, "-m", "toolkit", "finetune", "--config", str(path)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -244,8 +244,9 @@ def test_restart_before_the_first_checkpoint_begins_the_metrics_anew(settings):
     from toolkit.finetune import FinetuneObserver
 
     class Breaks(FinetuneObserver):
-        def step(self, step, loss, learning_rate):
-            raise RuntimeError
+        def advance(self, done, loss=None, **figures):
+            if loss is not None:
+                raise RuntimeError
 
     config = settings(max_train_steps=2)
     with pytest.raises(RuntimeError):
@@ -264,7 +265,7 @@ def test_damaged_best_weights_are_found_out_before_training(settings):
     for best in config.output.glob("best-*"):
         weights_file = best / "controlnet" / "diffusion_pytorch_model.safetensors"
         weights_file.write_bytes(weights_file.read_bytes()[:-400] + b"\xff" * 400)
-    with pytest.raises(InputError, match="is whole"):
+    with pytest.raises(InputError, match="is damaged"):
         finetune(config.model_copy(update={"resume_from_checkpoint": "latest", "max_train_steps": 6}))
     assert max(curve(config.output)[0]) == 4
 
@@ -305,7 +306,7 @@ def test_stopped_process(settings, tmp_path, number):
     if number == signal.SIGTERM:
         assert process.returncode == 130
         said = process.stderr.read()
-        assert f"interrupted: stopped at step {steps[-1]}; go on with --resume-from-checkpoint latest" in said
+        assert f"interrupted: stopped at step {steps[-1]}; resume with --resume-from-checkpoint latest" in said
         assert steps[-1] == max(curve(config.output)[0])  # the step that ran was ended and saved
     again = config.model_copy(update={"max_train_steps": steps[-1] + 2, "resume_from_checkpoint": "latest"})
     finetune(again)

@@ -1,4 +1,4 @@
-"""Whole trainings on a tiny backbone: what comes out, what is asked of it, and what is refused."""
+"""Whole trainings on a tiny backbone: results, options and errors."""
 
 import json
 import math
@@ -22,17 +22,19 @@ class Notes(FinetuneObserver):
     def __init__(self):
         self.steps, self.validated_at, self.encoded, self.checked = [], [], [], []
 
-    def checking(self, dataset):
-        self.checked.append(dataset)
+    def phase(self, name, total, unit, done=0):
+        self.name, self.total = name, total
+        if name.startswith("checking "):
+            self.checked.append(name.removeprefix("checking "))
 
-    def encoding(self, done, total):
-        self.encoded.append((done, total))
+    def advance(self, done, **figures):
+        if self.name == "encoding":
+            self.encoded.append((done, self.total))
+        else:
+            self.steps.append((done, figures["loss"], figures["learning_rate"]))
 
-    def step(self, step, loss, learning_rate):
-        self.steps.append((step, loss, learning_rate))
-
-    def validated(self, step, figures, grid, best):
-        assert grid.is_file()
+    def validated(self, step, figures, sheet, best):
+        assert sheet.is_file()
         self.validated_at.append(step)
 
 
@@ -48,7 +50,7 @@ def test_remover_is_what_a_user_needs(settings, datasets, backbone):
     assert all(math.isfinite(loss) and rate == 1e-3 for _, loss, rate in notes.steps)
     assert notes.validated_at == [0, 2, 3]
     assert notes.encoded[-1] == (32, 32)
-    assert notes.checked == config.data
+    assert notes.checked == [data.name for data in config.data]
     remover = read_remover(report.output)
     record = remover.record
     assert record.tasks == ["blot", "stain"]
@@ -180,7 +182,7 @@ def test_removers_are_tried_on_what_editing_will_show_them(settings, monkeypatch
 
 
 def test_removers_are_tried_as_they_are_trained_and_used(settings, monkeypatch):
-    """With their full weight, in each step of each trial; diffusers' pipeline has another default."""
+    """The residuals count in full in each step of a trial; diffusers' default strength is lower."""
     scales, forward = set(), ControlNetModel.forward
 
     def watched(self, *args, conditioning_scale=1.0, **options):
@@ -194,14 +196,14 @@ def test_removers_are_tried_as_they_are_trained_and_used(settings, monkeypatch):
 
 def test_early_stopping_can_be_turned_off(settings):
     config = settings(max_train_steps=6, validation={"patience": 1, "early_stopping": False, "min_delta": 0.9})
-    assert "max_train_steps, 6, was reached" in finetune(config).reason
+    assert "reached max_train_steps, 6" in finetune(config).reason
 
 
 def test_starts_from_a_remover_or_the_unet(settings, tmp_path, backbone):
     first = finetune(settings(output=tmp_path / "first", max_train_steps=2))
 
     def begun(**changed):
-        """Weights before the first step; nothing can be better than they are."""
+        """Weights before the first step, which no step can beat."""
         config = settings(max_train_steps=1, validation={"min_delta": 0.99}, **changed)
         return weights(finetune(config).output / "controlnet")
 
@@ -298,7 +300,7 @@ def test_one_stopped_at_the_knee_goes_on_with_more_patience(settings):
 def test_last_validation_off_the_schedule_is_no_sign_of_the_knee(settings):
     report = finetune(settings(max_train_steps=3, validation={"patience": 2, "min_delta": 0.9}))
     assert [row["step"] for row in report.history] == [0, 2, 3]
-    assert "was reached" in report.reason
+    assert "reached max_train_steps" in report.reason
 
 
 class TestBadData:
@@ -349,7 +351,7 @@ class TestBadData:
     def test_source_trained_on_here_and_held_out_there(self, settings, datasets, tmp_path):
         swapped = {"alice.mp4": "validation", "bob.mp4": "train", "carol.mp4": "train"}
         other = drawn_dataset(tmp_path / "swapped", sources=swapped, frames=3)
-        with pytest.raises(UsageError, match="its validation would mean nothing"):
+        with pytest.raises(UsageError, match="makes the validation meaningless"):
             finetune(settings(data=[datasets["folder"], other]))
 
     def test_picture_of_another_size_is_named(self, settings, datasets, tmp_path):
@@ -438,7 +440,7 @@ def test_tensorboard_gets_curves_and_pictures(settings):
 
 
 def test_what_the_backbone_asks_for(settings, backbone):
-    """Steps, timesteps and learning rate are the backbone's where nobody says otherwise."""
+    """Steps, timesteps and learning rate default to the backbone's."""
     spec = describe(backbone)
     asked = {"num_inference_steps": 2, "learning_rate": 3e-4}
     plain = settings(optimisation={"learning_rate": None}, validation={"num_inference_steps": None})

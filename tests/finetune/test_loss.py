@@ -1,4 +1,4 @@
-"""The weights of the loss, by hand."""
+"""The weights of the loss, compared with values worked out by hand."""
 
 import math
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ CELLS = torch.tensor([[1.0, 0.0], [0.0, 0.0]])[None, None]
 
 
 def loss(values, contrasts, **config):
-    """Of one channel of 2x2 cells, of which the first is masked."""
+    """A batch with one channel of 2x2 cells, of which the first is masked."""
     squared = torch.tensor(values).sqrt()[:, None]
     batch = SimpleNamespace(cells=CELLS.expand(len(values), -1, -1, -1), contrast=torch.tensor(contrasts))
     return losses(squared, torch.zeros_like(squared), batch, None, LossConfig(**config)).tolist()

@@ -1,4 +1,4 @@
-"""One step from the cache against the recipe of diffusers' `train_controlnet.py`, written out plainly."""
+"""A step from the cache equals one of diffusers' `train_controlnet.py`, written out plainly."""
 
 import copy
 
@@ -18,7 +18,7 @@ from toolkit.testing import tiny_backbone
 
 
 def prepared(config):
-    """Backbone, ControlNet, stream and prompts, as a run prepares them; the VAE and the text encoder stay."""
+    """Backbone, ControlNet, stream and prompts as in a training, with the VAE and the text encoder."""
     plan = make_plan(config)
     backbone = load(plan.spec, plan.parts)
     folder = CacheFolder(config, plan.datasets, plan.spec, torch.float32)

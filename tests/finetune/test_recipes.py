@@ -1,4 +1,4 @@
-"""Recipes: settings that tasks bring, under those of the user."""
+"""Recipes: settings that tasks bring; the user's settings win over them."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ PLACES = {"data": ["d"], "output": "o"}
 
 @pytest.fixture
 def brought(monkeypatch, tmp_path):
-    """A function that stands in for the recipes of the installed tasks."""
+    """A function that replaces the recipes of the installed tasks."""
 
     def bring(**files):
         found = []

@@ -1,4 +1,4 @@
-"""The stream of pairs: order, noise, shares of processes."""
+"""The stream of pairs: their order, their noise, and how processes share them."""
 
 import math
 import pickle
@@ -18,7 +18,7 @@ from toolkit.finetune.stream import PairStream, batches
 
 @pytest.fixture
 def stream(settings):
-    """A function that makes a stream over filled caches."""
+    """A function that returns a stream over filled caches."""
 
     def make(**changed):
         config = settings(**changed)
@@ -34,7 +34,7 @@ def stream(settings):
 
 
 def equal(one, other):
-    """NaN, of what is not known, is equal to itself."""
+    """Compare samples; NaN equals NaN."""
 
     def same(first, second):
         if isinstance(first, (torch.Tensor, float)):

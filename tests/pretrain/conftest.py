@@ -37,7 +37,7 @@ RECIPE = {
 
 @pytest.fixture(scope="session")
 def datasets(tmp_path_factory):
-    """Two datasets of drawn pictures and a third one of other people; nobody changes them."""
+    """Two datasets of drawn pictures, and a third one of other people. Tests must not change them."""
     root = tmp_path_factory.mktemp("datasets")
     return [
         drawn_dataset(root / "blots"),
@@ -75,7 +75,7 @@ def recipe_of(tmp_path):
 
 @pytest.fixture
 def settings(datasets, recipe_file, tmp_path):
-    """A function that makes the config of a short pretraining."""
+    """A function that returns the config of a short pretraining."""
 
     def make(**changed) -> PretrainConfig:
         values = {

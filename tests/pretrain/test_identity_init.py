@@ -1,4 +1,4 @@
-"""The first weights: the hint passes, the noise does not."""
+"""The initial weights copy the hint and ignore the noise."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_the_output_is_nearly_the_hint_whatever_the_noise(made):
 
 
 def test_all_weights_can_learn(made):
-    """No part is cut off by the zeros; of the UNet's and the ControlNet's first layer only the noise is new."""
+    """Every weight gets a gradient, although some start at zero."""
     shape, unet, controlnet = made
     hint, states = picture(shape), torch.zeros(2, 1, shape.width)
     noise = torch.randn((2, shape.latent_channels, *[shape.resolution // shape.cell] * 2))

@@ -1,4 +1,4 @@
-"""Stopping and going on: the interrupted pretraining is the uninterrupted one."""
+"""Stopping and resuming: a resumed pretraining equals an uninterrupted one."""
 
 import os
 import signal
@@ -30,11 +30,11 @@ class StopAt(PretrainObserver):
     def __init__(self, at):
         self.at, self.resumed_at, self.warnings = at, None, []
 
-    def resumed(self, step):
-        self.resumed_at = step
+    def phase(self, name, total, unit, done=0):
+        self.resumed_at = done or None
 
-    def step(self, step, loss, learning_rate):
-        if step == self.at:
+    def advance(self, done, **figures):
+        if done == self.at:
             raise RuntimeError("killed")
 
     def warning(self, sentence):
@@ -58,7 +58,7 @@ def test_interrupted_equals_uninterrupted(settings, tmp_path, at):
 
 
 def test_later_phases_may_change(settings, tmp_path, recipe_of, phases):
-    """A recipe with the same first phase goes on from its end; the averages are what the next phase begins with."""
+    """A recipe with the same first phase resumes from its end; the next phase starts from the averages."""
     longer = recipe_of(phases[0], phases[1] | {"steps": 4})
     straight, changed = settings(output=tmp_path / "a", recipe=longer), settings(output=tmp_path / "b")
     pretrain("nano", straight)
@@ -138,7 +138,7 @@ def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_of, phases, d
     finally:
         process.kill()
     assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    assert "the same command resumes" in said
     steps = [int(name.split("-")[1].split(".")[0]) for name in checkpoints(output)]
     watch = StopAt(max(steps) + 2)
     with pytest.raises(RuntimeError, match="killed"):

@@ -1,4 +1,4 @@
-"""What the networks are shown."""
+"""The samples that the networks see."""
 
 from contextlib import nullcontext
 
@@ -87,7 +87,7 @@ def test_clean_hints_are_the_picture(datasets):
 
 
 def test_frames_of_a_clip_are_moved_alike(datasets):
-    """One transform and one drawing for all frames: else motion could not be learned."""
+    """All frames share one transform and one drawing, so that motion can be learned."""
     sample = stream(datasets, length=4, drawn=1)[7]
     assert sample["image"].shape == (4, 3, 64, 64)
     assert all(torch.equal(sample["mask"][0], mask) for mask in sample["mask"])
@@ -122,10 +122,11 @@ def test_measuring_shows_what_the_stage_is_shown(datasets, shares, cut):
     pictures = Pictures([datasets[2]], 64)
 
     class Copying:
-        """A trainer whose networks give back the hint."""
+        """A trainer whose networks return the hint."""
 
         stage = StageRecipe(phases=[{"steps": 1, "learning_rate": 1e-3}], hints=shares)
         averaged = nullcontext
+        device = "cpu"
         shown = ()
 
         def sample(self, hint, steps):
@@ -133,8 +134,8 @@ def test_measuring_shows_what_the_stage_is_shown(datasets, shares, cut):
             return hint.clamp(0, 1)
 
     trainer = Copying()
-    figures = measure(trainer, pictures, ["it"], 2, False, "cpu")
+    figures = measure(trainer, pictures, 2, False)
     hints = torch.cat(trainer.shown)
     masks = np.concatenate([pictures.read(clip)[2] for clip in pictures.clips[0]])
     assert ((hints == -1).all(dim=1).numpy() == (masks & cut)).all()
-    assert figures["it inside"] < figures["it outside"]
+    assert figures["held-out inside"] < figures["held-out outside"]

@@ -1,4 +1,4 @@
-"""The four stages, and what the parts that they write can be used for."""
+"""The four stages, and the use of the parts that they write."""
 
 import shutil
 
@@ -26,7 +26,7 @@ class Losses(PretrainObserver):
     def __init__(self):
         self.losses, self.figures, self.rates = [], {}, []
 
-    def step(self, step, loss, learning_rate):
+    def advance(self, done, loss, learning_rate):
         self.losses.append(loss)
         self.rates.append(learning_rate)
 
@@ -36,7 +36,7 @@ class Losses(PretrainObserver):
 
 @pytest.fixture(scope="module")
 def backbone(datasets, recipe_file, tmp_path_factory):
-    """The folder of a backbone with which all stages were gone through; nobody changes it."""
+    """The folder of a backbone after all stages. Tests must not change it."""
     from toolkit.pretrain import PretrainConfig
 
     output = tmp_path_factory.mktemp("all") / "nano"
@@ -77,7 +77,7 @@ def test_each_stage_trains_its_own_part_only(settings, backbone, tmp_path):
 
 
 def test_sampling_is_that_of_diffusers(backbone, recipe_file):
-    """The measures on held-out pictures are those of the pipeline that users run."""
+    """Held-out pictures are measured with the results of the pipeline that users run."""
     recipe = read_recipe(recipe_file)
     networks = make_networks("tile", recipe, backbone, CPU, 0)
     trainer = Trainer(networks, recipe, recipe.stages["tile"], "cpu")
@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(settings, datasets, tmp_path, recipe_file)
         pretrain("mini", settings())
     with pytest.raises(UsageError, match="run --stage backbone first"):
         pretrain("nano", settings(stage="inpaint"))
-    with pytest.raises(UsageError, match="64 pixels, and the recipe wants 256"):
+    with pytest.raises(UsageError, match="64 pixels, and the recipe needs 256"):
         pretrain("nano", settings(recipe=None))
     short = drawn_dataset(tmp_path / "short", frames=2)
     with pytest.raises(UsageError, match="no clip of 3 frames"):

@@ -1,6 +1,6 @@
-"""Step 2 of V-LASIK (arXiv 2406.14510, section 4.2): from datasets of pairs to a remover.
+"""Step 2 of V-LASIK (arXiv 2406.14510, section 2): train a remover from datasets of pairs.
 
-Nothing heavy is imported until a name is used.
+Names are imported on first use, so importing the package is cheap.
 """
 
 from toolkit.lazy import lazy_names

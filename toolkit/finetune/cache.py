@@ -1,9 +1,9 @@
-"""Encoded pictures and prompts on disk, written once: training needs neither the VAE nor the text encoder.
+"""Caches encoded pictures and prompts on disk, so that training runs neither the VAE nor the text encoder.
 
-The folder of a cache is named by a digest of what its content depends on: datasets, VAE, text encoder, augmentation,
-number format. In it lie the index of pairs, the latents in files of `CHUNK` entries, and the encoded prompts. An entry
-is the posterior's mean and standard deviation and the cells that the mask touches. Whatever is there is complete: a
-build that was interrupted goes on with the next file.
+A cache's folder is named by a digest of what its content depends on: datasets, VAE, text encoder, augmentation and
+number format. It holds the index of pairs, the latents in files of `CHUNK` entries, and the encoded prompts. An entry
+consists of the posterior's mean and standard deviation, and the latent cells that the mask touches. Every file is
+complete, so an interrupted build resumes with the next one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,15 +23,16 @@ from safetensors.torch import load_file, save
 from toolkit.backbones import Backbone, BackboneSpec, identity
 from toolkit.backbones.compatible import cell_size
 from toolkit.dataset.layout import dump_json
-from toolkit.files import locked
+from toolkit.files import atomic, locked, remove, write_bytes, write_text
 from toolkit.finetune.augment import augmented
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, fingerprint, picture_of, require_sound
 from toolkit.finetune.encode import cover, encode_pictures, encode_prompts, pixels
 from toolkit.finetune.index import PairIndex, write_index
+from toolkit.progress import Observer
 
 CHUNK = 256
-"""Entries per file."""
+"""Entries in a file."""
 
 SCHEMA = 1
 _ABOUT, _PROMPTS, _SOUND = "cache.json", "prompts.safetensors", "sound"
@@ -48,15 +48,15 @@ class Encoded:
 
 
 class LatentCache:
-    """Of a pair's versions: entry ``variant * len(index) + number``.
+    """The entries of all pairs in all variants; their order is ``variant * len(index) + number``.
 
     Args:
-        kept: whether entries lie on disk: ``on``, ``off``, or ``auto``, where they are smaller than the pictures, as
-            those of a VAE are. Otherwise pictures are encoded when they are trained on.
+        kept: whether entries are kept on disk: ``on``, ``off``, or ``auto``, which keeps them if they are smaller than
+            the pictures, as a VAE's are. Pictures without entries are encoded at each training step.
 
     Attributes:
-        kept: whether they do.
-        shape: of the latents, ``(C, h, w)``.
+        kept: whether entries are on disk.
+        shape: shape of the latents, ``(C, h, w)``.
     """
 
     def __init__(
@@ -81,30 +81,31 @@ class LatentCache:
 
     @property
     def chunks(self) -> range:
-        """Numbers of the files."""
+        """The numbers of the files."""
         return range(-(-len(self) // CHUNK))
 
     def path(self, chunk: int) -> Path:
+        """The file of a number."""
         return self._folder / f"latents-{chunk:06d}.bin"
 
     def entries(self, chunk: int) -> range:
-        """Numbers of the entries in a file."""
+        """The numbers of the entries in a file."""
         return range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
 
     def is_complete(self, chunk: int) -> bool:
-        """Whether a file is there with the size that it must have."""
+        """Whether a file exists and has the right size."""
         path = self.path(chunk)
         return path.is_file() and path.stat().st_size == len(self.entries(chunk)) * self.entry_bytes
 
     def read(self, number: int, variant: int) -> Encoded:
-        """The version of a pair, from disk."""
-        chunk, place = divmod(variant * len(self.index) + number, CHUNK)
+        """Read the entry of a pair in a variant."""
+        chunk, offset = divmod(variant * len(self.index) + number, CHUNK)
         if chunk not in self._files:
             if len(self._files) > 64:
                 os.close(self._files.pop(next(iter(self._files))))
             self._files[chunk] = os.open(self.path(chunk), os.O_RDONLY)
-        # Plain reads: pages of a memory map would count as memory of the process.
-        data = bytearray(os.pread(self._files[chunk], self.entry_bytes, place * self.entry_bytes))
+        # Plain reads, because the pages of a memory map count towards the memory of the process.
+        data = bytearray(os.pread(self._files[chunk], self.entry_bytes, offset * self.entry_bytes))
         count = self._floats // self._dtype.itemsize
         mean = torch.frombuffer(data, dtype=self._dtype, count=count)
         std = torch.frombuffer(data, dtype=self._dtype, count=count, offset=self._floats)
@@ -112,27 +113,22 @@ class LatentCache:
         return Encoded(mean.view(self.shape), std.view(self.shape), cells.view(1, *self.shape[1:]).float())
 
     def write(self, chunk: int, entries: Iterator[Encoded]) -> None:
-        """Write a file; it appears when it is whole."""
-        temporary = self.path(chunk).with_suffix(f".part{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                for entry in entries:
-                    for tensor in (entry.mean, entry.std, entry.cells.to(torch.uint8)):
-                        file.write(tensor.contiguous().view(torch.uint8).numpy().tobytes())
-            temporary.replace(self.path(chunk))
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a file in one step."""
+        with atomic(self.path(chunk), shared=True) as staged, staged.open("wb") as file:
+            for entry in entries:
+                for tensor in (entry.mean, entry.std, entry.cells.to(torch.uint8)):
+                    file.write(tensor.contiguous().view(torch.uint8).numpy().tobytes())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}  # a worker process opens its own
+        return {**self.__dict__, "_files": {}}  # worker processes open their own
 
 
 class CacheFolder:
-    """Where a run's cache lies, and how it is filled."""
+    """The folder of a training's cache, and how it is filled."""
 
     def __init__(self, config: FinetuneConfig, datasets: Sequence[TrainingSet], spec: BackboneSpec, dtype: torch.dtype):
         encoders = ("vae", "text_encoder", *(("tokenizer",) if spec.tokenizer else ()))
-        # What is drawn anew each time is not in the cache.
+        # These are drawn again each time a pair is shown, so the cache does not depend on them.
         augmentation = config.augmentation.model_dump(exclude={"fade", "fill", "fill_parts"})
         self._document = {
             "schema": SCHEMA,
@@ -149,47 +145,44 @@ class CacheFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the folder, so that one training at a time fills it, and clear away what killed ones left.
+        """Lock the folder, so that one training at a time fills it, and delete what killed trainings left.
 
         Raises:
-            UsageError: another one is filling it.
+            UsageError: another training is filling it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        busy = f"another training is filling the cache {self.path}; wait for it, or name another --cache-dir"
+        busy = f"another training is filling the cache {self.path}; wait until it ends, or use another --cache-dir"
         with locked(self.path / ".lock", busy):
             for part in self.path.glob("*.part*"):
-                part.unlink()
+                remove(part)
             yield
 
     def discard(self) -> None:
-        """Remove the cache, and the folder of caches if it was the only one."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the cache, and the folder of caches if this was the only one."""
         with suppress(OSError):
+            remove(self.path)
             self.path.parent.rmdir()
 
-    def prepare(self, told: Callable[[Path], None] = lambda _: None) -> None:
-        """Check the datasets where that was not done before, and index the pairs; by one process.
-
-        Args:
-            told: hears of each dataset that is checked.
+    def prepare(self, observer: Observer | None = None) -> None:
+        """Check the datasets unless that was done before, and index the pairs. One process does this.
 
         Raises:
             InputError: a dataset is not sound.
         """
+        observer = observer or Observer()
         self.path.mkdir(parents=True, exist_ok=True)
-        # Seen sound before, and no file has changed since.
         seen, now = self.path / _SOUND, "\n".join(fingerprint(dataset) for dataset in self._datasets)
-        if self._config.check and not (seen.exists() and seen.read_text() == now):
+        if self._config.check and not (seen.exists() and seen.read_text() == now):  # a file changed
             for dataset in self._datasets:
-                told(dataset.root)
+                observer.phase(f"checking {dataset.root.name}", None, "pairs")
                 require_sound(dataset)
-            seen.write_text(now)
+            write_text(seen, now)
         if not PairIndex.exists(self.path):
-            (self.path / _ABOUT).write_text(dump_json(self._document))
+            write_text(self.path / _ABOUT, dump_json(self._document))
             write_index(self.path, self._datasets)
 
     def open(self) -> LatentCache:
-        """The prepared cache, filled or not."""
+        """Open the prepared cache, which may lack entries."""
         from toolkit.backbones.locations import read_config
 
         vae = read_config(self._spec, "vae")
@@ -200,7 +193,7 @@ class CacheFolder:
         return LatentCache(self.path, index, variants, shape, self._dtype, kept)
 
     def missing(self, cache: LatentCache) -> list[int]:
-        """Files that are still to be made."""
+        """The numbers of the files that do not exist yet."""
         return [chunk for chunk in cache.chunks if not cache.is_complete(chunk)] if cache.kept else []
 
     def fill(
@@ -208,18 +201,21 @@ class CacheFolder:
         cache: LatentCache,
         backbone: Backbone,
         chunks: Sequence[int],
-        told: Callable[[int], None] = lambda _: None,
+        advance: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Encode the entries of some files; `told` hears of the numbers of entries that are done.
+        """Encode the entries of some files.
+
+        Args:
+            advance: receives the number of entries after each batch.
 
         Raises:
-            InputError: a picture is damaged; the sentence names it.
+            InputError: a picture is damaged; the message names it.
         """
         for chunk in chunks:
-            cache.write(chunk, self._encoded(cache, backbone, cache.entries(chunk), told))
+            cache.write(chunk, self._encoded(cache, backbone, cache.entries(chunk), advance))
 
     def _encoded(
-        self, cache: LatentCache, backbone: Backbone, entries: range, told: Callable[[int], None]
+        self, cache: LatentCache, backbone: Backbone, entries: range, advance: Callable[[int], None]
     ) -> Iterator[Encoded]:
         config = self._config
         cell = cell_size(backbone.vae.config)
@@ -236,11 +232,11 @@ class CacheFolder:
             mean, std = encode_pictures(backbone, pixels(images))
             for k, cells in enumerate(masks):
                 yield Encoded(mean[k].cpu(), std[k].cpu(), cells)
-            told(len(images))
+            advance(len(images))
 
     def prompts(self, cache: LatentCache, backbone: Backbone, others: Collection[str] = ()) -> dict[str, torch.Tensor]:
-        """The encoded prompts by their texts, each ``[N, D]``: those of the pairs, the empty one where training needs
-        it, and `others`."""
+        """The encoded prompts by their texts, each ``[N, D]``: those of the pairs and `others`, and the empty prompt if
+        training uses it."""
         path = self.path / _PROMPTS
         known = load_file(path) if path.exists() else {}
         texts = set(others) | ({""} if self._config.loss.proportion_empty_prompts else set())
@@ -249,9 +245,7 @@ class CacheFolder:
         absent = sorted(text for text in texts if _key(text) not in known)
         if absent:
             known |= {_key(text): states for text, states in encode_prompts(backbone, absent).items()}
-            temporary = path.with_suffix(f".part{os.getpid()}")
-            temporary.write_bytes(save(known))  # whose errors are those of the file system
-            temporary.replace(path)
+            write_bytes(path, save(known), shared=True)
         return {key.removeprefix(_key("")): states for key, states in known.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a finetuning can be told."""
+"""Settings of `toolkit finetune`."""
 
 from __future__ import annotations
 
@@ -14,120 +14,127 @@ from toolkit.finetune.recipes import find_recipe, over_recipe
 from toolkit.validation import validated
 
 LEARNING_RATE, NUM_INFERENCE_STEPS = 1e-5, 20
-"""Where neither the user nor the backbone says anything; the first is the paper's."""
+"""Defaults if neither the user nor the backbone sets a value; the learning rate is the paper's."""
 
 
 class OptimisationConfig(BaseModel):
-    """How the weights are moved; names and defaults are those of diffusers' `train_controlnet.py`, or the paper's."""
+    """Optimiser and number formats. Names and defaults are those of diffusers' `train_controlnet.py` or the paper."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    train_batch_size: int = Field(8, ge=1, description="pairs per step and device")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="batches whose gradients make one step")
+    train_batch_size: int = Field(8, ge=1, description="Pairs per step and device.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches whose gradients are summed into one step.")
     learning_rate: float | None = Field(
-        None, gt=0, description="of AdamW; without it the one that the backbone asks for, else the paper's 1e-5"
+        None, gt=0, description="Learning rate of AdamW. If unset, the backbone's recommendation or the paper's 1e-5."
     )
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = Field(
-        "constant", description="how the learning rate moves; all but the constant ones end at max_train_steps"
+        "constant", description="Schedule of the learning rate. All but the constant ones end at `max_train_steps`."
     )
-    lr_warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises; not with constant")
-    adam_beta1: float = Field(0.9, ge=0, lt=1, description="decay of AdamW's first moment")
-    adam_beta2: float = Field(0.999, ge=0, lt=1, description="decay of AdamW's second moment")
-    adam_weight_decay: float = Field(1e-2, ge=0, description="weight decay of AdamW")
-    adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    use_8bit_adam: bool = Field(False, description="keep AdamW's moments in 8 bits; needs bitsandbytes and CUDA")
-    gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
-    torch_compile: bool = Field(False, description="compile the models; pays after some hundred steps")
+    lr_warmup_steps: int = Field(
+        0, ge=0, description="Steps over which the learning rate rises. Has no effect with `constant`."
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="Decay of AdamW's first moment.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Decay of AdamW's second moment.")
+    adam_weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
+    adam_epsilon: float = Field(1e-8, gt=0, description="Epsilon of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Clip gradients to this norm.")
+    use_8bit_adam: bool = Field(False, description="Keep AdamW's moments in 8 bits. Needs bitsandbytes and CUDA.")
+    gradient_checkpointing: bool = Field(False, description="Save memory at the cost of about a third more time.")
+    torch_compile: bool = Field(False, description="Compile the models. Pays off after a few hundred steps.")
     mixed_precision: Literal["no", "fp16", "bf16"] | None = Field(
-        None, description="number format of the computation; without it what `accelerate launch` says, else no"
+        None, description="Number format of the computation. If unset, that of `accelerate launch`, otherwise `no`."
     )
 
 
 class LossConfig(BaseModel):
-    """The denoising loss; with the defaults that of `train_controlnet.py`."""
+    """The denoising loss; the defaults give that of `train_controlnet.py`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     mask_weight: float = Field(
-        1.0, ge=0, le=100, description="weight of the mask's inside relative to its outside; 1 weighs all alike"
+        1.0, ge=0, le=100, description="Weight of errors inside the mask relative to those outside."
     )
     contrast_power: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="0: errors inside the mask count as they are; 1: relative to what the attribute changed there, so "
-        "that faint ones are taken off as well as strong ones",
+        description="Weigh errors inside the mask by the attribute's contrast: 0 not at all, 1 in full, so that faint "
+        "attributes are removed as well as strong ones.",
     )
     snr_gamma: float | None = Field(
-        None, gt=0, description="min-SNR weighting of the timesteps (arXiv 2303.09556), 5 in that paper; none: off"
+        None,
+        gt=0,
+        description="Min-SNR weighting of the timesteps (arXiv 2303.09556, where it is 5). If unset, no weighting.",
     )
     proportion_empty_prompts: float = Field(
-        0.0, ge=0, le=1, description="share of the pairs that train without a prompt, for guidance later"
+        0.0, ge=0, le=1, description="Share of the pairs trained with an empty prompt, for classifier-free guidance."
     )
-    use_ema: bool = Field(False, description="validate and keep the moving average of the weights")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of that average")
+    use_ema: bool = Field(False, description="Validate and keep the moving average of the weights.")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of that average.")
 
 
 class AugmentationConfig(BaseModel):
-    """Variants of the pairs, drawn once per clip so that its frames stay consistent, and encoded once."""
+    """Variants of the pairs. All frames of a clip get the same one, so the clip stays consistent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     variants: int = Field(
-        1, ge=1, le=64, description="versions of each clip in the cache: the first is as it is, the others augmented"
+        1, ge=1, le=64, description="Versions of each clip: the original, and the rest augmented. Each is encoded once."
     )
-    flip: bool = Field(True, description="augmented versions may be mirrored")
-    min_crop: float = Field(0.85, gt=0.25, le=1, description="side of the smallest crop, as a share of the picture's")
+    flip: bool = Field(True, description="Mirror augmented versions at random.")
+    min_crop: float = Field(0.85, gt=0.25, le=1, description="Side of the smallest crop, as a share of the picture's.")
     video_degradation: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the augmented versions that are sharpened, and of those that are compressed, as videos "
-        "are: sharpening leaves bright edges along dark rims",
+        description="Share of the augmented versions that are sharpened, and share that are compressed, as videos "
+        "are. Sharpening leaves bright edges along dark rims.",
     )
     fade: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the pairs, drawn anew each time, in which the attribute is made fainter or its opposite: "
-        "what a remover that guesses leaves behind",
+        description="Share of pairs whose attribute is made fainter or inverted, against ghosts in the output. "
+        "Drawn again each time a pair is shown.",
     )
     fill: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the pairs, drawn anew each time, in which parts of the attribute are filled in from "
-        "around them, as editing does",
+        description="Share of pairs in which parts of the attribute are filled from their surroundings, as in edits. "
+        "Drawn again each time a pair is shown.",
     )
     fill_parts: Literal["thin", "all"] = Field(
         "thin",
-        description="which: thin opaque ones, such as rims, or all, as at a second look (`toolkit edit --second-look`)",
+        description="Parts that `fill` covers: `thin` opaque ones, such as rims, or `all`, as in the second pass of an "
+        "edit.",
     )
-    jitter: float = Field(0.1, ge=0, le=0.5, description="largest change of brightness, contrast and saturation")
+    jitter: float = Field(0.1, ge=0, le=0.5, description="Largest change of brightness, contrast and saturation.")
 
 
 class ValidationConfig(BaseModel):
-    """How the remover is tried on held-out sources, and when training stops."""
+    """Trials on held-out sources, and when training stops."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    validation_steps: int = Field(250, ge=1, description="steps between two validations")
-    validation_samples: int = Field(16, ge=1, le=1024, description="held-out pairs, spread over the sources")
+    validation_steps: int = Field(250, ge=1, description="Steps between two validations.")
+    validation_samples: int = Field(16, ge=1, le=1024, description="Held-out pairs per validation, from all sources.")
     num_inference_steps: int | None = Field(
         None,
         ge=1,
         le=1000,
-        description="denoising steps of a trial; without it what the backbone was made for, else 20",
+        description="Denoising steps of a trial. If unset, the backbone's own number, otherwise 20.",
     )
-    strength: float = Field(1.0, gt=0, le=1, description="share of the schedule in a trial, from the noised input")
-    early_stopping: bool = Field(True, description="stop when the removal gains no more than artefacts do")
-    patience: int = Field(5, ge=1, description="validations without a better one before training stops")
-    min_delta: float = Field(0.005, ge=0, lt=1, description="by how much a validation must be better to count")
-    artefact_weight: float = Field(1.0, ge=0, description="removal that one unit of artefact costs")
+    strength: float = Field(
+        1.0, gt=0, le=1, description="Share of the denoising schedule that a trial runs from the noised input."
+    )
+    early_stopping: bool = Field(True, description="Stop when artefacts grow faster than removal.")
+    patience: int = Field(5, ge=1, description="Validations without improvement before training stops.")
+    min_delta: float = Field(0.005, ge=0, lt=1, description="Smallest gain in score that counts as an improvement.")
+    artefact_weight: float = Field(1.0, ge=0, description="Weight of artefacts against removal in the score.")
 
     @model_validator(mode="after")
-    def _some_steps_are_run(self):
+    def _some_steps_are_run(self) -> ValidationConfig:
         if self.num_inference_steps is not None and int(self.strength * self.num_inference_steps) < 1:
             raise ValueError(
                 f"a strength of {self.strength} runs none of {self.num_inference_steps} num_inference_steps; raise one"
@@ -136,58 +143,74 @@ class ValidationConfig(BaseModel):
 
 
 class FinetuneConfig(BaseModel):
-    """Settings of `toolkit finetune`. The defaults are the paper's where it names a value (V-LASIK, section 4.2)."""
+    """Settings of `toolkit finetune`. Defaults are the paper's where it states a value (V-LASIK, section 2)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    data: list[Path] = Field(min_length=1, description="dataset folders; several teach one remover several attributes")
-    output: Path = Field(description="folder of the remover; checkpoints and logs of the training lie in it too")
+    data: list[Path] = Field(min_length=1, description="Dataset folders. Several teach one remover several attributes.")
+    output: Path = Field(description="Folder of the remover, and of the training's checkpoints and logs.")
     recipe: str | None = Field(
         None,
         min_length=1,
-        description="Settings that a task brings, as NAME or TASK/NAME; your own settings win over them.",
+        description="Settings that a task brings, as NAME or TASK/NAME. Your own settings win over them.",
     )
-    backbone: str = Field("nano", min_length=1, description="the frozen models: a name, or a folder")
+    backbone: str = Field("nano", min_length=1, description="The frozen models: a name or a folder.")
     init: str = Field(
         "tile",
         min_length=1,
-        description="where the ControlNet starts: tile (the backbone's), unet (a copy of the UNet's encoder), or the "
-        "folder of a remover",
+        description="Start of the ControlNet: `tile` (the backbone's), `unet` (a copy of the UNet's encoder), or the "
+        "folder of a remover.",
     )
     resolution: int | None = Field(
-        None, ge=64, le=2048, multiple_of=8, description="side of the datasets' pictures; without it the backbone's own"
+        None,
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        description="Side of the datasets' pictures in pixels. If unset, the backbone's.",
     )
     balance: Literal["size", "equal"] = Field(
-        "size", description="several datasets: each as often as it has pairs, or all equally often"
+        "size", description="How often each of several datasets is seen: by its `size`, or all `equal`."
     )
     pairs: Literal["auto", "perfect", "imperfect"] = Field(
-        "auto", description="whether the pictures without the attribute are true; auto: they are if none was inpainted"
+        "auto",
+        description="Whether the pictures without the attribute are real (`perfect`) or inpainted (`imperfect`). "
+        "`auto` reads it from the dataset.",
     )
-    check: bool = Field(True, description="validate the datasets first, as `toolkit dataset check` does")
-    optimisation: OptimisationConfig = Field(OptimisationConfig(), description="how the weights are moved")
-    loss: LossConfig = Field(LossConfig(), description="the denoising loss")
-    augmentation: AugmentationConfig = Field(AugmentationConfig(), description="variants of the pairs")
-    validation: ValidationConfig = Field(ValidationConfig(), description="trials on held-out pairs")
-    max_train_steps: int = Field(10_000, ge=1, description="training ends here if it was not stopped before")
-    checkpointing_steps: int = Field(500, ge=1, description="steps between two checkpoints")
-    checkpoints_total_limit: int = Field(2, ge=1, description="checkpoints that are kept")
-    resume_from_checkpoint: str | None = Field(None, description="latest, or a checkpoint-N in the output, to go on")
-    report_to: Literal["tensorboard", "wandb", "none"] = Field("tensorboard", description="where curves are shown")
+    check: bool = Field(True, description="Validate the datasets first, as `toolkit dataset check` does.")
+    optimisation: OptimisationConfig = Field(
+        OptimisationConfig(), title="Optimisation", description="Optimiser and number formats."
+    )
+    loss: LossConfig = Field(LossConfig(), title="Loss", description="The denoising loss.")
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), title="Augmentation, the same for a whole clip", description="Variants of the pairs."
+    )
+    validation: ValidationConfig = Field(
+        ValidationConfig(), title="Validation and early stopping", description="Trials on held-out pairs."
+    )
+    max_train_steps: int = Field(10_000, ge=1, description="Last step, unless training stops earlier.")
+    checkpointing_steps: int = Field(500, ge=1, description="Steps between two checkpoints.")
+    checkpoints_total_limit: int = Field(2, ge=1, description="Number of checkpoints to keep.")
+    resume_from_checkpoint: str | None = Field(
+        None, description="Resume from `latest`, or from a `checkpoint-N` in the output."
+    )
+    report_to: Literal["tensorboard", "wandb", "none"] = Field("tensorboard", description="Where curves are shown.")
     cache_dir: Path | None = Field(
-        None, description="where encoded pictures are kept, for later runs too; without it in the output, until the end"
+        None,
+        description="Folder that keeps encoded pictures for later runs. If unset, they stay in the output until "
+        "training ends.",
     )
     cache: Literal["auto", "on", "off"] = Field(
-        "auto", description="whether encoded pictures are kept on disk; auto: where they are smaller than the pictures"
+        "auto", description="Keep encoded pictures on disk. `auto` keeps them if they are smaller than the pictures."
     )
-    cache_batch_size: int = Field(8, ge=1, description="pictures that are encoded at a time")
+    cache_batch_size: int = Field(8, ge=1, description="Pictures encoded at a time.")
     dataloader_num_workers: int | None = Field(
-        None, ge=0, le=64, description="processes that read pictures; without it 4 beside a GPU, none on a CPU"
+        None, ge=0, le=64, description="Processes that read pictures. If unset, 4 with a GPU and none on a CPU."
     )
     save_dtype: Literal["float32", "float16"] = Field(
-        "float32", description="number format of the remover's weights on disk; float16 halves them"
+        "float32", description="Number format of the remover's weights on disk. `float16` halves their size."
     )
-    cpu: bool = Field(False, description="train on the CPU; GPUs are chosen by CUDA_VISIBLE_DEVICES")
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed, data and settings give the same training")
+    cpu: bool = Field(False, description="Train on the CPU. CUDA_VISIBLE_DEVICES chooses among GPUs.")
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed, data and settings give the same weights.")
 
     @model_validator(mode="before")
     @classmethod
@@ -209,10 +232,10 @@ class FinetuneConfig(BaseModel):
         return over_recipe(settings, values) | {"recipe": str(recipe)}
 
     def resolved(self, spec: BackboneSpec) -> FinetuneConfig:
-        """With what the backbone decides, where nothing else was asked for.
+        """Fill unset values with those of the backbone.
 
         Raises:
-            UsageError: fewer than one step of a trial.
+            UsageError: a trial would run less than one step.
         """
         steps = self.validation.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
         rate = self.optimisation.learning_rate or spec.learning_rate or LEARNING_RATE
@@ -221,18 +244,18 @@ class FinetuneConfig(BaseModel):
         return self.model_copy(update={"validation": validation, "optimisation": optimisation})
 
     def content(self) -> dict[str, Any]:
-        """The settings that decide the course of the training, as JSON values.
+        """The settings that determine the trained weights, as JSON values.
 
-        Where things lie does not belong to it, nor how often they are saved and shown.
+        Paths are left out, and so is what only decides how often progress is saved and shown.
         """
-        running = {"data", "output", "backbone", "init", "check", "checkpointing_steps", "checkpoints_total_limit"}
-        running |= {"resume_from_checkpoint", "report_to", "cache", "cache_dir", "cache_batch_size"}
-        running |= {"dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype", "recipe"}
+        running = {"data", "output", "recipe", "backbone", "init", "check", "checkpointing_steps"}
+        running |= {"checkpoints_total_limit", "resume_from_checkpoint", "report_to", "cache", "cache_dir"}
+        running |= {"cache_batch_size", "dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
         content = self.model_dump(mode="json", exclude=running)
         if self.optimisation.lr_scheduler.startswith("constant"):
-            del content["max_train_steps"]  # it moves nothing then, so a finished run can be prolonged
+            del content["max_train_steps"]  # no schedule depends on it, so a finished run can be extended
         for name in ("early_stopping", "patience"):
-            del content["validation"][name]  # nor do these: they only say when to end
+            del content["validation"][name]  # they only decide when to end
         return content
 
 

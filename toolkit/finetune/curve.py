@@ -1,4 +1,4 @@
-"""The picture that shows why a training stopped where it did."""
+"""Draws removal and artefact over a training, to show why it stopped."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from io import BytesIO
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
-"""Of Okabe and Ito's palette, which colour-blind people can tell apart."""
+"""From the palette of Okabe and Ito, which colour-blind people can tell apart."""
 
 
 def render_curve(
     history: Sequence[tuple[int, float, float]], best_step: int, reason: str, artefact_weight: float
 ) -> bytes:
-    """Removal and artefact over the steps, and removal over artefact with the tangent at the step that was kept.
+    """Draw removal and artefact over the steps, and removal over artefact with the tangent at the best step.
 
     Args:
         history: step, removal and artefact of each validation.
-        best_step: one of the steps.
-        reason: why training ended; stands above.
+        best_step: the step that was kept, one of the history's.
+        reason: why training ended; the title.
         artefact_weight: slope of the tangent.
 
     Returns:
@@ -47,7 +47,7 @@ def render_curve(
         color=ORANGE,
         linewidth=1,
         linestyle="--",
-        label=f"slope {artefact_weight:g}: below it, not worth it",
+        label=f"slope {artefact_weight:g}: artefacts outweigh gains below",
     )
     plane.set_xlim(limits[0])
     plane.set_ylim(limits[1])

@@ -1,9 +1,8 @@
-"""The datasets of a finetuning: opened, compared with each other and with the backbone, and checked."""
+"""Opens the datasets of a finetuning, and checks that they fit each other and the backbone."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from toolkit.dataset.check import check_dataset
 from toolkit.dataset.layout import CONFIG, MANIFEST, Manifest, Split
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
+from toolkit.files import read_json, sha256_of
 
 _SHOWN = 3
 
@@ -24,8 +24,8 @@ class TrainingSet:
 
     Attributes:
         digest: sha256 of its manifest, which holds the checksums of all shards.
-        perfect: whether its pictures without the attribute are true, because the attribute was drawn; False where
-            they were inpainted.
+        perfect: True if the pictures without the attribute are real because the attribute was drawn, False if they
+            were inpainted.
     """
 
     root: Path
@@ -34,11 +34,11 @@ class TrainingSet:
     perfect: bool
 
     def count(self, split: Split) -> int:
-        """Pairs of a split."""
+        """The number of pairs in a split."""
         return sum(shard.pairs for shard in self.manifest.shards if shard.split == split)
 
     def samples(self, split: Split) -> Iterator[Sample]:
-        """The pairs of a split, one after the other, in the manifest's order."""
+        """The pairs of a split, in the manifest's order."""
         return read_samples(self.root, split, self.manifest)
 
 
@@ -47,31 +47,32 @@ def open_datasets(roots: Sequence[Path], resolution: int, pairs: str = "auto") -
 
     Args:
         resolution: side in pixels that their pictures must have.
-        pairs: ``perfect``, ``imperfect``, or ``auto``: imperfect where the build's config names a backbone.
+        pairs: ``perfect``, ``imperfect``, or ``auto``: imperfect if the build's config names a backbone.
 
     Raises:
         InputError: a folder is no dataset, or is damaged.
-        UsageError: the same dataset twice, another resolution, nothing to train on, or nothing held out.
+        UsageError: a dataset is named twice or has another resolution, or there are no pairs to train on or to
+            validate with.
     """
     opened = [_open(Path(root), pairs) for root in roots]
     digests: dict[str, Path] = {}
     for dataset in opened:
         if dataset.digest in digests:
-            raise UsageError(f"{digests[dataset.digest]} and {dataset.root} are the same dataset; name it once")
+            raise UsageError(f"{digests[dataset.digest]} and {dataset.root} are the same dataset; name it only once")
         digests[dataset.digest] = dataset.root
         side = dataset.manifest.resolution
         if side != resolution:
             raise UsageError(
                 f"the pictures of {dataset.root} have {side} pixels, and the remover is trained at {resolution}; build "
-                f"the dataset with --resolution {resolution}, or name --resolution {side} here"
+                f"the dataset with --resolution {resolution}, or train with --resolution {side}"
             )
         if not dataset.count("train"):
             raise UsageError(f"the dataset {dataset.root} has no pairs to train on; build it from more videos")
     _require_parted(opened)
     if not any(dataset.count("validation") for dataset in opened):
         raise UsageError(
-            f"nothing is held out in {', '.join(str(dataset.root) for dataset in opened)}, so nobody could tell when "
-            "to stop; build a dataset from videos of more people, with --validation-fraction over 0"
+            f"nothing is held out in {', '.join(str(dataset.root) for dataset in opened)}, and training needs held-out "
+            "pairs to know when to stop; build a dataset from videos of more people with --validation-fraction above 0"
         )
     return opened
 
@@ -90,12 +91,13 @@ def _require_parted(datasets: Sequence[TrainingSet]) -> None:
         name = next(source.name for source in homes["train"][digest].manifest.sources if source.sha256 == digest)
         raise UsageError(
             f"the source {name} is trained on in {homes['train'][digest].root} and held out in "
-            f"{homes['validation'][digest].root}, so its validation would mean nothing; build both with the same --seed"
+            f"{homes['validation'][digest].root}, which makes the validation meaningless; build both with the same "
+            "--seed"
         )
 
 
 def fingerprint(dataset: TrainingSet) -> str:
-    """A digest of names, sizes and times of a dataset's files, which changes when one of them does."""
+    """A digest of the names, sizes and times of a dataset's files, to notice that one was changed."""
     total = hashlib.sha256(dataset.digest.encode())
     for path in sorted(dataset.root.rglob("*")):
         status = path.lstat()
@@ -104,7 +106,10 @@ def fingerprint(dataset: TrainingSet) -> str:
 
 
 def picture_of(sample: Sample, name: str, side: int) -> np.ndarray:
-    """A picture of a pair, see `Sample.picture`, of the size that training relies on.
+    """A picture of a pair, as `Sample.picture` reads it.
+
+    Args:
+        side: the width and height that it must have.
 
     Raises:
         InputError: it cannot be read, or has another size.
@@ -119,10 +124,10 @@ def picture_of(sample: Sample, name: str, side: int) -> np.ndarray:
 
 
 def require_sound(dataset: TrainingSet) -> None:
-    """Read all of a dataset, as `toolkit dataset check` does.
+    """Check a whole dataset, as `toolkit dataset check` does.
 
     Raises:
-        InputError: something is wrong with it; the sentence has the first problems.
+        InputError: it has problems; the message states the first ones.
     """
     problems = check_dataset(dataset.root).problems
     if problems:
@@ -132,9 +137,9 @@ def require_sound(dataset: TrainingSet) -> None:
 
 
 def held_out(datasets: Sequence[TrainingSet], count: int) -> list[tuple[TrainingSet, Sample]]:
-    """Pairs of the validation splits at even steps, each with a mask; fewer where there are fewer.
+    """Choose up to `count` pairs with a mask from the validation splits, evenly spaced.
 
-    Every dataset that holds something out gives an equal share.
+    Every dataset with a validation split provides an equal share.
 
     Raises:
         UsageError: no held-out pair has a mask.
@@ -146,28 +151,28 @@ def held_out(datasets: Sequence[TrainingSet], count: int) -> list[tuple[Training
         share = min(count // len(have) + (number < count % len(have)), total)
         wanted = {int((k + 0.5) * total / share) for k in range(share)}
         owed = 0
-        for place, sample in enumerate(dataset.samples("validation")):
-            owed += place in wanted
+        for index, sample in enumerate(dataset.samples("validation")):
+            owed += index in wanted
             if owed and sample.row.get("mask_area"):
                 chosen.append((dataset, sample))
                 owed -= 1
     if not chosen:
         raise UsageError(
-            "no held-out pair has a mask, so nothing could be measured; build the dataset from more videos"
+            "no held-out pair has a mask, so validation cannot measure anything; build the dataset from more videos"
         )
     return chosen
 
 
 def _open(root: Path, pairs: str) -> TrainingSet:
     manifest = read_manifest(root)
-    digest = hashlib.sha256((root / MANIFEST).read_bytes()).hexdigest()
+    digest = sha256_of(root / MANIFEST)
     return TrainingSet(root, manifest, digest, not _inpainted(root) if pairs == "auto" else pairs == "perfect")
 
 
 def _inpainted(root: Path) -> bool:
-    """Whether a model made the pictures without the attribute: its identity is in the build's config then."""
+    """Whether a model made the pictures without the attribute; the build's config then has its identity."""
     try:
-        document = json.loads((root / CONFIG).read_bytes())
+        document = read_json(root / CONFIG)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{root / CONFIG} cannot be read: {error}; build the dataset again") from error
     return isinstance(document, dict) and "backbone" in document

@@ -1,4 +1,4 @@
-"""When to stop: at the knee, where more training gains no more removal than it costs in artefacts."""
+"""Decides when to stop: at the knee, beyond which training costs more in artefacts than it gains in removal."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from toolkit.errors import ToolkitError
 
 
 class EarlyStopping:
-    """Follows removal r and artefact a over the validations and finds the best of them.
+    """Follows removal r and artefact a over the validations, and finds the best validation.
 
-    The score is r - w a, with w the weight of an artefact. Along the course of a training its maximum is where
-    dr = w da: there the curve of removal over artefact has the slope w. Before this knee a step gains more removal
-    than it costs, after it less. The earliest of nearly equal validations is kept.
+    The score is r - w a, where w is the weight of an artefact. During training it is largest where dr = w da, that is,
+    where the curve of removal over artefact has the slope w. Before this knee a step gains more removal than it costs
+    in artefacts, after it less. Of nearly equal validations the earliest is kept.
 
     Args:
-        patience: validations without a better one after which to stop.
-        min_delta: by how much a score must beat the best one.
+        patience: validations without improvement after which to stop.
+        min_delta: margin by which a score must beat the best one.
         artefact_weight: w, at least 0.
     """
 
@@ -30,22 +30,22 @@ class EarlyStopping:
         self._uncounted: list[int] = []
 
     def score(self, removal: float, artefact: float) -> float:
-        """What is made as large as possible."""
+        """The value to maximise."""
         return removal - self.artefact_weight * artefact
 
     def update(self, step: int, removal: float, artefact: float, counted: bool = True) -> bool:
-        """Take in a validation; whether it is the best so far.
+        """Add a validation, and return whether it is the best so far.
 
         Args:
-            counted: whether it counts as waiting where it is no better.
+            counted: whether the validation uses up patience if it is not an improvement.
 
         Raises:
-            ToolkitError: a value is not finite, so that nothing could be decided by it.
+            ToolkitError: a value is not finite.
         """
         if not (math.isfinite(removal) and math.isfinite(artefact)):
             raise ToolkitError(
                 f"the held-out pairs at step {step} gave removal {removal} and artefact {artefact}; they need masks in "
-                "which the two pictures differ: build the dataset from more videos"
+                "which the two pictures differ. Build the dataset from more videos."
             )
         self.history.append((step, removal, artefact))
         score = self.score(removal, artefact)
@@ -60,26 +60,26 @@ class EarlyStopping:
 
     @property
     def stop(self) -> bool:
-        """Whether `patience` validations have passed without a better one."""
+        """Whether `patience` validations passed without improvement."""
         return self._waited >= self.patience
 
     @property
     def reason(self) -> str:
-        """What is known now, a sentence."""
+        """The current state, as a sentence."""
         if self.best_step is None:
-            return "nothing was validated"
+            return "there was no validation"
         best = f"the best was step {self.best_step}"
         if not self.stop:
-            return f"{best}, and {self._waited} of {self.patience} validations passed without a better one"
+            return f"{best}, and {self._waited} of {self.patience} validations passed without improvement"
         at = [step for step, _, _ in self.history].index(self.best_step)
         removal, artefact = (values[-1] - values[at] for values in list(zip(*self.history))[1:])
         return (
-            f"{self.patience} validations after step {self.best_step} had none that was better: since then removal "
-            f"changed by {removal:+.3f} and artefact by {artefact:+.3f}"
+            f"{self.patience} validations after step {self.best_step} brought no improvement: removal changed by "
+            f"{removal:+.3f} and artefact by {artefact:+.3f}"
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
+        """The whole state, as JSON values."""
         return {
             "patience": self.patience,
             "min_delta": self.min_delta,
@@ -90,7 +90,7 @@ class EarlyStopping:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], patience: int | None = None) -> EarlyStopping:
-        """The same again, from what `state` gave, with another patience if one is given."""
+        """Restore an object from its `state`, with another patience if one is given."""
         stopping = cls(patience or state["patience"], state["min_delta"], state["artefact_weight"])
         for step, removal, artefact in state["history"]:
             stopping.update(step, removal, artefact, counted=step not in state["uncounted"])

@@ -1,4 +1,4 @@
-"""Pictures and prompts through the frozen encoders of a backbone."""
+"""Encodes pictures and prompts with a backbone's frozen models."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from toolkit.backbones import Backbone
 
 
 def pixels(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    """uint8 ``[R, R, 3]`` each to float32 ``[B, 3, R, R]`` in -1..1, as diffusers' recipe normalises a target."""
+    """Convert pictures, uint8 ``[R, R, 3]``, to float32 ``[B, 3, R, R]`` in -1..1, as diffusers normalises a target."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def hints(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    """uint8 ``[R, R, 3]`` each to float32 ``[B, 3, R, R]`` in 0..1, as a ControlNet takes its hint."""
+    """Convert pictures, uint8 ``[R, R, 3]``, to float32 ``[B, 3, R, R]`` in 0..1, as a ControlNet expects its hint."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def pictures(values: torch.Tensor) -> np.ndarray:
-    """Float ``[B, 3, R, R]`` in -1..1, clipped, to uint8 ``[B, R, R, 3]``."""
+    """Convert float ``[B, 3, R, R]`` in -1..1 to uint8 ``[B, R, R, 3]``, clipped."""
     scaled = ((values.float() + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def cover(mask: np.ndarray, cell: int) -> torch.Tensor:
-    """bool ``[R, R]`` to float32 ``[1, R / cell, R / cell]``: 1 where a latent cell holds a masked pixel."""
+    """Reduce a mask, bool ``[R, R]``, to float32 ``[1, R / cell, R / cell]``: 1 if a latent cell has a masked pixel."""
     return F.max_pool2d(torch.from_numpy(mask)[None].float(), cell)
 
 
 def contrast(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Mean squared difference of two pictures inside the mask, colours in 0..1; NaN without a masked pixel.
+    """Mean squared difference of two pictures inside the mask, colours in 0..1; NaN if the mask is empty.
 
     Args:
         source, target: uint8 ``[R, R, 3]``.
@@ -47,8 +47,8 @@ def contrast(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
 
 @torch.no_grad()
 def encode_pictures(backbone: Backbone, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the VAE's posterior, each ``[B, C, h, w]``, not scaled; the latter is 0 for
-    coders without one."""
+    """Mean and standard deviation of the VAE's posterior, ``[B, C, h, w]`` each, without the scaling factor. The latter
+    is 0 for coders without a posterior."""
     compute = backbone.compute
     memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
     values = values.to(compute.device, compute.torch_dtype, memory_format=memory_format)
@@ -60,12 +60,12 @@ def encode_pictures(backbone: Backbone, values: torch.Tensor) -> tuple[torch.Ten
 
 @torch.no_grad()
 def code(backbone: Backbone, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures once through the VAE, there and back; uint8 ``[B, R, R, 3]``."""
-    made = []
+    """Encode and decode pictures with the VAE; uint8 ``[B, R, R, 3]``."""
+    decoded = []
     for frame in frames:
         mean, _ = encode_pictures(backbone, pixels([frame]))
-        made.append(pictures(backbone.vae.decode(mean, return_dict=False)[0]))
-    return np.concatenate(made)
+        decoded.append(pictures(backbone.vae.decode(mean, return_dict=False)[0]))
+    return np.concatenate(decoded)
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def encode_prompts(backbone: Backbone, texts: Iterable[str]) -> dict[str, torch.
 
 
 def _tokens(backbone: Backbone, text: str) -> Any:
-    if backbone.tokenizer is None:  # a constant in the place of a text encoder
+    if backbone.tokenizer is None:  # the text encoder returns a constant
         return None
     ids = backbone.tokenizer(
         text,

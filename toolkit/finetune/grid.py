@@ -1,4 +1,4 @@
-"""A sheet of held-out pairs: what went in, what came out, what was wanted, and where it changed."""
+"""Draws a sheet of held-out pairs: input, output, target and change."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def render_grid(
 
     Args:
         rows: input, output and target, uint8 ``[R, R, 3]``.
-        labels: a line above each row.
-        heading: the line above all.
+        labels: the line above each row.
+        heading: the line at the top.
         tile: side of a picture in pixels.
 
     Returns:
-        uint8 ``[H, W, 3]``; the fourth column is the largest difference of input and output over the colours, times 4.
+        uint8 ``[H, W, 3]``. The fourth column is the largest difference of input and output over the channels, times 4.
     """
     import cv2
     from PIL import Image, ImageDraw, ImageFont

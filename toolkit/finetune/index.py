@@ -1,4 +1,4 @@
-"""An index on disk of the pairs to train on: memory does not grow with the dataset, and any pair is one read away."""
+"""Indexes the training pairs on disk, so that memory does not grow with the dataset."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from toolkit.dataset.layout import PICTURES
 from toolkit.dataset.reader import Blob, Sample
 from toolkit.errors import InputError
+from toolkit.files import atomic
 from toolkit.finetune.datasets import TrainingSet
 
 _RECORDS, _OFFSETS = "index.jsonl", "index.bin"
@@ -25,8 +26,8 @@ class Entry:
     """One pair of the index.
 
     Attributes:
-        sample: its row, as far as training needs it, and its pictures.
-        clip: number of the clip over all datasets.
+        sample: its pictures, and the columns of its row that training needs.
+        clip: number of its clip, counted over all datasets.
     """
 
     sample: Sample
@@ -46,15 +47,18 @@ class Entry:
 
 
 def write_index(folder: Path, datasets: Sequence[TrainingSet]) -> None:
-    """Write the index of the training splits; the records first, what makes them valid last.
+    """Write the index of the training splits. The offsets come last, because they mark the index as complete.
 
     Raises:
-        InputError: a shard is damaged, or has another number of pairs than the manifest says.
+        InputError: a shard is damaged, or the manifest states another number of pairs.
     """
-    temporary = folder / (_RECORDS + ".part")
-    offsets = folder / (_OFFSETS + ".part")
-    clip, clip_id = -1, None
-    with temporary.open("wb") as records, offsets.open("wb") as places:
+    with (
+        atomic(folder / _OFFSETS) as staged_offsets,
+        atomic(folder / _RECORDS) as staged_records,
+        staged_offsets.open("wb") as offsets,
+        staged_records.open("wb") as records,
+    ):
+        clip, clip_id = -1, None
         for number, dataset in enumerate(datasets):
             shards = {shard.name: k for k, shard in enumerate(dataset.manifest.shards)}
             found = 0
@@ -72,7 +76,7 @@ def write_index(folder: Path, datasets: Sequence[TrainingSet]) -> None:
                 ]
                 row = {name: sample.row[name] for name in _COLUMNS}
                 record = {"dataset": number, "shard": shards[sample.shard.name], "clip": clip, "blobs": blobs}
-                places.write(np.int64(records.tell()).tobytes())
+                offsets.write(np.int64(records.tell()).tobytes())
                 records.write(json.dumps({**record, "row": row}).encode() + b"\n")
                 found += 1
             if found != dataset.count("train"):
@@ -80,13 +84,11 @@ def write_index(folder: Path, datasets: Sequence[TrainingSet]) -> None:
                     f"the manifest of {dataset.root} states {dataset.count('train')} training pairs, found {found}; "
                     "run `toolkit dataset check`"
                 )
-        places.write(np.int64(records.tell()).tobytes())
-    temporary.replace(folder / _RECORDS)
-    offsets.replace(folder / _OFFSETS)
+        offsets.write(np.int64(records.tell()).tobytes())
 
 
 class PairIndex:
-    """Reads what `write_index` has written; `len` is the number of pairs."""
+    """Reads an index that `write_index` wrote; its length is the number of pairs."""
 
     def __init__(self, folder: Path, datasets: Sequence[TrainingSet]):
         self._folder, self._datasets = folder, datasets
@@ -104,7 +106,7 @@ class PairIndex:
         return self._length
 
     def __getitem__(self, number: int) -> Entry:
-        """The pair of a number from 0; pairs of a dataset follow each other."""
+        """The pair of a number from 0. The pairs of a dataset are consecutive."""
         if not 0 <= number < self._length:
             raise IndexError(number)
         start, end = np.frombuffer(self._read(_OFFSETS, number * 8, 16), np.int64)
@@ -117,10 +119,10 @@ class PairIndex:
         return Entry(Sample(record["row"], blobs, dataset.manifest.shards[record["shard"]]), record["clip"])
 
     def _read(self, name: str, start: int, size: int) -> bytes:
-        # Plain reads: pages of a memory map would count as memory of the process.
+        # Plain reads, because the pages of a memory map count towards the memory of the process.
         if name not in self._files:
             self._files[name] = os.open(self._folder / name, os.O_RDONLY)
         return os.pread(self._files[name], size, start)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}  # a worker process opens its own
+        return {**self.__dict__, "_files": {}}  # worker processes open their own

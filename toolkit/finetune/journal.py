@@ -1,22 +1,22 @@
-"""What a training leaves to look at: `metrics.jsonl`, sheets of held-out pairs, and the curves of a tracker."""
+"""Writes `metrics.jsonl`, the sheets of held-out pairs, and the curves of a tracker."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from toolkit.dataset.png import encode_png
+from toolkit.files import write_bytes, write_text
 
 METRICS, SHEETS = "metrics.jsonl", "validation"
 
 
 class Journal:
-    """Written by the first process; with a tracker of accelerate beside it."""
+    """The log of a training, written by the first process, and accelerate's tracker if one is configured."""
 
     def __init__(self, output: Path, accelerator: Any, document: dict[str, Any]):
         self._output, self._accelerator = output, accelerator
@@ -28,27 +28,25 @@ class Journal:
             accelerator.init_trackers("finetune", config=_flat(document["config"]))
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a step, because it will be done again."""
+        """Delete the entries after a step, because it is trained again."""
         if self._file is None:
             return
         path = self._output / METRICS
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
         self._file.close()
-        temporary = path.with_suffix(".part")
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, "".join(line + "\n" for line in lines))
         self._file = path.open("a", encoding="utf-8")
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
-        """One line, and one point of the curves."""
+        """Log a training step."""
         self._write({"step": step, "loss": loss, "learning_rate": learning_rate})
         self._accelerator.log({"train/loss": loss, "train/learning_rate": learning_rate}, step=step)
 
     def validation(self, step: int, figures: dict[str, float], sheet: np.ndarray) -> Path:
-        """The measures on held-out pairs, and their sheet, which is written and shown; its path."""
+        """Log the measures on held-out pairs, write their sheet, and return its path."""
         path = self._output / SHEETS / f"step-{step:06d}.png"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode_png(sheet))
+        write_bytes(path, encode_png(sheet))
         self._write({"step": step, "validation": figures})
         self._accelerator.log({f"validation/{name}": value for name, value in figures.items()}, step=step)
         for tracker in self._accelerator.trackers:
@@ -57,7 +55,7 @@ class Journal:
         return path
 
     def close(self) -> None:
-        """The end of the training."""
+        """End the log and the tracker."""
         if self._file is not None:
             self._file.close()
         self._accelerator.end_training()
@@ -69,7 +67,7 @@ class Journal:
 
 
 def as_jpeg(sheet: np.ndarray) -> bytes:
-    """A picture for the remover's card."""
+    """A sheet as JPEG, for the remover's card."""
     from io import BytesIO
 
     from PIL import Image
@@ -80,7 +78,7 @@ def as_jpeg(sheet: np.ndarray) -> bytes:
 
 
 def _step(line: str) -> float:
-    """The step of a line; of one that was cut off, as by a full disk, none that could be kept."""
+    """The step of a line; infinity for a line that was cut off, for example by a full disk, so that it is dropped."""
     try:
         return json.loads(line)["step"]
     except (ValueError, LookupError, TypeError):
@@ -88,7 +86,7 @@ def _step(line: str) -> float:
 
 
 def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested settings with joined names, of types that trackers take."""
+    """Settings without nesting, in types that trackers accept."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):

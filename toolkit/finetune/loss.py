@@ -1,4 +1,4 @@
-"""The denoising loss of one batch, as `train_controlnet.py` of diffusers has it, with three optional weightings."""
+"""Computes the denoising loss of a batch as diffusers' `train_controlnet.py` does, with three optional weightings."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from toolkit.errors import InputError
 from toolkit.finetune.config import LossConfig
 
 USUAL_CONTRAST = 0.01
-"""Mean squared difference of the pictures with and without an attribute, inside the mask, colours in 0..1."""
+"""Usual mean squared difference of the pictures with and without an attribute inside the mask, colours in 0..1."""
 
 FAINTNESS = 0.25, 8.0
-"""Least and greatest factor by which errors on a pair count more than usual."""
+"""Smallest and largest factor by which `contrast_power` weighs errors inside a mask."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B pairs, ready for the models; all on one device.
+    """B pairs, ready for the models, on one device.
 
     Attributes:
-        latents: ``[B, C, h, w]``, the encoded `image`, scaled.
+        latents: ``[B, C, h, w]``, the encoded `image` times the scaling factor.
         noise: the same shape.
         timesteps: int64 ``[B]``.
         hint: float ``[B, 3, R, R]`` in 0..1, the `conditioning_image`.
-        cells: float ``[B, 1, h, w]``, 1 where a latent cell holds a masked pixel.
+        cells: float ``[B, 1, h, w]``, 1 if a latent cell has a masked pixel.
         states: ``[B, N, D]``, the encoded prompts.
         contrast: float ``[B]``, mean squared difference of `image` and `conditioning_image` inside the mask, colours in
-            0..1; NaN where it is not known.
+            0..1; NaN if unknown.
     """
 
     latents: torch.Tensor
@@ -42,15 +42,16 @@ class Batch:
 
 
 def faintness(contrast: torch.Tensor, power: float) -> torch.Tensor:
-    """By how much errors inside masks count more, one for each contrast: most for what is hardly seen; 1 for NaN."""
+    """The factor for errors inside the mask, one per contrast: largest for faint attributes, 1 for NaN."""
     factor = (USUAL_CONTRAST / contrast.clamp(min=1e-6)) ** power
     return torch.where(contrast.isnan(), 1.0, factor).clamp(*FAINTNESS)
 
 
 def predict(controlnet: Any, unet: Any, scheduler: Any, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
-    """What the UNet says about the noised latents with the residuals of the ControlNet, ``[B, C, h, w]``.
+    """The UNet's prediction for the noised latents with the ControlNet's residuals, ``[B, C, h, w]``.
 
-    Gradients reach the ControlNet only. `dtype` is that of the frozen UNet.
+    Args:
+        dtype: number format of the frozen UNet. Only the ControlNet receives gradients.
     """
     noisy = scheduler.add_noise(batch.latents.float(), batch.noise.float(), batch.timesteps).to(dtype)
     down, mid = controlnet(
@@ -71,10 +72,10 @@ def predict(controlnet: Any, unet: Any, scheduler: Any, batch: Batch, dtype: tor
 
 
 def target(scheduler: Any, batch: Batch) -> torch.Tensor:
-    """What the UNet should say, ``[B, C, h, w]``, by the scheduler's prediction type.
+    """The target of the prediction, ``[B, C, h, w]``, for the scheduler's prediction type.
 
     Raises:
-        InputError: a prediction type that nobody can train on.
+        InputError: the prediction type is not supported.
     """
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -87,11 +88,11 @@ def target(scheduler: Any, batch: Batch) -> torch.Tensor:
 
 
 def losses(predicted: torch.Tensor, wanted: torch.Tensor, batch: Batch, scheduler: Any, config: LossConfig):
-    """The loss of each pair, float32 ``[B]``; their mean is what `train_controlnet.py` minimises.
+    """The loss of each pair, float32 ``[B]``. By default their mean is the loss of `train_controlnet.py`.
 
-    `mask_weight` weighs the squared errors of masked cells and keeps the sum of the weights; `contrast_power` makes it
-    larger for faint attributes. `snr_gamma` is min-SNR-γ
-    (Hang et al. 2023, arXiv 2303.09556, and its appendix for v and sample prediction).
+    `mask_weight` weighs the squared errors of masked cells, normalised by the sum of the weights. `contrast_power`
+    raises that weight for faint attributes. `snr_gamma` is min-SNR-γ (Hang et al. 2023, arXiv 2303.09556, and its
+    appendix for v and sample prediction).
     """
     squared = (predicted.float() - wanted.float()) ** 2
     if config.mask_weight != 1 or config.contrast_power:
@@ -113,5 +114,5 @@ def _min_snr(scheduler: Any, timesteps: torch.Tensor, gamma: float) -> torch.Ten
     kind = scheduler.config.prediction_type
     if kind == "sample":
         return clipped
-    # An SNR of 0, as with zero terminal SNR, gives 0/0 for epsilon: there the noise is all there is.
+    # With zero terminal SNR the SNR can be 0, and epsilon would divide 0 by 0; the input is pure noise then.
     return clipped / (snr + 1) if kind == "v_prediction" else torch.where(snr > 0, clipped / snr, 1.0)

@@ -1,4 +1,4 @@
-"""How much of the attribute an edit removes, and how much else it changes: two numbers that are kept apart."""
+"""Measures how much of the attribute an edit removes, and how much else it changes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 MAX_PSNR = 100.0
-"""dB; what equal pictures get instead of infinity."""
+"""PSNR of equal pictures in dB, instead of infinity."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """One edit, or the mean of several; NaN where something cannot be measured.
+    """The measures of one edit, or the mean of several. NaN stands for values that cannot be measured.
 
     Attributes:
         psnr_inside: dB, edit against target inside the mask.
-        psnr_outside: dB, edit against source outside it.
-        removal: 0 for the source as it was, 1 for the target; below 0 where the edit is further away than the source.
-        artefact: 0 for a flawless edit; about 1 where the damage is as strong as the attribute itself.
-        outside, eye_holes, blur, agreement: parts of `artefact`, see `measure`.
+        psnr_outside: dB, edit against input outside it.
+        removal: 0 for the unedited input, 1 for the target, negative if the edit is further from the target.
+        artefact: 0 for a flawless edit, about 1 if the damage is as strong as the attribute.
+        outside, eye_holes, blur, agreement: parts of `artefact`, which `measure` explains.
     """
 
     psnr_inside: float
@@ -35,7 +35,7 @@ class Measures:
     agreement: float = math.nan
 
     def figures(self) -> dict[str, float]:
-        """The values that could be measured, by name."""
+        """The values that are not NaN, by name."""
         return {name: value for name, value in asdict(self).items() if not math.isnan(value)}
 
 
@@ -51,28 +51,28 @@ def measure(
 ) -> Measures:
     """Measure one edit of a held-out pair.
 
-    Pictures that went through the VAE are the yardstick of removal and artefact, so that what the VAE loses is not
-    held against the remover. With c = rms(source - target inside the mask), the contrast of the attribute:
+    Removal and artefact are relative to pictures that went through the VAE, so that the VAE's losses do not count
+    against the remover. Let c = rms(source - target) inside the mask, the contrast of the attribute.
 
-    Perfect pairs (the target is true): removal is 1 - rms(output - target inside) / c, and the artefact is `outside`,
-    rms(output - source outside) / c.
+    For perfect pairs the target is real. Removal is 1 - rms(output - target inside) / c, and the artefact is
+    `outside`, rms(output - source outside) / c.
 
-    Imperfect pairs (the target was inpainted): to follow the target in detail is no merit. Removal is taken from
-    pictures smoothed with sigma = side / 64, inside the mask. The artefact is the mean of what can be measured of
+    For imperfect pairs the target was inpainted, so matching its detail has no merit. Removal is computed from pictures
+    smoothed with sigma = side / 64 inside the mask. The artefact is the mean of those that can be measured of
 
     - `outside` as above, and `eye_holes`, the same in the holes of the mask;
     - `blur`: 1 - gradient energy inside the mask / that of the source in a ring around it, at least 0;
-    - `agreement`: correlation of the output's detail with the target's inside the mask, after what both share with
-      the source's detail is taken away, at least 0. An edit that copies the target's artefacts nears 1.
+    - `agreement`: correlation of the output's detail with the target's inside the mask, after removing the part that
+      both share with the source's detail, at least 0. It nears 1 if an edit copies the target's artefacts.
 
-    This is the paper's argument for stopping early, after Deep Video Prior (V-LASIK, section 4.2): the removal that
-    all pairs share is learned before the artefacts that each has of its own.
+    This follows the paper's argument for stopping early, after Deep Video Prior (V-LASIK, section 2): training learns
+    the removal that all pairs share before the artefacts of single pairs.
 
     Args:
         output, source, target: uint8 ``[R, R, 3]``: the edit, the frame with the attribute, the frame without.
-        mask: bool ``[R, R]``, with a masked pixel at least.
-        source_coded, target_coded: source and target once through the VAE.
-        perfect: whether the target is true.
+        mask: bool ``[R, R]``, not empty.
+        source_coded, target_coded: source and target, encoded and decoded by the VAE.
+        perfect: whether the target is real.
     """
     inside, outside = mask, ~mask
     out, src, tgt = (picture.astype(np.float32) for picture in (output, source_coded, target_coded))
@@ -100,14 +100,14 @@ def measure(
 
 
 def average(measures: Sequence[Measures]) -> Measures:
-    """The mean of each figure over the edits that have it."""
+    """The mean of each measure over the edits that have it."""
     rows = [asdict(one) for one in measures]
     return Measures(**{name: _mean([row[name] for row in rows]) for name in rows[0]})
 
 
 def _mean(values: Sequence[float]) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nothing to average is NaN, not a surprise
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN
         return float(np.nanmean(values))
 
 
@@ -121,7 +121,7 @@ def _psnr(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
 
 
 def _smooth(picture: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian that sees the inside of the mask only; outside it the result means nothing."""
+    """Blur inside the mask, ignoring pixels outside it; the result outside the mask is meaningless."""
     import cv2
 
     weights = mask.astype(np.float32)
@@ -138,7 +138,7 @@ def _holes(mask: np.ndarray) -> np.ndarray:
 def _blur(out: np.ndarray, src: np.ndarray, mask: np.ndarray) -> float:
     import cv2
 
-    # Two pixels inside, so that a seam at the mask's edge does not pass for sharpness.
+    # Two pixels inside, so that a seam at the mask's edge does not count as sharpness.
     core = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     reach = 2 * max(2, mask.shape[0] // 32) + 1
     around = cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0

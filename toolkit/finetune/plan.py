@@ -1,4 +1,4 @@
-"""Everything about a finetuning that can be refused before a model is loaded."""
+"""Checks everything that can be checked before a model is loaded."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import Any
 from toolkit.backbones import BackboneSpec, check_compatible, describe, identity
 from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, MissingExtra, UsageError
-from toolkit.files import differences
+from toolkit.files import differences, read_json, staging_path
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, open_datasets
 from toolkit.remover import read_remover
 
 SETTINGS = "finetune.json"
-"""In the output: what the training depends on. A folder that has it is a finetuning's."""
+"""The file in the output that states what the training depends on. It marks the folder as a finetuning's."""
 
 FROZEN = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A finetuning that may begin.
+    """A finetuning whose settings, datasets, backbone and output fit together.
 
     Attributes:
-        document: what the course of the training depends on, as JSON values.
-        init: folder of the ControlNet to start from; None for the tile ControlNet or a copy of the UNet.
-        checkpoint: where to go on.
+        config: the settings, with nothing left to the backbone.
+        resolution: side of the pictures in pixels.
+        document: what the trained weights depend on, as JSON values.
+        init: folder of the ControlNet to start from; None for the tile ControlNet or a copy of the UNet's encoder.
+        checkpoint: the checkpoint to resume from, if any.
     """
 
     config: FinetuneConfig
@@ -44,17 +46,17 @@ class Plan:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Parts of the backbone that are needed."""
+        """The parts of the backbone that training uses."""
         return (*FROZEN, *(("controlnet_tile",) if self.config.init == "tile" else ()))
 
 
 def make_plan(config: FinetuneConfig) -> Plan:
-    """Look at datasets, backbone and output.
+    """Check datasets, backbone and output.
 
     Raises:
         UsageError: they do not fit together, or the output belongs to something else.
-        InputError: a dataset, a remover to start from or a checkpoint is damaged.
-        MissingExtra: something must be installed or fetched first.
+        InputError: a dataset, a checkpoint, or the remover to start from is damaged.
+        MissingExtra: a package or weights must be installed or fetched first.
     """
     _require_extras(config)
     spec = describe(config.backbone)
@@ -67,7 +69,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
         parts = [part for part in parts if part != "controlnet_tile"]
     check_compatible(spec, parts)
     content = config.content() | {"resolution": resolution, "init": origin}
-    # `accelerate launch` decides these two, and the course of the training depends on them.
+    # `accelerate launch` sets these two, and the weights depend on them.
     content["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
     content["optimisation"]["mixed_precision"] = config.optimisation.mixed_precision or os.environ.get(
         "ACCELERATE_MIXED_PRECISION", "no"
@@ -95,10 +97,10 @@ def _require_extras(config: FinetuneConfig) -> None:
 
 
 def _init(config: FinetuneConfig, spec: BackboneSpec) -> tuple[Path | None, Any]:
-    """Folder of the ControlNet to start from, and what identifies it."""
+    """The folder of the ControlNet to start from, and a value that identifies it."""
     if config.init == "tile":
         if "controlnet_tile" not in spec.parts:
-            raise UsageError(f"the backbone {spec.name} has no tile ControlNet; use --init unet, or name a remover")
+            raise UsageError(f"the backbone {spec.name} has no tile ControlNet; use --init unet or --init REMOVER")
         return None, "tile"
     if config.init == "unet":
         return None, "unet"
@@ -107,17 +109,16 @@ def _init(config: FinetuneConfig, spec: BackboneSpec) -> tuple[Path | None, Any]
 
 
 def _claim(config: FinetuneConfig, document: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
-    """See that the output is empty or this training's own; the checkpoint to go on from."""
+    """Check that the output is empty or this training's; return the checkpoint to resume from, and warnings."""
     output, settings = config.output, config.output / SETTINGS
     if output.exists() and not output.is_dir():
-        raise UsageError(f"the output {output} must be a folder, found a file; name another --output")
-    # What a start that failed, as on a full disk, may have left.
-    left = {".lock", f"{Path(SETTINGS).stem}.part"}
+        raise UsageError(f"the output {output} must be a folder, found a file; use another --output")
+    left = {".lock", staging_path(settings).name}  # a failed start, for example on a full disk, leaves these
     inside = sorted({path.name for path in output.iterdir()} - left) if output.is_dir() else []
     if inside and not settings.is_file():
         raise UsageError(
-            f"the output {output} must be an empty folder or a training's, found {inside[0]!r} in it; "
-            "name another --output"
+            f"the output {output} must be empty or belong to a training, found {inside[0]!r} in it; "
+            "use another --output"
         )
     checkpoints = Checkpoints(output, config.checkpoints_total_limit)
     if config.resume_from_checkpoint is not None:
@@ -126,18 +127,16 @@ def _claim(config: FinetuneConfig, document: dict[str, Any]) -> tuple[Checkpoint
             return checkpoint, warnings
     elif steps := checkpoints.steps():
         raise UsageError(
-            f"the output {output} has checkpoints up to step {steps[-1]}; go on with --resume-from-checkpoint "
-            "latest, or name another --output"
+            f"the output {output} has checkpoints up to step {steps[-1]}; resume with --resume-from-checkpoint "
+            "latest, or use another --output"
         )
     if settings.is_file() and (changed := list(differences(_read(settings), json.loads(dump_json(document))))):
-        raise UsageError(
-            f"the output {output} belongs to another training: {'; '.join(changed)}; name another --output"
-        )
+        raise UsageError(f"the output {output} belongs to another training: {'; '.join(changed)}; use another --output")
     return None, []
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}; name another --output") from error
+        raise InputError(f"{path} cannot be read: {error}; use another --output") from error

@@ -1,4 +1,4 @@
-"""The end of a training: the best weights become a remover."""
+"""Turns the best weights of a training into a remover."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from toolkit.finetune.report import FinetuneReport
 from toolkit.remover import DatasetUse, RemoverRecord, write_remover
 from toolkit.versions import installed
 
-_PLACES = {"data", "output", "backbone", "init", "cache_dir", "resume_from_checkpoint"}
-"""Settings that name places on this machine; what lay there is in the record by its checksums."""
+_PATHS = {"data", "output", "backbone", "init", "cache_dir", "resume_from_checkpoint"}
+"""Settings that may hold local paths. The record has the checksums of their content instead."""
 
 _LIBRARIES = ("vlasik-toolkit", "torch", "diffusers", "transformers", "accelerate")
 
 
 def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
-    """Write the remover of the best step; what the training needs to go on stays beside it.
+    """Write the remover of the best step. The checkpoints stay in the same folder.
 
     Raises:
-        InputError: the best weights are damaged or gone.
+        InputError: the best weights are damaged or missing.
         ToolkitError: the remover cannot be written.
     """
     config, stopping = plan.config, trainer.stopping
@@ -46,7 +46,7 @@ def _save(source: Path, folder: Path, dtype: str) -> None:
     from diffusers import ControlNetModel
 
     model = ControlNetModel.from_pretrained(source, torch_dtype=getattr(torch, dtype))
-    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    # diffusers writes the folder that a model came from into its config, which would reveal a local path.
     model.register_to_config(_name_or_path="")
     model.save_pretrained(folder)
 
@@ -74,7 +74,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
             )
             for dataset in plan.datasets
         ],
-        config=plan.config.model_dump(mode="json", exclude=_PLACES) | plan.document["config"],
+        config=plan.config.model_dump(mode="json", exclude=_PATHS) | plan.document["config"],
         versions={"python": python_version(), **installed(_LIBRARIES)},
         licence=plan.spec.licence,
         files={},

@@ -1,44 +1,31 @@
-"""What a finetuning tells while it runs and when it is done."""
+"""Progress and result of a finetuning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.finetune.datasets import TrainingSet
+from toolkit.progress import Observer
 
 
-class FinetuneObserver:
-    """Follows a finetuning; the base class says nothing. A command line or a notebook overrides what it shows.
+class FinetuneObserver(Observer):
+    """Follows a finetuning; the phase "training" counts steps and shows their loss and learning rate.
 
-    With several processes only the first one has an observer.
+    If there are several processes, only the first one has an observer.
     """
 
-    def started(self, datasets: Sequence[TrainingSet], steps: int) -> None:
-        """The datasets are open; training ends after so many steps at the latest."""
+    def validated(self, step: int, figures: dict[str, float], sheet: Path, best: bool) -> None:
+        """A validation has finished.
 
-    def checking(self, dataset: Path) -> None:
-        """A dataset is read as a whole."""
-
-    def encoding(self, done: int, total: int) -> None:
-        """Pictures that are in the cache."""
-
-    def resumed(self, step: int) -> None:
-        """Training goes on from a checkpoint."""
-
-    def step(self, step: int, loss: float, learning_rate: float) -> None:
-        """One more step is done."""
-
-    def validated(self, step: int, figures: dict[str, float], grid: Path, best: bool) -> None:
-        """The remover was tried on held-out pairs; `grid` is a sheet of them."""
+        Args:
+            figures: measures on held-out pairs, by name.
+            sheet: picture of those pairs: input, output, target and change.
+            best: whether it is the best validation so far.
+        """
 
     def saved(self, checkpoint: Path) -> None:
         """A checkpoint is complete."""
-
-    def warning(self, sentence: str) -> None:
-        """Something that the user should know."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +35,9 @@ class FinetuneReport:
     Attributes:
         output: the remover's folder.
         step: the step whose weights were kept.
-        reason: why training ended, a sentence.
-        figures: the measures of that step on held-out pairs.
-        history: one dict per validation, `step` and the measures.
+        reason: why training ended, as a sentence.
+        figures: measures of that step on held-out pairs.
+        history: one dict per validation: `step` and the measures.
     """
 
     output: Path

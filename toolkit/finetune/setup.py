@@ -1,9 +1,10 @@
-"""From a plan to models and data that are ready to train."""
+"""Prepares models and data for training."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,33 @@ from toolkit.finetune.cache import CacheFolder, LatentCache
 from toolkit.finetune.checkpoints import CONTROLNET
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import Plan
-from toolkit.finetune.report import FinetuneObserver
+from toolkit.progress import Observer
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Models and data of one process.
+
+    Attributes:
+        backbone: the frozen models.
+        controlnet: the model in training, in float32.
+        scheduler: adds the noise of the training.
+        cache: the pairs, encoded or not.
+        states: encoded prompts by their texts, ``[N, D]`` each, on the device.
+    """
+
+    backbone: Backbone
+    controlnet: Any
+    scheduler: Any
+    cache: LatentCache
+    states: dict[str, torch.Tensor]
 
 
 def make_accelerator(config: FinetuneConfig) -> Any:
-    """accelerate's Accelerator; it knows what `accelerate launch` says about processes and precision.
+    """An `Accelerator` with the settings of `accelerate launch`.
 
     Raises:
-        UsageError: the mixed precision cannot be had on this device.
+        UsageError: the device does not support the mixed precision.
     """
     from accelerate import Accelerator
     from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, ProjectConfiguration
@@ -35,11 +55,11 @@ def make_accelerator(config: FinetuneConfig) -> Any:
         accelerator = Accelerator(
             cpu=config.cpu,
             mixed_precision=settings.mixed_precision,
-            # As a plugin, for the environment would win over a number.
+            # A plugin, because an environment variable would override a plain number.
             gradient_accumulation_plugin=GradientAccumulationPlugin(
                 num_steps=settings.gradient_accumulation_steps, sync_with_dataloader=False
             ),
-            # The others wait while the first process checks a large dataset or validates.
+            # The other processes wait while the first one checks a large dataset or validates.
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(config.output), logging_dir=str(config.output / "logs")),
@@ -53,7 +73,7 @@ def make_accelerator(config: FinetuneConfig) -> Any:
 
 
 def forget(accelerator: Any) -> None:
-    """accelerate keeps precision and device for the whole process; another training in it may want others."""
+    """Reset accelerate's process-wide precision and device, so that a later training can use others."""
     from accelerate.state import AcceleratorState
 
     if accelerator.num_processes == 1:
@@ -62,63 +82,60 @@ def forget(accelerator: Any) -> None:
 
 
 def compute_device_of(accelerator: Any) -> ComputeDevice:
-    """Where the frozen models run: on this process' device, in the number format of the mixed precision."""
+    """The device of this process, with the number format of the mixed precision, for the frozen models."""
     dtype = {"fp16": "float16", "bf16": "bfloat16"}.get(accelerator.mixed_precision, "float32")
     device = accelerator.device
     return ComputeDevice(str(device), dtype, device.type == "cpu" or (device.type == "cuda" and dtype != "float32"))
 
 
-def make_cache(
-    plan: Plan,
-    accelerator: Any,
-    backbone: Backbone,
-    held_out_texts: Collection[str],
-    observer: FinetuneObserver,
-) -> tuple[LatentCache, dict[str, torch.Tensor]]:
-    """The filled cache, and the encoded prompts on the device; every process encodes a share of the files.
+def make_setup(
+    plan: Plan, accelerator: Any, backbone: Backbone, held_out_texts: Collection[str], observer: Observer
+) -> Setup:
+    """Fill the cache and build the ControlNet. Every process encodes a share of the pictures.
 
     Raises:
-        InputError: a dataset is not sound.
+        InputError: a dataset is not sound, or the weights to start from are damaged or do not fit the UNet.
     """
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
     folder = CacheFolder(plan.config, plan.datasets, plan.spec, backbone.compute.torch_dtype)
     with contextlib.ExitStack() as held:
         if accelerator.is_main_process:
             held.enter_context(folder.claimed())
-            folder.prepare(observer.checking)
+            folder.prepare(observer)
         accelerator.wait_for_everyone()
-        return _filled(folder, accelerator, backbone, held_out_texts, observer)
+        cache = folder.open()
+        _fill(folder, cache, accelerator, backbone, observer)
+        with accelerator.main_process_first():
+            states = folder.prompts(cache, backbone, held_out_texts)
+        accelerator.wait_for_everyone()
+    compute = backbone.compute
+    states = {text: value.to(compute.device, compute.torch_dtype) for text, value in states.items()}
+    return Setup(backbone, make_controlnet(plan, backbone), scheduler, cache, states)
 
 
-def _filled(
-    folder: CacheFolder,
-    accelerator: Any,
-    backbone: Backbone,
-    held_out_texts: Collection[str],
-    observer: FinetuneObserver,
-) -> tuple[LatentCache, dict[str, torch.Tensor]]:
-    cache = folder.open()
+def _fill(folder: CacheFolder, cache: LatentCache, accelerator: Any, backbone: Backbone, observer: Observer) -> None:
     missing = folder.missing(cache)
-    accelerator.wait_for_everyone()  # nobody may begin before all have counted what is missing
+    accelerator.wait_for_everyone()  # every process must count the missing files before any is written
+    if not missing:
+        return
     done = len(cache) - sum(len(cache.entries(chunk)) for chunk in missing)
+    observer.phase("encoding", len(cache), "pictures", done)
 
-    def told(count: int) -> None:
+    def advance(count: int) -> None:
         nonlocal done
         done = min(done + count * accelerator.num_processes, len(cache))  # the others are about as fast
-        observer.encoding(done, len(cache))
+        observer.advance(done)
 
-    folder.fill(cache, backbone, missing[accelerator.process_index :: accelerator.num_processes], told)
-    with accelerator.main_process_first():
-        states = folder.prompts(cache, backbone, held_out_texts)
-    accelerator.wait_for_everyone()
-    compute = backbone.compute
-    return cache, {text: value.to(compute.device, compute.torch_dtype) for text, value in states.items()}
+    folder.fill(cache, backbone, missing[accelerator.process_index :: accelerator.num_processes], advance)
 
 
 def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
-    """The ControlNet to train, in float32 on the device of the backbone.
+    """The ControlNet to train, in float32 on the backbone's device.
 
     Raises:
-        InputError: the weights to start from are damaged, or do not fit the UNet.
+        InputError: the weights to start from are damaged or do not fit the UNet.
     """
     from diffusers import ControlNetModel
 
@@ -130,11 +147,11 @@ def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
     else:
         levels = cell_size(backbone.vae.config).bit_length()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.config.seed)  # of the layers that take the hint
+            torch.manual_seed(plan.config.seed)  # for the hint layers, which the UNet does not have
             controlnet = ControlNetModel.from_unet(
                 backbone.unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[:levels]
             )
-    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    # diffusers writes the folder that a model came from into its config, which would reveal a local path.
     controlnet.register_to_config(_name_or_path="")
     compute = backbone.compute
     controlnet = ComputeDevice(compute.device, "float32", compute.channels_last).prepare(controlnet)
@@ -163,10 +180,10 @@ def make_optimizer(config: FinetuneConfig, controlnet: Any) -> torch.optim.Optim
     """AdamW with the settings of the config.
 
     Raises:
-        UsageError: 8-bit moments were asked for and cannot be had.
+        UsageError: 8-bit moments are not available on this machine.
     """
     settings = config.optimisation
-    values = {
+    values: dict[str, Any] = {
         "lr": settings.learning_rate,
         "betas": (settings.adam_beta1, settings.adam_beta2),
         "weight_decay": settings.adam_weight_decay,
@@ -179,11 +196,11 @@ def make_optimizer(config: FinetuneConfig, controlnet: Any) -> torch.optim.Optim
 
         return bitsandbytes.optim.AdamW8bit(controlnet.parameters(), **values)
     except (ImportError, RuntimeError) as error:
-        raise UsageError(f"--use-8bit-adam cannot be had here: {error}") from error
+        raise UsageError(f"--use-8bit-adam is not available: {error}") from error
 
 
 def make_lr_scheduler(config: FinetuneConfig, optimizer: torch.optim.Optimizer) -> Any:
-    """diffusers' schedule of that name."""
+    """diffusers' learning-rate schedule of the configured name."""
     from diffusers.optimization import get_scheduler
 
     settings = config.optimisation

@@ -1,7 +1,7 @@
-"""The endless stream of training pairs: which pair stands where, and with which noise, is decided by the seed alone.
+"""The endless stream of training pairs. The seed alone decides the order of the pairs and their noise.
 
-So a run that is resumed sees what the uninterrupted one would have seen, however many processes read, and however
-the pairs of a step are shared between devices.
+A resumed run therefore sees the same pairs as an uninterrupted one, with any number of reading processes and of
+devices.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ from toolkit.seeds import fraction, generator
 
 
 class PairStream(Dataset):
-    """Position in the stream -> a pair as the models want it."""
+    """Maps a position in the stream to a pair for the models.
+
+    Args:
+        timesteps: drawn from with equal probability.
+    """
 
     def __init__(self, cache: LatentCache, config: FinetuneConfig, timesteps: Sequence[int]):
-        """`timesteps` are drawn from evenly."""
         self._cache, self._config, self._timesteps = cache, config, timesteps
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
@@ -44,18 +47,18 @@ class PairStream(Dataset):
 
     @property
     def epoch_length(self) -> int:
-        """Positions after which every pair was seen."""
+        """Number of positions after which every pair was seen."""
         counts = self._cache.index.counts
         return sum(counts) if self._config.balance == "size" else len(counts) * max(counts)
 
     def pair(self, position: int) -> tuple[int, int]:
         """Number and variant of the pair at a position."""
-        epoch, place = divmod(position, self.epoch_length)
-        number = int(self._order(epoch)[place])
+        epoch, index = divmod(position, self.epoch_length)
+        number = int(self._order(epoch)[index])
         return number, variant_of(self._config.augmentation, epoch, self._cache.index[number].clip)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        """Numbers of pairs in an epoch's order; with equal shares small datasets are repeated."""
+        """The pairs' numbers in the order of an epoch. With equal shares, small datasets repeat."""
         counts, rng = self._cache.index.counts, generator(self._config.seed, "order", epoch)
         firsts = np.cumsum([0, *counts[:-1]])
         wanted = counts if self._config.balance == "size" else [max(counts)] * len(counts)
@@ -67,7 +70,7 @@ class PairStream(Dataset):
     def __getitem__(self, position: int) -> dict[str, Any]:
         """
         Raises:
-            InputError: the pair's picture cannot be read any more; names it.
+            InputError: a picture cannot be read; the message names it.
         """
         config, (number, variant) = self._config, self.pair(position)
         entry, side = self._cache.index[number], self._cache.index.resolution
@@ -89,12 +92,12 @@ class PairStream(Dataset):
         drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder
         if self._cache.kept:
             encoded = self._cache.read(number, variant)
-            given = {"latents": encoded.mean.float() + encoded.std.float() * drawn, "cells": encoded.cells}
+            latents = {"latents": encoded.mean.float() + encoded.std.float() * drawn, "cells": encoded.cells}
         else:
             cells = cover(pictures["mask"], side // self._cache.shape[1])
-            given = {"pixels": pixels([pictures["image"]])[0], "drawn": drawn, "cells": cells}
+            latents = {"pixels": pixels([pictures["image"]])[0], "drawn": drawn, "cells": cells}
         empty = fraction(config.seed, "empty prompt", position) < config.loss.proportion_empty_prompts
-        return given | {
+        return latents | {
             "noise": torch.randn(self._cache.shape, generator=rng),
             "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
             "hint": hints([hint])[0],
@@ -104,12 +107,12 @@ class PairStream(Dataset):
         }
 
     def describe(self, position: int) -> str:
-        """The pair at a position, for people."""
+        """The pair at a position, in words."""
         return str(self._cache.index[self.pair(position)[0]])
 
 
 class _Positions(Sampler):
-    """The positions of one process, from a step on; every step takes the next ones of the stream."""
+    """The positions of one process; every step takes the next ones of the stream."""
 
     def __init__(self, first: int, last: int, batch_size: int, rank: int, processes: int):
         self._batches = range(first * processes + rank, last * processes, processes)
@@ -126,13 +129,13 @@ class _Positions(Sampler):
 def batches(
     stream: PairStream, config: FinetuneConfig, first_step: int, *, rank: int, processes: int, workers: int, pin: bool
 ) -> DataLoader:
-    """Collated batches of one process, from a step to the last one, `gradient_accumulation_steps` per step."""
+    """The collated batches of one process, from a step to the last, `gradient_accumulation_steps` per step."""
     settings = config.optimisation
     share = settings.gradient_accumulation_steps
     positions = _Positions(
         first_step * share, config.max_train_steps * share, settings.train_batch_size, rank, processes
     )
-    context = "spawn" if workers else None  # forked processes would inherit locks of torch's threads
+    context = "spawn" if workers else None  # forked processes would inherit the locks of torch's threads
     return DataLoader(
         stream,
         batch_sampler=positions,
@@ -147,18 +150,18 @@ def following(loader: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """The next batch.
 
     Raises:
-        InputError: a picture cannot be read; the sentence is that of the process that found out.
+        InputError: a picture cannot be read.
     """
     try:
         return next(loader)
     except ToolkitError as error:
-        # From a worker torch gives the whole traceback as the message; its last line is ours.
+        # torch makes a worker's whole traceback the message; its last line is the original message.
         last = str(error).strip().splitlines()[-1]
         raise InputError(last.partition("InputError: ")[2] or last) from error
 
 
 def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], backbone: Backbone, device: Any) -> Batch:
-    """A collated batch on the device, with the prompts' states and the latents, encoded if they are not yet, scaled."""
+    """Move a collated batch to the device, and add encoded prompts and scaled latents. Encodes pictures if needed."""
     if "latents" in collated:
         latents = collated["latents"].to(device, non_blocking=True)
     else:
@@ -176,5 +179,5 @@ def to_batch(collated: dict[str, Any], states: dict[str, torch.Tensor], backbone
 
 
 def stack_prompts(texts: Sequence[str], states: dict[str, torch.Tensor]) -> torch.Tensor:
-    """``[B, N, D]``, on the device where the states are."""
+    """The encoded prompts of a batch, ``[B, N, D]``, on the device of the states."""
     return torch.stack([states[text] for text in texts])

@@ -1,4 +1,4 @@
-"""The training loop: accelerate's devices, the stream of pairs, checkpoints, and trials that tell when to stop."""
+"""The training loop, with checkpoints and with trials that decide when to stop."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import Any
 
 import torch
 
-from toolkit.backbones import Backbone
 from toolkit.errors import ToolkitError
-from toolkit.finetune.cache import LatentCache
 from toolkit.finetune.checkpoints import Checkpoints
 from toolkit.finetune.early_stopping import EarlyStopping
 from toolkit.finetune.journal import Journal, as_jpeg
 from toolkit.finetune.loss import losses, predict, target
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneObserver
-from toolkit.finetune.setup import make_lr_scheduler, make_optimizer
+from toolkit.finetune.setup import Setup, make_lr_scheduler, make_optimizer
 from toolkit.finetune.stream import PairStream, batches, following, to_batch
 from toolkit.finetune.trials import Trials
 
@@ -29,25 +27,27 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Trainer:
-    """Everything that changes while a remover is trained."""
+    """The state that changes during a training.
+
+    Args:
+        trials: None in every process but the first.
+
+    Attributes:
+        controlnet: the model in training.
+        stopping: the validations so far.
+        figures: measures of each validation, by step.
+        step: steps that are done.
+    """
 
     def __init__(
-        self,
-        plan: Plan,
-        accelerator: Any,
-        backbone: Backbone,
-        controlnet: Any,
-        cache: LatentCache,
-        states: dict[str, torch.Tensor],
-        trials: Trials | None,
-        scheduler: Any,
-        observer: FinetuneObserver,
-    ):
-        """`trials` is None in every process but the first."""
+        self, plan: Plan, accelerator: Any, setup: Setup, trials: Trials | None, observer: FinetuneObserver
+    ) -> None:
         self._plan, self._config, self._accelerator, self._observer = plan, plan.config, accelerator, observer
-        self._backbone, self._states, self._trials, self._scheduler = backbone, states, trials, scheduler
-        timesteps = plan.spec.training_timesteps or range(scheduler.config.num_train_timesteps)
-        self._stream = PairStream(cache, plan.config, timesteps)
+        self._trials, self._states, self._scheduler = trials, setup.states, setup.scheduler
+        self._backbone, controlnet = setup.backbone, setup.controlnet
+        backbone = setup.backbone
+        timesteps = plan.spec.training_timesteps or range(setup.scheduler.config.num_train_timesteps)
+        self._stream = PairStream(setup.cache, plan.config, timesteps)
         settings = plan.config.optimisation
         if settings.gradient_checkpointing:
             controlnet.enable_gradient_checkpointing()
@@ -69,7 +69,7 @@ class Trainer:
         if plan.checkpoint is not None:
             self._restore(plan.checkpoint)
         else:
-            self._journal.rewind(-1)  # of a start that ended before its first checkpoint
+            self._journal.rewind(-1)  # drop the lines of a start that ended before its first checkpoint
 
     def _restore(self, checkpoint: Any) -> None:
         saved, state = checkpoint.training(), checkpoint.state
@@ -86,16 +86,16 @@ class Trainer:
         if self._accelerator.is_main_process:
             self._checkpoints.forget_after(self.step)
         self._journal.rewind(self.step)
-        self._observer.resumed(self.step)
+        self._observer.note(f"resuming from step {self.step}")
 
     def run(self, interrupted: Any) -> str:
-        """Train until it is time to stop; why it was.
+        """Train until it is time to stop, and return the reason.
 
         Args:
-            interrupted: an object whose truth is asked after every step.
+            interrupted: becomes true when the user asks to stop; tested after every step.
 
         Raises:
-            Interrupted: a checkpoint was written, and training can go on later.
+            Interrupted: a checkpoint was written, from which training can resume.
             ToolkitError: the loss or the gradient is not finite; the last good checkpoint is kept.
             SaveError: a checkpoint cannot be written.
         """
@@ -103,36 +103,37 @@ class Trainer:
         saved = self.step
         if self.step == 0:
             self._validate()
+        self._observer.phase("training", last, "steps", self.step)
         with self._loader() as loader:
             while self.step < last and not self._at_the_knee():
                 rate = self._lr_scheduler.get_last_lr()[0]
                 loss = self._train_step(loader)
                 self.step += 1
-                self._observer.step(self.step, loss, rate)
+                self._observer.advance(self.step, loss=loss, learning_rate=rate)
                 self._journal.step(self.step, loss, rate)
                 validated = self.step % config.validation.validation_steps == 0 or self.step == last
                 if validated:
                     self._validate()
-                asked = self._of_the_first(bool(interrupted))
-                if asked or self.step % config.checkpointing_steps == 0 or self.step == last:
+                stop = self._of_the_first(bool(interrupted))
+                if stop or self.step % config.checkpointing_steps == 0 or self.step == last:
                     self._save()
                     saved = self.step
-                if asked:
-                    raise Interrupted(f"stopped at step {self.step}; go on with --resume-from-checkpoint latest")
+                if stop:
+                    raise Interrupted(f"stopped at step {self.step}; resume with --resume-from-checkpoint latest")
         if saved != self.step:
             self._save()
         at_the_knee = self._at_the_knee()
         self._journal.close()
         if at_the_knee:
             return self.stopping.reason
-        return f"max_train_steps, {last}, was reached; {self.stopping.reason}"
+        return f"reached max_train_steps, {last}; {self.stopping.reason}"
 
     def _at_the_knee(self) -> bool:
-        """Whether it is time to stop; the first process alone validates."""
+        """Whether to stop. Only the first process validates."""
         return self._of_the_first(self._config.validation.early_stopping and self.stopping.stop)
 
     def _of_the_first(self, answer: bool) -> bool:
-        """The first process' answer in all of them, so that they end after the same step."""
+        """The first process's answer in every process, so that they end after the same step."""
         if self._accelerator.num_processes == 1:
             return answer
         from accelerate.utils import broadcast_object_list
@@ -155,7 +156,7 @@ class Trainer:
         yield iter(loader)
 
     def _train_step(self, loader: Iterator[dict[str, Any]]) -> float:
-        """One step of the optimizer; its loss, averaged over all pairs and processes."""
+        """Run one step of the optimizer, and return its loss, averaged over all pairs and processes."""
         accelerator, config = self._accelerator, self._config
         total = 0.0
         for micro in range(config.optimisation.gradient_accumulation_steps):
@@ -184,10 +185,10 @@ class Trainer:
         return total / config.optimisation.gradient_accumulation_steps
 
     def _refuse_loss(self, gathered: torch.Tensor, micro: int) -> None:
-        place = int((~torch.isfinite(gathered)).nonzero()[0])
+        index = int((~torch.isfinite(gathered)).nonzero()[0])
         first = (self.step * self._config.optimisation.gradient_accumulation_steps + micro) * len(gathered)
         raise ToolkitError(
-            f"the loss of step {self.step + 1} is {float(gathered[place])} for {self._stream.describe(first + place)}; "
+            f"the loss of step {self.step + 1} is {float(gathered[index])} for {self._stream.describe(first + index)}; "
             + self._advice()
         )
 
@@ -198,7 +199,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[Any]:
-        """The ControlNet with the weights that count: their moving average where there is one."""
+        """The ControlNet with the moving average of its weights, if there is one."""
         if self._ema is None:
             yield self.controlnet
             return
@@ -210,7 +211,7 @@ class Trainer:
             self._ema.restore(self.controlnet.parameters())
 
     def _validate(self) -> None:
-        """Try the remover. Off the schedule, as at the last step, a trial without progress is no sign of the knee."""
+        """Try the remover. A trial off the schedule, as at the last step, does not use up patience."""
         if self._trials is not None:
             self._require_finite()
             with self._averaged() as controlnet:
@@ -230,7 +231,7 @@ class Trainer:
     def _require_finite(self) -> None:
         """
         Raises:
-            ToolkitError: a weight is not finite; it must not become the last good checkpoint.
+            ToolkitError: a weight is not finite, so the weights must not be saved.
         """
         if not all(torch.isfinite(parameter).all() for parameter in self.controlnet.parameters()):
             raise ToolkitError(f"weights are not finite after step {self.step}; {self._advice()}")
@@ -259,5 +260,5 @@ def _ema(config: Any, controlnet: Any) -> Any:
         return None
     from diffusers.training_utils import EMAModel
 
-    # With its warm-up the average does not cling to the first weights.
+    # The warm-up keeps the first weights from dominating the average.
     return EMAModel(controlnet.parameters(), decay=config.loss.ema_decay, use_ema_warmup=True, power=3 / 4)

@@ -1,4 +1,4 @@
-"""Trials of the remover on held-out pairs: what it makes of them, in pictures and numbers."""
+"""Tries the remover on held-out pairs, for pictures and measures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from toolkit.finetune.measures import Measures, average, measure
 from toolkit.seeds import generator
 
 _TIMES = 4
-"""Noise levels at which the loss of a held-out pair is measured."""
+"""Number of timesteps at which the loss of a held-out pair is measured."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Trial:
     """One validation.
 
     Attributes:
-        loss: denoising loss on the held-out pairs, always with the same noise.
-        outputs: uint8 ``[K, R, R, 3]``.
+        measures: mean over the held-out pairs.
+        loss: denoising loss on the held-out pairs, with the same noise in every trial.
+        outputs: the edited pictures, uint8 ``[K, R, R, 3]``.
     """
 
     measures: Measures
@@ -52,9 +53,9 @@ class _HeldOut:
 
 
 class Trials:
-    """Keeps some held-out pairs and edits them with the ControlNet as it is.
+    """Edits a fixed set of held-out pairs with the current ControlNet.
 
-    If some pairs are `filled`, these all are: so editing shows them to the remover.
+    If training fills the attribute in a share of the pairs, trials fill it in all of them, as edits do.
     """
 
     def __init__(
@@ -79,17 +80,19 @@ class Trials:
     def _hold(self, dataset: TrainingSet, sample: Sample) -> _HeldOut:
         names, side = ("conditioning_image", "image", "mask"), dataset.manifest.resolution
         source, wanted, mask = (picture_of(sample, name, side) for name in names)
-        coded = code(self._backbone, [source, wanted])
+        source_coded, target_coded = code(self._backbone, [source, wanted])
         label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
         shown = source
         if self._config.augmentation.fill:
             dice = generator(self._config.seed, "filling", label)
             shown = fill_attribute(wanted, source, self._config.augmentation.fill_parts, dice)
-        return _HeldOut(source, shown, wanted, mask, *coded, sample.row["text"], dataset.perfect, label)
+        return _HeldOut(
+            source, shown, wanted, mask, source_coded, target_coded, sample.row["text"], dataset.perfect, label
+        )
 
     @torch.no_grad()
     def run(self, controlnet: Any) -> Trial:
-        """Edit the pairs and measure what came out; `controlnet` is in float32 and stays as it is."""
+        """Edit the pairs and measure the results. `controlnet` is in float32 and does not change."""
         was_training = controlnet.training
         controlnet.eval()
         tried = self._cast(controlnet)
@@ -111,12 +114,12 @@ class Trials:
         return Trial(average(measured), loss, outputs)
 
     def grid(self, trial: Trial, heading: str) -> np.ndarray:
-        """A sheet of input, output and target, uint8 ``[H, W, 3]``."""
+        """Draw a sheet of the pairs, uint8 ``[H, W, 3]``."""
         rows = [(pair.source, output, pair.target) for pair, output in zip(self._pairs, trial.outputs)]
         return render_grid(rows, [pair.label for pair in self._pairs], heading)
 
     def _cast(self, controlnet: Any) -> Any:
-        """The ControlNet in the number format of the frozen models, in which it will be used too."""
+        """The ControlNet in the number format of the frozen models, in which edits run it."""
         compute = self._backbone.compute
         if compute.dtype == "float32":
             return controlnet
@@ -140,12 +143,12 @@ class Trials:
             requires_safety_checker=False,
         )
         pipeline.set_progress_bar_config(disable=True)
-        made = []
+        edited = []
         size = self._config.optimisation.train_batch_size
         for start in range(0, len(self._pairs), size):
             part = self._pairs[start : start + size]
             frames = hints([pair.shown for pair in part])
-            made.append(
+            edited.append(
                 pipeline(
                     prompt_embeds=torch.stack([self._states[pair.text] for pair in part]),
                     image=frames,
@@ -153,17 +156,17 @@ class Trials:
                     strength=settings.strength,
                     num_inference_steps=settings.num_inference_steps,
                     guidance_scale=1.0,
-                    controlnet_conditioning_scale=1.0,  # diffusers' default, 0.8, is not what the remover learns for
-                    # One for each pair, so that what comes out does not depend on the batch size.
+                    controlnet_conditioning_scale=1.0,  # the strength in training; diffusers' default is 0.8
+                    # One per pair, so that the result does not depend on the batch size.
                     generator=[self._noise("trial", start + k) for k in range(len(part))],
                     output_type="np",
                 ).images
             )
-        return (np.concatenate(made) * 255).round().astype(np.uint8)
+        return (np.concatenate(edited) * 255).round().astype(np.uint8)
 
     def _loss(self, controlnet: Any) -> float:
         backbone, times = self._backbone, self._times()
-        found = []
+        measured = []
         for number, pair in enumerate(self._pairs):
             mean, _ = encode_pictures(backbone, pixels([pair.target]))
             mean = mean.float().expand(len(times), -1, -1, -1) * backbone.vae.config.scaling_factor
@@ -180,11 +183,11 @@ class Trials:
             )
             predicted = predict(controlnet, backbone.unet, self._scheduler, batch, backbone.compute.torch_dtype)
             wanted = target(self._scheduler, batch)
-            found.append(losses(predicted, wanted, batch, self._scheduler, self._config.loss).mean())
-        return float(torch.stack(found).mean())
+            measured.append(losses(predicted, wanted, batch, self._scheduler, self._config.loss).mean())
+        return float(torch.stack(measured).mean())
 
     def _times(self) -> torch.Tensor:
-        """Timesteps at which the loss is measured: all that training draws from, or some of very many."""
+        """The timesteps at which the loss is measured: those of the training, or an even selection of all."""
         if few := self._backbone.spec.training_timesteps:
             return torch.tensor(sorted(set(few)))
         count = self._scheduler.config.num_train_timesteps

@@ -1,7 +1,6 @@
-"""The embedded backbone `nano`, trained from datasets that the user names.
+"""Trains the embedded backbone `nano` from datasets that the user names.
 
-It stands above the stages, beside the command line, and nothing but that imports it. Nothing heavy is imported until
-a name is used.
+Only the command line imports this package. Names are imported on first use, so importing the package is cheap.
 """
 
 from toolkit.lazy import lazy_names
@@ -10,6 +9,7 @@ _HOMES = {
     "NanoShape": "shape",
     "PretrainConfig": "config",
     "PretrainObserver": "report",
+    "PretrainReport": "report",
     "Recipe": "recipe",
     "StageRecipe": "recipe",
     "pretrain": "pretraining",

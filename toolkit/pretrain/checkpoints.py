@@ -1,9 +1,8 @@
-"""Where a pretraining can go on: files that appear whole, or not at all."""
+"""Writes and reads the checkpoints of a stage: files that are complete or absent."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import differences
+from toolkit.files import atomic, differences
 from toolkit.pretrain.recipe import StageRecipe
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
@@ -21,7 +20,7 @@ _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was read: tensors and plain values."""
+    """A checkpoint that was read: tensors and plain values."""
 
     step: int
     training: dict[str, Any]
@@ -31,9 +30,9 @@ class Checkpoints:
     """The checkpoints of a stage: the two newest, and those at the ends of phases.
 
     Args:
-        folder: made where it is missing.
-        document: what the course of the training depends on besides the phases, as JSON values.
-        stage: has the phases. A recipe that differs in later phases only goes on from the end of an earlier one.
+        folder: created if it does not exist.
+        document: what the weights depend on besides the phases, as JSON values.
+        stage: has the phases. If only later phases of a recipe differ, training resumes from the end of an earlier one.
     """
 
     def __init__(self, folder: Path, document: dict[str, Any], stage: StageRecipe):
@@ -41,31 +40,26 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self) -> list[int]:
-        """Steps of which there is one, ascending."""
+        """The steps that have a checkpoint, in ascending order."""
         return sorted(int(name[1]) for path in self._folder.iterdir() if (name := _NAME.fullmatch(path.name)))
 
     def advice(self) -> str:
-        """What to do after a failure."""
+        """What to do after a failure, as the end of an error."""
         steps = self.steps()
         kept = f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
         return f"{kept}; try a recipe with a lower learning_rate"
 
     def save(self, step: int, training: dict[str, Any]) -> Path:
-        """Write one, then remove those that nobody needs.
+        """Write a checkpoint, then delete those that are no longer needed.
 
         Raises:
-            ToolkitError: it cannot be written; what was there before stays.
+            ToolkitError: it cannot be written; earlier checkpoints stay.
         """
         path = self._path(step)
-        temporary = path.with_suffix(".part")
         try:
-            with temporary.open("wb") as file:
+            with atomic(path, durable=True) as staged, staged.open("wb") as file:
                 torch.save({"document": json.dumps(self._document_at(step)), **training}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch has errors of its own
-            temporary.unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # torch raises its own
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise ToolkitError(f"the checkpoint {path} cannot be written: {reason}; {self.advice()}") from error
         steps = self.steps()
@@ -75,19 +69,20 @@ class Checkpoints:
         return path
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole one that belongs to the recipe, and warnings.
+        """The newest undamaged checkpoint that belongs to the recipe, and warnings.
 
         Raises:
-            UsageError: there are some, and all belong to other settings.
+            UsageError: all checkpoints belong to other settings.
         """
-        warnings, changed = [], []
+        warnings: list[str] = []
+        changed: list[str] = []
         for step in reversed(self.steps()):
             path = self._path(step)
             try:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
                 document = json.loads(saved.pop("document"))
             except Exception as error:  # damaged files raise almost anything
-                warnings.append(f"the checkpoint {path} is damaged ({error}); going on from an earlier one")
+                warnings.append(f"the checkpoint {path} is damaged ({error}); resuming from an earlier one")
                 continue
             if step > self._stage.steps:
                 continue
@@ -96,8 +91,8 @@ class Checkpoints:
                 return Checkpoint(step, saved), warnings
         if changed:
             raise UsageError(
-                f"{self._folder} belongs to another training: {'; '.join(changed)}; use the same settings to go on, or "
-                "name another --output"
+                f"{self._folder} belongs to another training: {'; '.join(changed)}; resume with the same settings, or "
+                "use another --output"
             )
         return None, warnings
 
@@ -108,9 +103,10 @@ class Checkpoints:
         return list(accumulate(phase.steps for phase in self._stage.phases))
 
     def _document_at(self, step: int) -> dict[str, Any]:
-        """What a checkpoint depends on: of the phases those up to its own.
+        """What a checkpoint depends on, which includes the phases up to its own.
 
-        How long its own is matters only where the learning rate falls at the end: others can be made longer or shorter.
+        The length of its own phase counts only if the learning rate falls at its end. Other phases can be made longer
+        or shorter.
         """
         number = next((k for k, end in enumerate(self._ends()) if step <= end), len(self._ends()) - 1)
         phases = {str(k): phase.model_dump(mode="json") for k, phase in enumerate(self._stage.phases[: number + 1])}

@@ -1,6 +1,6 @@
-"""Hints that are made from a clean picture: shapes drawn over it, parts cut out, details taken away.
+"""Makes hints from clean pictures: draws shapes on them, cuts out parts, or degrades them.
 
-All frames of a clip get the same, so that what is drawn stands still on them.
+All frames of a clip get the same shapes, so that drawings stand still.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ Frames = np.ndarray
 
 
 def drawn(frames: Frames, rng: np.random.Generator) -> tuple[Frames, np.ndarray]:
-    """Frames with one to four random shapes, and the mask of these, bool ``[T, R, R]``."""
+    """Draw one to four random shapes on the frames; also returns their mask, bool ``[T, R, R]``."""
     side = frames.shape[1]
-    made, covered = frames.astype(np.float32), np.zeros((side, side), np.float32)
+    output, covered = frames.astype(np.float32), np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 5))):
-        alpha = _shape(side, rng)
+        coverage = _shape(side, rng)
         if rng.random() < 0.4:
-            alpha = cv2.GaussianBlur(alpha, (0, 0), float(rng.uniform(0.4, 1.5)))
-        covered = np.maximum(covered, alpha)
+            coverage = cv2.GaussianBlur(coverage, (0, 0), float(rng.uniform(0.4, 1.5)))
+        covered = np.maximum(covered, coverage)
         opacity = float(rng.uniform(0.3, 1)) if rng.random() < 0.25 else 1.0
-        made += (alpha * opacity)[None, :, :, None] * (_texture(side, rng) - made)
+        output += (coverage * opacity)[None, :, :, None] * (_texture(side, rng) - output)
     mask = np.broadcast_to(covered > 0.05, frames.shape[:3])
-    return np.clip(made, 0, 255).astype(np.uint8), mask
+    return np.clip(output, 0, 255).astype(np.uint8), mask
 
 
 def hole(side: int, rng: np.random.Generator) -> np.ndarray:
-    """The mask of a random part, bool ``[R, R]``."""
+    """A random mask, bool ``[R, R]``."""
     covered = np.zeros((side, side), np.float32)
     for _ in range(int(rng.integers(1, 4))):
         covered = np.maximum(covered, _shape(side, rng))
@@ -36,7 +36,7 @@ def hole(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def degraded(frames: Frames, rng: np.random.Generator) -> Frames:
-    """Frames that are small, blurred or noisy, or two of these."""
+    """Shrink, blur or add noise to the frames, or two of these."""
     side, kind = frames.shape[1], rng.random()
     if kind < 0.4:
         small = int(rng.integers(side // 8, side * 5 // 8))
@@ -57,24 +57,24 @@ def _resized(frame: np.ndarray, side: int) -> np.ndarray:
 
 def _shape(side: int, rng: np.random.Generator) -> np.ndarray:
     """Coverage 0..1 of an ellipse, a zigzag, a polygon or a line near the middle, float32 ``[R, R]``."""
-    layer, unit, kind = np.zeros((side, side), np.float32), side / 256, rng.integers(4)
+    coverage, unit, kind = np.zeros((side, side), np.float32), side / 256, rng.integers(4)
     centre = rng.normal(side / 2, (35 * unit, 45 * unit))
     if kind == 0:
         axes = rng.uniform(6 * unit, 40 * unit, 2)
         thickness = int(rng.choice([-1, 1, 2, 3, 5]))
         box = (_point(centre), tuple(float(2 * axis) for axis in axes), float(rng.uniform(0, 180)))
-        cv2.ellipse(layer, box, 1, thickness, cv2.LINE_AA)
+        cv2.ellipse(coverage, box, 1, thickness, cv2.LINE_AA)
     elif kind == 1:
         steps = rng.normal(0, 14 * unit, (int(rng.integers(3, 9)), 2))
         points = (centre + np.cumsum(steps, axis=0)).astype(np.int32)
-        cv2.polylines(layer, [points], bool(rng.integers(2)), 1, int(rng.integers(1, 9)), cv2.LINE_AA)
+        cv2.polylines(coverage, [points], bool(rng.integers(2)), 1, int(rng.integers(1, 9)), cv2.LINE_AA)
     elif kind == 2:
         points = (centre + rng.normal(0, 22 * unit, (int(rng.integers(3, 8)), 2))).astype(np.int32)
-        cv2.fillPoly(layer, [cv2.convexHull(points)], 1, cv2.LINE_AA)
+        cv2.fillPoly(coverage, [cv2.convexHull(points)], 1, cv2.LINE_AA)
     else:
         other = centre + rng.normal(0, 60 * unit, 2)
-        cv2.line(layer, _point(centre), _point(other), 1, int(rng.integers(1, 7)), cv2.LINE_AA)
-    return layer
+        cv2.line(coverage, _point(centre), _point(other), 1, int(rng.integers(1, 7)), cv2.LINE_AA)
+    return coverage
 
 
 def _point(values: np.ndarray) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def _point(values: np.ndarray) -> tuple[int, int]:
 
 
 def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A colour, often dark, often with soft patches; float32 ``[R, R, 3]``, about 0..255."""
+    """A colour, often dark and often with smooth patches; float32 ``[R, R, 3]``, about 0..255."""
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(0, 90))
     patches = rng.normal(0, 30 if rng.random() < 0.5 else 0, (8, 8, 3))
     return cv2.resize((colour + patches).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)

@@ -1,14 +1,14 @@
-"""Weights to start from with which the hint passes through ControlNet and UNet nearly as it is.
+"""Initial weights with which ControlNet and UNet together copy the hint, nearly unchanged.
 
-Diffusers' own first weights suit long trainings: the hint layers shrink their input a hundredfold, zeros hide it from
-the UNet, and noise of full strength fills both. On a CPU hours would go into copying colours. Here the copying is in
-the first weights, and what is left to learn is what to change; the networks are diffusers' own all the same:
+diffusers' own initial weights suit long trainings: the hint layers shrink their input a hundredfold, zeros hide it from
+the UNet, and noise of full strength fills both. On a CPU, hours would be spent learning to copy colours. Here the
+initial weights copy, and training only has to learn what to change. The networks remain those of diffusers:
 
-- the hint layers take pixels apart into channels, as `PixelUnshuffleCoder` does, each value as a pair of channels,
-  because x = SiLU(x) - SiLU(-x);
-- the ControlNet's first residual gives these channels to the UNet's last block, whose shortcut hands them on;
-- the group norm before the UNet's last layer takes away mean and contrast of each group; two constant channels in each
-  hold the contrast, and show the last layer the mean.
+- The hint layers spread pixels over channels, as `PixelUnshuffleCoder` does. Each value takes two channels, because
+  x = SiLU(x) - SiLU(-x).
+- The ControlNet's first residual passes these channels to the UNet's last block, whose shortcut forwards them.
+- The group norm before the UNet's last layer removes the mean and contrast of each group. Two constant channels per
+  group preserve the contrast, and tell the last layer the mean.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from torch import nn
 from toolkit.pretrain.shape import NanoShape
 
 GAIN = 1.7
-"""Keeps the variance behind SiLU at about one, in channels that begin at random."""
+"""Gain of the randomly initialised channels; keeps their variance after SiLU at about one."""
 
 SHIFT = 1.5
-"""Input at which the last SiLU is used as a line."""
+"""Input around which the last SiLU is used as a linear function."""
 
 CONSTANT = 2.0
-"""Of the two channels of each group; image channels lie in -1..1."""
+"""Value of the two constant channels of each group; image channels are in -1..1."""
 
 GROUP, IMAGE = 8, 6
-"""Channels of a group, and those of them that hold the image; the last two are the constants."""
+"""Channels of a group, and how many of them hold the image; the last two are constants."""
 
 
 @torch.no_grad()
@@ -38,8 +38,8 @@ def initialise_as_identity(unet: Any, controlnet: Any, shape: NanoShape) -> None
     """Set the weights of new networks, in place.
 
     Args:
-        unet: as `make_unet` makes it.
-        controlnet: as `make_controlnet` makes it.
+        unet: a result of `make_unet`.
+        controlnet: a result of `make_controlnet` for it.
     """
     slots = torch.arange(shape.latent_channels)
     slots = slots // IMAGE * GROUP + slots % IMAGE
@@ -54,7 +54,7 @@ def initialise_as_identity(unet: Any, controlnet: Any, shape: NanoShape) -> None
     width = last.out_channels
     constants = torch.arange(width).view(-1, GROUP)[:, IMAGE:]
     _clear(last.conv_shortcut, torch.arange(width))
-    _copy(last.conv_shortcut, slots, width + slots, 1.0)  # behind what comes from below
+    _copy(last.conv_shortcut, slots, width + slots, 1.0)  # after the channels from the level below
     last.conv_shortcut.bias[constants[:, 0]], last.conv_shortcut.bias[constants[:, 1]] = CONSTANT, -CONSTANT
     _clear(last.conv2, constants.flatten())
     last.conv2.weight[slots] *= 0.3
@@ -62,12 +62,12 @@ def initialise_as_identity(unet: Any, controlnet: Any, shape: NanoShape) -> None
 
 
 def _hint_layers(embedding: Any, shape: NanoShape, slots: torch.Tensor) -> None:
-    """Each colour of each pixel of a cell to a channel, in the order of `pixel_unshuffle`."""
+    """Map each colour of each pixel of a cell to a channel, in the order of `pixel_unshuffle`."""
     for conv in (embedding.conv_in, *embedding.blocks, embedding.conv_out):
         fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
         nn.init.normal_(conv.weight, std=GAIN / fan_in**0.5)
         nn.init.zeros_(conv.bias)
-    # Which pair of channels holds the colour c of the pixel (y, x).
+    # (c, y, x) -> the pair of channels that holds colour c of the pixel (y, x).
     pairs = {(c, 0, 0): c for c in range(3)}
     for sign in (0, 1):
         rows = torch.arange(3) + 3 * sign
@@ -81,10 +81,10 @@ def _hint_layers(embedding: Any, shape: NanoShape, slots: torch.Tensor) -> None:
         for dy, dx in steps:
             for (c, y, x), source in known.items():
                 target = pairs[c, size * dy + y, size * dx + x] = len(pairs)
-                for row, sign in ((target, 1.0), (target + count * len(steps), -1.0)):
+                for row, factor in ((target, 1.0), (target + count * len(steps), -1.0)):
                     _clear(block, torch.tensor([row]))
-                    block.weight[row, source, 1 + dy, 1 + dx] = sign
-                    block.weight[row, source + count, 1 + dy, 1 + dx] = -sign
+                    block.weight[row, source, 1 + dy, 1 + dx] = factor
+                    block.weight[row, source + count, 1 + dy, 1 + dx] = -factor
     sources = torch.tensor([pairs[c, y, x] for c in range(3) for y in range(shape.cell) for x in range(shape.cell)])
     _clear(embedding.conv_out, slots)
     _copy(embedding.conv_out, slots, sources, 1.0)
@@ -92,10 +92,12 @@ def _hint_layers(embedding: Any, shape: NanoShape, slots: torch.Tensor) -> None:
 
 
 def _output_layers(norm: nn.GroupNorm, conv: nn.Conv2d, slots: torch.Tensor, shape: NanoShape) -> None:
-    """Undo the norm: its mean is seen at the constant, and its deviation is mostly that of the constants."""
+    """Undo the norm: a constant shows the mean, and the deviation is mostly that of the constants."""
     level, slope = _silu(SHIFT)
     constant_level, constant_slope = _silu(CONSTANT)
-    nn.init.constant_(norm.weight, (IMAGE / GROUP * 0.3 + 2 / GROUP * CONSTANT**2) ** 0.5)  # 0.3: of usual pictures
+    nn.init.constant_(
+        norm.weight, (IMAGE / GROUP * 0.3 + 2 / GROUP * CONSTANT**2) ** 0.5
+    )  # 0.3: variance of usual pictures
     nn.init.constant_(norm.bias, SHIFT)
     norm.bias.view(-1, GROUP)[:, IMAGE] = 0
     nn.init.normal_(conv.weight, std=0.003)
@@ -106,18 +108,18 @@ def _output_layers(norm: nn.GroupNorm, conv: nn.Conv2d, slots: torch.Tensor, sha
 
 
 def _silu(at: float) -> tuple[float, float]:
-    """Value and slope of SiLU."""
+    """Value and slope of SiLU at a point."""
     gate = torch.sigmoid(torch.tensor(at, dtype=torch.float64)).item()
     return at * gate, gate * (1 + at * (1 - gate))
 
 
 def _clear(conv: nn.Conv2d, rows: torch.Tensor, bias: float = 0.0) -> None:
-    """Let outputs depend on nothing."""
+    """Make outputs constant."""
     conv.weight[rows] = 0
     conv.bias[rows] = bias
 
 
 def _copy(conv: nn.Conv2d, rows: torch.Tensor, columns: torch.Tensor, factor: float) -> None:
-    """Let each output take one input, times a factor."""
+    """Make each output one input, times a factor."""
     middle = conv.kernel_size[0] // 2
     conv.weight[rows, columns, middle, middle] = factor

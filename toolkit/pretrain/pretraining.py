@@ -1,8 +1,7 @@
-"""``pretrain``: datasets in, a part of an embedded backbone out."""
+"""``pretrain``: trains one stage of an embedded backbone from datasets of pairs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +11,32 @@ from toolkit.errors import ToolkitError, UsageError
 from toolkit.files import locked, read_json, sha256_of, write_text
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
-from toolkit.pretrain.report import PretrainObserver
+from toolkit.pretrain.report import PretrainObserver, PretrainReport
 
 TRAINING = ".pretrain"
-"""Folder inside the backbone's for what a stage needs to go on."""
+"""The folder inside the backbone's for the checkpoints of the stages."""
 
 LOG = "pretrain.json"
-"""File in the backbone's folder: for each stage that was trained its recipe, data and figures."""
-
-
-@dataclass(frozen=True)
-class PretrainReport:
-    """What came out.
-
-    Attributes:
-        figures: the last measures on the held-out datasets; empty without these.
-    """
-
-    output: Path
-    steps: int
-    figures: dict[str, float]
+"""The file in the backbone's folder with the recipe, data and figures of each trained stage."""
 
 
 def pretrain(name: str, config: PretrainConfig, observer: PretrainObserver | None = None) -> PretrainReport:
-    """Train one stage of a backbone, and put its parts into the backbone's folder.
+    """Train one stage of a backbone, and write its parts into the backbone's folder.
 
-    The stage ``backbone`` trains the UNet together with the tile ControlNet, ``inpaint`` and ``tile`` a ControlNet
-    before the frozen UNet, and ``motion`` the motion adapter inside both. The same recipe, data and seed give the same
-    weights on the same machine, however often the training was interrupted.
+    The stage ``backbone`` trains the UNet together with the tile ControlNet. ``inpaint`` and ``tile`` train a
+    ControlNet for the frozen UNet, and ``motion`` trains the motion adapter inside both. The same recipe, data and seed
+    give the same weights on the same machine, even if the training was interrupted.
 
     Args:
-        name: of the backbone, whose recipe comes with the package.
+        name: the backbone; the package holds its recipe.
+        config: settings of the training.
+        observer: receives progress.
 
     Raises:
-        UsageError: no such backbone, or recipe, data and output do not fit together.
+        UsageError: there is no such backbone, or recipe, data and output do not fit together.
         InputError: a dataset, the recipe or a part of the backbone is damaged.
         ToolkitError: the loss is not finite, or the disk is full; the last good checkpoint is kept.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; where training had begun a checkpoint was written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. If training had started, a checkpoint was written.
     """
     if name not in recipe_names():
         raise UsageError(f"there is no recipe for {name!r}; there is one for {', '.join(recipe_names())}")
@@ -56,23 +44,24 @@ def pretrain(name: str, config: PretrainConfig, observer: PretrainObserver | Non
     if config.stage not in recipe.stages:
         raise UsageError(f"the recipe has no stage {config.stage}; it has {', '.join(recipe.stages)}")
     if config.stage != "backbone" and not (config.output / SPEC_FILE).is_file():
-        raise UsageError(f"there is no backbone in {config.output} yet: run --stage backbone first")
-    place = config.output / TRAINING / config.stage
+        raise UsageError(f"there is no backbone in {config.output} yet; run --stage backbone first")
+    folder = config.output / TRAINING / config.stage
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with locked(place.parent / "lock", f"another training is writing {config.output}; wait for it or stop it"):
-            return _run(recipe, config, place, observer or PretrainObserver())
+        folder.mkdir(parents=True, exist_ok=True)
+        busy = f"another training is writing to {config.output}; wait until it ends, or stop it"
+        with locked(folder.parent / "lock", busy):
+            return _run(recipe, config, folder, observer or PretrainObserver())
     except OSError as error:
         raise ToolkitError(f"{error.filename or config.output} cannot be written: {error.strerror or error}") from error
 
 
-def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: PretrainObserver) -> PretrainReport:
+def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: PretrainObserver) -> PretrainReport:
     import torch
 
     from toolkit.device import choose_device, flushed_denormals
     from toolkit.interruption import asked_to_stop
     from toolkit.pretrain.checkpoints import Checkpoints
-    from toolkit.pretrain.measuring import measure, short_names
+    from toolkit.pretrain.measuring import measure
     from toolkit.pretrain.release import release
     from toolkit.pretrain.samples import Pictures
     from toolkit.pretrain.stages import make_networks
@@ -83,34 +72,27 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
     pictures = Pictures(config.data, recipe.shape.resolution, stage.clip_length)
     held_out = Pictures(config.held_out, recipe.shape.resolution, stage.clip_length)
     document = _document(recipe, config)
-    observer.started(pictures.pairs, stage.steps)
+    observer.note(f"{pictures.pairs} training pairs, {stage.steps} steps")
     with flushed_denormals():
-        trainer = Trainer(
-            make_networks(config.stage, recipe, config.output, compute, config.seed),
-            recipe,
-            stage,
-            compute.device,
-        )
-        checkpoints = Checkpoints(place, document, stage)
+        networks = make_networks(config.stage, recipe, config.output, compute, config.seed)
+        trainer = Trainer(networks, recipe, stage, compute.device)
+        checkpoints = Checkpoints(folder, document, stage)
         checkpoint, warnings = checkpoints.latest()
         for sentence in warnings:
             observer.warning(sentence)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-            observer.resumed(trainer.step)
+            observer.note(f"resuming from step {trainer.step}")
         figures: dict[str, float] = {}
         try:
             with asked_to_stop() as interrupted:
-                every, workers = config.checkpointing_steps, config.dataloader_num_workers
-                names, steps = short_names(config.held_out), recipe.num_inference_steps
-                for phase in trainer.run(pictures, config.seed, checkpoints, every, workers, interrupted, observer):
-                    if names and not interrupted:
-                        figures = measure(trainer, held_out, names, steps, phase.half_size, compute.device)
+                for phase in trainer.run(pictures, config, checkpoints, interrupted, observer):
+                    if config.held_out and not interrupted:
+                        figures = measure(trainer, held_out, recipe.num_inference_steps, phase.half_size)
                         observer.measured(trainer.step, figures)
         except torch.OutOfMemoryError as error:
             raise ToolkitError(
-                f"the memory of {compute.device} is too small for this training; use a recipe with a lower "
-                "train_batch_size"
+                f"{compute.device} has too little memory for this training; use a recipe with a lower train_batch_size"
             ) from error
         with trainer.averaged():
             release(trainer.networks, recipe, config.output)
@@ -119,15 +101,13 @@ def _run(recipe: Recipe, config: PretrainConfig, place: Path, observer: Pretrain
 
 
 def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
-    """What the course of the training depends on, besides its phases."""
-    stage = recipe.stages[config.stage].model_dump(mode="json", exclude={"phases"})
-    digests = [sha256_of(root / MANIFEST) for root in config.data]
+    """What the weights depend on, apart from the phases."""
     document = {
-        "stage": stage,
+        "stage": recipe.stages[config.stage].model_dump(mode="json", exclude={"phases"}),
         "shape": recipe.shape.model_dump(mode="json"),
         "training_timesteps": recipe.training_timesteps,
         "seed": config.seed,
-        "datasets": digests,
+        "datasets": [sha256_of(root / MANIFEST) for root in config.data],
     }
     if config.stage != "backbone":
         from toolkit.backbones import describe, identity

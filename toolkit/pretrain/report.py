@@ -1,27 +1,37 @@
-"""What a pretraining tells while it runs."""
+"""Progress and result of a pretraining."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.progress import Observer
 
-class PretrainObserver:
-    """Is told how it goes; every method may be left as it is."""
 
-    def started(self, pairs: int, steps: int) -> None:
-        """The data is open."""
-
-    def resumed(self, step: int) -> None:
-        """It goes on from a checkpoint."""
-
-    def step(self, step: int, loss: float, learning_rate: float) -> None:
-        """A step is done; the loss is its own."""
+class PretrainObserver(Observer):
+    """Follows a pretraining; the phase "training" counts steps and shows their loss and learning rate."""
 
     def measured(self, step: int, figures: dict[str, float]) -> None:
-        """Measures on the held-out datasets."""
+        """The held-out datasets were measured at a checkpoint.
+
+        Args:
+            figures: PSNR in dB inside and outside the masks, by the name of the dataset.
+        """
 
     def saved(self, path: Path) -> None:
-        """A checkpoint was written."""
+        """A checkpoint is complete."""
 
-    def warning(self, sentence: str) -> None:
-        """Something that the user should know."""
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """A finished stage.
+
+    Attributes:
+        output: the backbone's folder.
+        steps: steps of the stage.
+        figures: the last measures on the held-out datasets; empty if there are none.
+    """
+
+    output: Path
+    steps: int
+    figures: dict[str, float]

@@ -1,4 +1,4 @@
-"""The endless stream of a pretraining's samples, decided by the seed alone."""
+"""The endless stream of a pretraining's samples, which the seed alone decides."""
 
 from __future__ import annotations
 
@@ -24,42 +24,52 @@ Clip = list[Sample]
 
 
 class Pictures:
-    """The clips of datasets, opened and compared.
+    """The clips of datasets with one resolution.
 
     Args:
         roots: dataset folders.
-        side: of their pictures in pixels.
-        length: frames that a clip must have; shorter ones are left out.
+        side: side of their pictures in pixels.
+        length: frames of a sample; shorter clips are left out.
+
+    Attributes:
+        names: the folders' names.
+        clips: the clips of each dataset.
 
     Raises:
         InputError: a folder is no dataset, or is damaged.
-        UsageError: pictures of another size, or no clip of that length.
+        UsageError: a dataset has another resolution, or no clip of that length.
     """
 
     def __init__(self, roots: Sequence[Path], side: int, length: int = 1):
         self.side, self.length = side, length
+        self.names = [root.resolve().name for root in roots]
         self.manifests: list[Manifest] = []
         self.clips: list[list[Clip]] = []
         for root in roots:
             manifest = read_manifest(root)
             if manifest.resolution != side:
                 raise UsageError(
-                    f"the pictures of {root} have {manifest.resolution} pixels, and the recipe wants {side}; build the "
+                    f"the pictures of {root} have {manifest.resolution} pixels, and the recipe needs {side}; build the "
                     f"dataset with --resolution {side}"
                 )
             clips = [clip for clip in _clips(root, manifest) if len(clip) >= length]
             if not clips:
-                raise UsageError(f"the dataset {root} has no clip of {length} frames; build it with a --clip-length")
+                raise UsageError(
+                    f"the dataset {root} has no clip of {length} frames; build it with --clip-length {length} or more"
+                )
             self.manifests.append(manifest)
             self.clips.append(clips)
 
     @property
     def pairs(self) -> int:
-        """Pairs of all datasets."""
+        """The number of pairs in all datasets."""
         return sum(len(clip) for clips in self.clips for clip in clips)
 
     def read(self, clip: Clip, first: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`length` frames: `image` and `conditioning_image`, uint8 ``[T, R, R, 3]``, and `mask`, bool ``[T, R, R]``.
+        """Read `length` frames of a clip.
+
+        Returns:
+            `image` and `conditioning_image`, uint8 ``[T, R, R, 3]``, and `mask`, bool ``[T, R, R]``.
 
         Raises:
             InputError: a picture cannot be read, or has another size.
@@ -70,8 +80,8 @@ class Pictures:
             for sample, picture in zip(clip[first:], stack):
                 if picture.shape[:2] != (self.side, self.side):
                     raise InputError(
-                        f"the {name} {sample.blobs[name].path} must have {self.side} pixels a side; run `toolkit "
-                        "dataset check`"
+                        f"the {name} {sample.blobs[name].path} must be {self.side}x{self.side}; run `toolkit dataset "
+                        "check`"
                     )
         image, hint, mask = (np.stack(stack) for stack in stacks)
         return image, hint, mask
@@ -83,10 +93,10 @@ def _clips(root: Path, manifest: Manifest) -> Iterator[Clip]:
 
 
 class SampleStream(Dataset):
-    """Position in the stream -> a sample as the models want it.
+    """Maps a position in the stream to a sample for the models.
 
     A sample has `image` and `hint`, float32 ``[T, 3, R, R]`` in 0..1 (holes of a hint are -1), `mask`, float32
-    ``[T, 1, R, R]``, and `seed`, of its noise.
+    ``[T, 1, R, R]``, and the `seed` of its noise.
     """
 
     def __init__(self, pictures: Pictures, hints: HintShares, phase: Phase, seed: int):
@@ -100,7 +110,7 @@ class SampleStream(Dataset):
         Raises:
             InputError: a picture cannot be read.
         """
-        cv2.setNumThreads(0)  # the models need the cores
+        cv2.setNumThreads(0)  # leave the cores to the models
         rng = generator(self._seed, "pretrain", position)
         clips = self._pictures.clips[rng.integers(len(self._pictures.clips))]
         clip = clips[rng.integers(len(clips))]
@@ -128,7 +138,7 @@ def _tensor(frames: np.ndarray) -> torch.Tensor:
 
 
 def halved(image: np.ndarray, hint: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same at half the side; the mask keeps what is thin."""
+    """Halve the side of the pictures; thin parts of the mask survive."""
     half = [
         np.stack([cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames])
         for frames in (image, hint)
@@ -139,7 +149,7 @@ def halved(image: np.ndarray, hint: np.ndarray, mask: np.ndarray) -> tuple[np.nd
 def _varied(
     image: np.ndarray, hint: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The clip mirrored, moved, turned, or lit otherwise; the same for all its pictures."""
+    """Mirror, move, rotate and relight the clip, the same for all its pictures."""
     if rng.random() < 0.5:
         image, hint, mask = image[:, :, ::-1], hint[:, :, ::-1], mask[:, :, ::-1]
     if rng.random() < 0.5:
@@ -160,14 +170,16 @@ def _varied(
 
 
 def _degraded(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both as videos show them, all frames of a clip alike."""
+    """Degrade both as videos are, all frames of a clip alike."""
     pairs = [{"image": one, "conditioning_image": other} for one, other in zip(image, hint)]
-    made = [degrade_as_video({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs]
-    return np.stack([pair["image"] for pair in made]), np.stack([pair["conditioning_image"] for pair in made])
+    degraded = [
+        degrade_as_video({name: np.ascontiguousarray(part) for name, part in pair.items()}, seed) for pair in pairs
+    ]
+    return np.stack([pair["image"] for pair in degraded]), np.stack([pair["conditioning_image"] for pair in degraded])
 
 
 def _filled(image: np.ndarray, hint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Thin opaque parts of the attribute, or all of it, continued from around them."""
+    """Fill thin opaque parts of the attribute, or all of it, from the surroundings."""
     parts = "thin" if rng.random() < 0.5 else "all"
     return np.stack([fill_attribute(one, other, parts, rng) for one, other in zip(image, hint)])
 
@@ -175,7 +187,7 @@ def _filled(image: np.ndarray, hint: np.ndarray, rng: np.random.Generator) -> np
 def _hint(
     kind: str, image: np.ndarray, hint: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The hint of a kind, and what of it is missing in the picture."""
+    """The hint of a kind, and the mask of what must change in it."""
     if kind == "pair":
         return hint, mask
     if kind == "drawn":

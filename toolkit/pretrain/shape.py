@@ -1,4 +1,4 @@
-"""The shape of `nano`: classes of diffusers at a size that a laptop trains and runs."""
+"""The sizes of `nano`, and its networks as diffusers classes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,33 @@ class NanoShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resolution: int = Field(256, ge=16, le=1024, multiple_of=8, description="side of the pictures in pixels")
-    cell: int = Field(4, ge=2, le=8, description="pixels of a latent cell's side: the coder makes them channels")
-    channels: list[int] = Field([64, 128, 192], min_length=2, description="width of the UNet's levels")
-    layers: int = Field(1, ge=1, le=4, description="residual blocks of a level")
-    heads: int = Field(4, ge=1, description="attention heads in the middle")
-    tokens: int = Field(1, ge=1, description="length of the learned prompt")
-    width: int = Field(32, ge=8, description="width of the learned prompt")
-    hint_channels: list[int] = Field([16, 32, 96], description="widths in which a hint shrinks to a latent's size")
-    motion_heads: int = Field(4, ge=1, description="attention heads of the motion layers")
-    scaling_factor: float = Field(2.0, gt=0, description="what latents are multiplied with")
+    resolution: int = Field(256, ge=16, le=1024, multiple_of=8, description="Side of the pictures in pixels.")
+    cell: int = Field(
+        4, ge=2, le=8, description="Side of a latent cell in pixels. The coder turns its pixels into channels."
+    )
+    channels: list[int] = Field([64, 128, 192], min_length=2, description="Widths of the UNet's levels.")
+    layers: int = Field(1, ge=1, le=4, description="Residual blocks per level.")
+    heads: int = Field(4, ge=1, description="Attention heads in the middle.")
+    tokens: int = Field(1, ge=1, description="Length of the learned prompt.")
+    width: int = Field(32, ge=8, description="Width of the learned prompt.")
+    hint_channels: list[int] = Field(
+        [16, 32, 96], description="Widths of the layers that shrink a hint to the size of a latent."
+    )
+    motion_heads: int = Field(4, ge=1, description="Attention heads of the motion layers.")
+    scaling_factor: float = Field(2.0, gt=0, description="Factor of the latents.")
 
     @property
     def latent_channels(self) -> int:
-        """All numbers of a cell's pixels."""
+        """The number of values in a cell's pixels."""
         return 3 * self.cell**2
 
     @property
     def groups(self) -> int:
-        """Groups of the normalisation: `initialise_as_identity` puts six channels of a latent into each."""
+        """Groups of the normalisation; `initialise_as_identity` puts six latent channels into each."""
         return self.latent_channels // 6
 
     @model_validator(mode="after")
-    def _identity_fits(self):
+    def _identity_fits(self) -> NanoShape:
         if self.cell not in (2, 4, 8):
             raise ValueError(f"cell must be 2, 4 or 8, found {self.cell}")
         if self.channels[0] != 8 * self.groups:
@@ -51,7 +55,7 @@ class NanoShape(BaseModel):
 
 
 def make_scheduler() -> DDIMScheduler:
-    """Predicts the picture itself, and begins at noise in which nothing of it is left: few steps are enough."""
+    """A scheduler that predicts the picture itself and starts from pure noise, so that few steps are enough."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -67,7 +71,7 @@ def make_scheduler() -> DDIMScheduler:
 
 
 def make_unet(shape: NanoShape) -> UNet2DConditionModel:
-    """Convolutions on every level, attention in the middle only, where a picture has few cells."""
+    """A UNet with convolutions on every level and attention only in the middle, where a picture has few cells."""
     from diffusers import UNet2DConditionModel
 
     levels = len(shape.channels)
@@ -86,14 +90,14 @@ def make_unet(shape: NanoShape) -> UNet2DConditionModel:
 
 
 def make_controlnet(unet: UNet2DConditionModel, shape: NanoShape) -> ControlNetModel:
-    """A copy of the UNet's encoder whose outputs are zero at first."""
+    """A ControlNet that copies the UNet's encoder and outputs zeros at first."""
     from diffusers import ControlNetModel
 
     return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=tuple(shape.hint_channels))
 
 
 def make_motion_adapter(shape: NanoShape) -> MotionAdapter:
-    """Motion layers whose outputs are zero at first."""
+    """A motion adapter whose layers output zeros at first."""
     from diffusers import MotionAdapter
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Which networks a stage trains, which it only uses, and what becomes of them."""
+"""Builds the networks of a stage: those that it trains and those that it only uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.pretrain.recipe import Recipe, Stage
 from toolkit.pretrain.shape import make_controlnet, make_motion_adapter, make_unet
 
 CONTROLNET = {"backbone": "controlnet_tile", "inpaint": "controlnet_inpaint", "tile": "controlnet_tile"}
-"""The ControlNet that a stage trains."""
+"""The backbone's part that holds a stage's ControlNet."""
 
 
 @dataclass
@@ -26,9 +26,9 @@ class Networks:
     """The networks of a stage, in float32 on their device.
 
     Attributes:
-        trained: by the name of the backbone's part.
-        parameters: what the optimizer moves.
-        save: writes a trained part, given by its name, to a folder in diffusers' format.
+        trained: the networks in training, by the name of the backbone's part.
+        parameters: the parameters in training.
+        save: writes the trained part of a name into a folder in diffusers' format.
     """
 
     unet: Any
@@ -40,10 +40,10 @@ class Networks:
 
 
 def make_networks(stage: Stage, recipe: Recipe, folder: Path, compute: ComputeDevice, seed: int) -> Networks:
-    """New networks for the stage ``backbone``; for the others those that are in the folder.
+    """Create new networks for the stage ``backbone``; for the other stages, load those in the folder.
 
     Raises:
-        InputError: what the folder has is damaged.
+        InputError: a part in the folder is damaged or missing.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -104,17 +104,17 @@ def _loaded(folder: Path, compute: ComputeDevice) -> Any:
 
 
 def _save_half(module: Any, folder: Path) -> None:
-    """In 16 bits, which is enough to run it, and half of the download."""
+    """Save a network in 16 bits, which is precise enough to run it and halves the download."""
     import copy
 
     copied = copy.deepcopy(module).cpu().half()
-    # diffusers writes the folder that a model came from into its config: a path of this machine.
+    # diffusers writes the folder that a model came from into its config, which would reveal a local path.
     copied.register_to_config(_name_or_path="")
     copied.save_pretrained(folder)
 
 
 def _save_motion(layers: torch.nn.ModuleDict, recipe: Recipe, folder: Path) -> None:
-    """The layers as a whole adapter; those that were left out change nothing."""
+    """Save the layers as a complete adapter. Removed layers output zeros."""
     adapter = make_motion_adapter(recipe.shape)
     for name, layer in layers.items():
         if layer.state_dict():
