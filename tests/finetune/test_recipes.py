@@ -7,10 +7,10 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ContractError, InputError, UsageError
-from toolkit.finetune import recipes
+from toolkit.finetune import finetune, recipes
 from toolkit.finetune.config import FinetuneConfig, LossConfig
 from toolkit.finetune.recipes import Recipe, find_recipe, list_recipes
-from toolkit.remover import shipped_remover
+from toolkit.remover import read_remover, shipped_remover
 from toolkit.task import AttributeTask
 
 PLACES = {"data": ["d"], "output": "o"}
@@ -120,3 +120,11 @@ def test_the_contract_wants_names_and_files(wrong):
             "name": "hats", "description": "Hats.", "api_version": 1, "prompt": "a face", "recipes": wrong,
             "masker": lambda self: None, "pair_generator": lambda self: None,
         })  # fmt: skip
+
+
+def test_record_and_card_name_the_recipe(brought, settings):
+    brought(quick={"validation": {"patience": 7}})
+    report = finetune(settings(recipe="quick", max_train_steps=1))
+    record = read_remover(report.output).record
+    assert (record.config["recipe"], record.config["max_train_steps"]) == ("hats/quick", 1)
+    assert "| recipe | hats/quick |" in (report.output / "README.md").read_text()

@@ -63,7 +63,7 @@ The weights are those of step {step}, the best on held-out pairs. Why training e
 """
 
 _SETTINGS = (
-    *("init", "seed", "train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler"),
+    *("recipe", "init", "seed", "train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler"),
     *("lr_warmup_steps", "max_grad_norm", "mixed_precision", "mask_weight", "snr_gamma", "proportion_empty_prompts"),
     *("use_ema", "variants", "balance"),
 )
