@@ -259,7 +259,7 @@ class FinetuneConfig(BaseModel):
         return content
 
 
-GROUPS = {
+GROUPS: dict[str, tuple[type[BaseModel], str]] = {
     "optimisation": (OptimisationConfig, "optimisation"),
     "loss": (LossConfig, "loss"),
     "augmentation": (AugmentationConfig, "augmentation, the same for all frames of a clip"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -180,7 +180,7 @@ def _degraded(image: np.ndarray, hint: np.ndarray, seed: int) -> tuple[np.ndarra
 
 def _filled(image: np.ndarray, hint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fill thin opaque parts of the attribute, or all of it, from the surroundings."""
-    parts = "thin" if rng.random() < 0.5 else "all"
+    parts: Literal["thin", "all"] = "thin" if rng.random() < 0.5 else "all"
     return np.stack([fill_attribute(one, other, parts, rng) for one, other in zip(image, hint)])
 
 
