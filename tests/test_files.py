@@ -53,6 +53,15 @@ def test_a_folder_replaces_the_folder_before_it(tmp_path):
     assert names(path) == ["deep"] and names(tmp_path) == ["remover"]
 
 
+def test_a_file_does_not_replace_a_folder(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.mkdir()
+    (path / "precious").touch()
+    with pytest.raises(OSError), atomic(path) as staged:
+        staged.write_text("new")
+    assert names(path) == ["precious"] and names(tmp_path) == ["out.mp4"]
+
+
 def test_what_a_killed_process_left_is_overwritten(tmp_path):
     path = tmp_path / "checkpoint"
     script = (

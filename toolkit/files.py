@@ -65,7 +65,7 @@ def atomic(path: Path, *, shared: bool = False, durable: bool = False) -> Iterat
 
 
 def publish(staged: Path, path: Path, *, durable: bool = False) -> None:
-    """Give a finished file or folder its name, in place of what had it.
+    """Give a finished file or folder its name, in place of what had it. A file never replaces a folder.
 
     Args:
         durable: flush the content and the new name to disk.
@@ -75,7 +75,7 @@ def publish(staged: Path, path: Path, *, durable: bool = False) -> None:
     """
     if durable:
         sync(staged)
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir() and not path.is_symlink() and staged.is_dir():
         shutil.rmtree(path)
     os.replace(staged, path)
     if durable:

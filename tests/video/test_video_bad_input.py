@@ -60,7 +60,7 @@ def test_pipe(tmp_path):
 def test_text(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
-    assert "Expected a video" in both(path)
+    assert "expected a video" in both(path)
 
 
 def test_playlist_reads_no_other_file(tmp_path, small_mp4):

@@ -13,7 +13,7 @@ def test_golden():
     # The union is 100 90 200 200, its larger side 110, its centre 150 145.
     region = square_region(boxes, (480, 640))
     assert region.dtype == np.int32 and region.tolist() == [62, 57, 238, 233]
-    assert square_region(boxes, (480, 640), padding=1.0).tolist() == [95, 90, 205, 200]
+    assert square_region(boxes, (480, 640), crop_scale=1.0).tolist() == [95, 90, 205, 200]
     # Shifted inside, and never larger than the frame's smaller side.
     assert square_region(boxes, (220, 640)).tolist() == [62, 44, 238, 220]
     assert square_region(boxes, (120, 640)).tolist() == [90, 0, 210, 120]

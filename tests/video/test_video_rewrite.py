@@ -245,15 +245,15 @@ def test_error_in_the_block_leaves_what_was_there(talkie, tmp_path):
 
 def test_bad_requests(talkie, tmp_path):
     source = talkie()
-    with pytest.raises(UsageError, match="is the video itself"):
+    with pytest.raises(UsageError, match="is the source itself"):
         VideoRewriter(source, source)
     link = tmp_path / "link.mp4"
     os.link(source, link)
-    with pytest.raises(UsageError, match="is the video itself"):
+    with pytest.raises(UsageError, match="is the source itself"):
         VideoRewriter(source, link)
     with pytest.raises(UsageError, match="ends in"):
         VideoRewriter(source, tmp_path / "out.avi")
-    with pytest.raises(UsageError, match="make it first"):
+    with pytest.raises(UsageError, match="create it first"):
         VideoRewriter(source, tmp_path / "no" / "out.mp4")
     with pytest.raises(UsageError, match="at least one frame"), VideoRewriter(source, tmp_path / "out.mp4"):
         pass

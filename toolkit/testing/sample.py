@@ -75,7 +75,7 @@ def sample_clip(frames: int = 8, size: int = 256) -> FaceClip:
         faces = [analyser.analyse(picture)[0] for picture in pictures]
     finally:
         analyser.close()
-    box = square_region(np.stack([face.box for face in faces]), pictures.shape[1:3], padding=1.6)
+    box = square_region(np.stack([face.box for face in faces]), pictures.shape[1:3], crop_scale=1.6)
     times = np.arange(frames) / FPS
     landmarks = smooth_landmarks(np.stack([face.landmarks for face in faces]), times)
     scale = np.float32(size / (box[2] - box[0]))

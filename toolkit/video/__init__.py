@@ -1,4 +1,4 @@
-"""Videos in and out: probe, decode as a stream, find cuts, crop to a region, encode.
+"""Reads and writes videos: probe, decode frame by frame, find cuts, crop to a region, encode.
 
 Nothing heavy is imported until a name is used.
 """

@@ -1,12 +1,15 @@
-"""From a decoder's frame to RGB: the colour matrix, the range, transparency, 8 bits."""
+"""Converts decoded frames to 8-bit RGB: colour matrix, range and transparency."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-# AVColorSpace (ITU-T H.273, MatrixCoefficients) to swscale's tables.
+Transfer = Literal["pq", "hlg"]
+# swscale's table for each AVColorSpace (ITU-T H.273, MatrixCoefficients).
 MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -16,11 +19,11 @@ MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-TRANSFERS = {int(ColorTrc.SMPTE2084): "pq", int(ColorTrc.ARIB_STD_B67): "hlg"}
+TRANSFERS: dict[int, Transfer] = {int(ColorTrc.SMPTE2084): "pq", int(ColorTrc.ARIB_STD_B67): "hlg"}
 
 
-def hdr_transfer(frame: VideoFrame) -> str | None:
-    """``pq`` or ``hlg`` for a high dynamic range frame (ITU-R BT.2100), else None."""
+def hdr_transfer(frame: VideoFrame) -> Transfer | None:
+    """``pq`` or ``hlg`` for an HDR frame (ITU-R BT.2100), else None."""
     return TRANSFERS.get(int(frame.color_trc))
 
 
@@ -30,15 +33,15 @@ def has_alpha(frame: VideoFrame) -> bool:
 
 
 class RGBConverter:
-    """Turns the frames of one video into RGB; keeps swscale's tables between frames."""
+    """Converts the frames of one video to RGB; keeps swscale's tables between frames."""
 
     def __init__(self):
         self._reformatter = VideoReformatter()
 
     def convert(self, frame: VideoFrame, width: int, height: int) -> np.ndarray:
-        """The frame scaled to ``width`` x ``height`` as uint8 ``[height, width, 3]`` in RGB.
+        """The frame scaled to ``width`` x ``height``, as uint8 ``[height, width, 3]`` in RGB.
 
-        High dynamic range becomes standard range; transparent pixels are laid on black.
+        HDR is tone mapped to standard range; transparent pixels are composited on black.
         """
         transfer = hdr_transfer(frame)
         if transfer:
@@ -74,7 +77,7 @@ class RGBConverter:
 
 
 def matrix_of(frame: VideoFrame) -> Colorspace:
-    """The frame's matrix; where it is not stated, what players assume: BT.709 for high definition, else BT.601."""
+    """The frame's matrix. If it is not stated, players assume BT.709 for high definition, else BT.601."""
     if hdr_transfer(frame):
         return Colorspace.BT2020
     known = MATRICES.get(int(frame.colorspace))
@@ -84,6 +87,6 @@ def matrix_of(frame: VideoFrame) -> Colorspace:
 
 
 def range_of(frame: VideoFrame) -> ColorRange:
-    """The frame's range of values; limited where it is not stated."""
+    """The frame's range of values; limited if it is not stated."""
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
     return ColorRange.JPEG if full else ColorRange.MPEG

@@ -1,4 +1,4 @@
-"""A video as a stream of RGB frames."""
+"""Decodes a video as a stream of RGB frames."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Decode a video frame by frame; memory does not depend on its length.
 
-    Rotation metadata and the pixel aspect are applied, colours converted by the matrix and range that the stream
-    states, high dynamic range tone mapped, transparency laid on black. All frames have the size of the first.
+    Frames are rotated and scaled to square pixels as the metadata says. Colours are converted with the matrix and range
+    that the stream states, HDR is tone mapped and transparency composited on black. All frames are as large as the
+    first.
 
     Args:
-        path: a file of any kind that FFmpeg reads.
-        start: index of the first frame to give; earlier ones are decoded, not converted.
-        stop: index after the last frame to give; None for all.
+        path: a file in any format that FFmpeg reads.
+        start: index of the first frame to yield; earlier frames are decoded but not converted.
+        stop: index after the last frame to yield; None for all.
         max_side: larger frames are shrunk so that their larger side has this many pixels.
 
     Raises:
-        InputError: when iterated: the file is unusable, or it breaks off or is damaged at a frame, which is named.
-            Damage after `stop` is not seen.
+        InputError: during iteration: the file cannot be used, is damaged or ends early; the message names the frame.
+            Damage after `stop` goes unnoticed.
+        ValueError: `start`, `stop` or `max_side` is out of range.
     """
     path = Path(path)
     if start < 0 or (stop is not None and stop < start) or (max_side is not None and max_side < 1):
@@ -55,8 +57,9 @@ def shown_frames(
     stop: int | None = None,
     max_side: int | None = None,
 ) -> Iterator[tuple[VideoFrame, Display, Frame]]:
-    """As `read_frames`, of an opened video; each frame with what the decoder gave and how that is displayed."""
-    converter, display, clock = RGBConverter(), None, Clock(stream)
+    """Like `read_frames` for an open video; yields each frame with its decoded form and its display."""
+    converter, clock = RGBConverter(), Clock(stream)
+    display: Display | None = None
     for index, decoded in enumerate(decode(path, container, stream, container.demux(stream))):
         time = clock.time(decoded)
         if index < start:
@@ -66,7 +69,7 @@ def shown_frames(
             image = converter.convert(decoded, display.width, display.height)
         except DAMAGE as error:
             why = reason(error)
-            raise InputError(f"Frame {index} of {path} cannot be converted to RGB ({why}); {ADVICE}") from None
+            raise InputError(f"frame {index} of {path} cannot be converted to RGB ({why}); {ADVICE}") from None
         yield decoded, display, Frame(index, time, display.turn(image))
         if stop is not None and index + 1 >= stop:
             return
@@ -75,21 +78,22 @@ def shown_frames(
 def decode(
     path: Path, container: InputContainer, stream: VideoStream, demuxed: Iterable[av.Packet]
 ) -> Iterator[VideoFrame]:
-    """The stream's frames as the decoder gives them, complete and sound, or an error.
+    """Decode all frames of a stream; incomplete or damaged streams raise an error.
 
     Args:
-        path, container, stream: as `open_video` gave them.
-        demuxed: the stream's packets, ending with the empty one that flushes the decoder.
+        path: the file, for messages.
+        container, stream: from `open_video`.
+        demuxed: the stream's packets, ending with the empty packet that flushes the decoder.
 
     Raises:
-        InputError: names the frame at which the stream is damaged or ends too early.
+        InputError: the stream is damaged or ends early; the message names the frame.
     """
     decoder = _decoder(stream)
     stored = packets = frames = 0
     try:
         for packet in demuxed:
             stored += packet.size > 0
-            # An edit list hides frames; they are decoded, never shown.
+            # Frames that an edit list hides are decoded but never shown.
             packets += packet.size > 0 and not packet.is_discard
             if packet.is_corrupt:
                 raise InputError(f"{path} is damaged or cut off at frame {frames}; {ADVICE}")
@@ -103,23 +107,23 @@ def decode(
     if not frames:
         raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
     missing = missing_bytes(path)
-    # An MP4 or MOV may also be whole as a file and list frames that it lacks.
+    # An MP4 or MOV file can be complete and still list frames that it lacks.
     unlisted = "mp4" in container.format.name and stored < stream.frames
     if missing or unlisted:
         lack = f"{missing} bytes are missing" if missing else f"its index lists {stream.frames} frames"
         raise InputError(f"{path} is cut off at frame {frames}: {lack}; {ADVICE}")
     if frames < packets / 2:
-        raise InputError(f"{path} is damaged: only {frames} of its {packets} pictures can be decoded; {ADVICE}")
+        raise InputError(f"{path} is damaged: only {frames} of its {packets} frames can be decoded; {ADVICE}")
 
 
 def pixel_aspect(stream: VideoStream) -> float | None:
-    """Width of a stored pixel divided by its height; None where the file does not say."""
+    """Width of a stored pixel divided by its height; None if the file does not state it."""
     ratio = stream.sample_aspect_ratio
     return float(ratio) if ratio else None
 
 
 class Clock:
-    """Gives strictly increasing times: the frame's own, or where it has none the frame rate's."""
+    """Assigns strictly increasing times: the frame's own, or if it has none, the next at the frame rate."""
 
     def __init__(self, stream: VideoStream):
         self._step = 1 / frame_rate(stream)
@@ -130,7 +134,7 @@ class Clock:
         """Presentation time of the next frame in seconds."""
         ticks = frame.pts if frame.pts is not None else frame.dts
         expected = 0.0 if self._last is None else self._last + self._step
-        base = frame.time_base or self._base  # the last frames, which the decoder held back, come without
+        base = frame.time_base or self._base  # missing in the last frames, which the decoder held back
         time = expected if ticks is None or not base else float(ticks * base)
         if self._last is not None and time <= self._last:
             time = expected
@@ -139,13 +143,13 @@ class Clock:
 
 
 def frame_rate(stream: VideoStream) -> float:
-    """Frames per second that the container states or that FFmpeg guesses; 25 where neither knows."""
+    """Frames per second as stated by the container or guessed by FFmpeg; 25 if both are unknown."""
     rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate and 0 < rate <= 1000 else 25.0
 
 
 def _decoder(stream: VideoStream) -> av.VideoCodecContext:
-    """The stream's decoder; for VP8 and VP9 with transparency the only one that reads it."""
+    """The stream's decoder; for VP8 and VP9 with transparency, the only decoder that supports it."""
     context = stream.codec_context
     wrapper = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.codec.name)
     if wrapper and stream.metadata.get("alpha_mode") == "1" and wrapper in av.codecs_available:

@@ -1,4 +1,4 @@
-"""Video files that a user means by a list of files and folders."""
+"""Finds video files in a list of files and folders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from toolkit.errors import InputError
 
@@ -14,16 +15,19 @@ VIDEO_EXTENSIONS = frozenset(f".{name}" for name in _EXTENSIONS.split())
 
 
 def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path, str]]:
-    """Files and, for folders, the video files in them and below, sorted; each with its name for people.
+    """The given files and the video files in and below the given folders, sorted by name.
 
-    Names that begin with a dot are left out. A file that is named itself is taken whatever its extension.
+    Hidden files and folders are skipped. Files in `paths` are taken whatever their extension.
 
     Args:
         paths: files and folders.
-        distinct: whether a file that has several names, by links or because it is named twice, counts once.
+        distinct: return a file once even if it is linked or named several times.
+
+    Returns:
+        Path and display name of each file. The name of a file in a folder is relative to that folder.
 
     Raises:
-        InputError: a path is absent, a folder cannot be read or holds no video.
+        InputError: a path does not exist, or a folder cannot be read or contains no video.
     """
     found: dict[Path, str] = {}
     for path in paths:
@@ -32,13 +36,13 @@ def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path
         except FileNotFoundError:
             raise InputError(f"no such video or folder: {path}; check the path") from None
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); allow reading it or leave it out") from error
+            raise InputError(
+                f"{path} cannot be read ({error.strerror}); change its access rights or leave it out"
+            ) from error
         if stat.S_ISDIR(kind):
             files = sorted(_walk(path))
             if not files:
-                raise InputError(
-                    f"no video in the folder {path}: expected files such as .mp4, .mov or .webm in it or below"
-                )
+                raise InputError(f"no video in the folder {path} or below; expected files such as .mp4, .mov or .webm")
             for file in files:
                 name = _readable(file.relative_to(path).as_posix())
                 found.setdefault(_resolved(file) if distinct else file.absolute(), name)
@@ -48,7 +52,7 @@ def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path
 
 
 def _resolved(file: Path) -> Path:
-    """The file behind links; a loop of links stays, and fails as a source when it is opened."""
+    """The file behind links. A loop of links is returned as it is and fails when it is opened."""
     try:
         return file.resolve()
     except (RuntimeError, OSError):
@@ -56,14 +60,14 @@ def _resolved(file: Path) -> Path:
 
 
 def _readable(name: str) -> str:
-    """The name as text that can be stored: a byte that is not UTF-8 becomes ``\\xNN``."""
+    """The name as valid text; bytes that are not UTF-8 become ``\\xNN``."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _walk(folder: Path) -> Iterable[Path]:
-    def refuse(error: OSError):
+    def refuse(error: OSError) -> NoReturn:
         raise InputError(
-            f"the folder {error.filename} cannot be read ({error.strerror}); allow reading it or leave it out"
+            f"the folder {error.filename} cannot be read ({error.strerror}); change its access rights or leave it out"
         ) from error
 
     for parent, folders, names in os.walk(folder, onerror=refuse):

@@ -1,4 +1,4 @@
-"""What a video is, from its packets and its first frame."""
+"""Describes a video from its packets and its first frame."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from toolkit.video.types import VideoInfo
 
 
 def probe(path: str | PathLike) -> VideoInfo:
-    """Describe a video: decodes its first frame and counts its packets.
+    """Describe a video. Decodes its first frame and counts its packets.
 
     Raises:
-        InputError: the file is missing, a folder, unreadable, empty, not a video, without a frame, or truncated so
-            that it cannot be opened.
+        InputError: the file is missing, a folder, unreadable, empty, not a video, without frames, or too damaged to
+            open.
     """
     path = Path(path)
     timing = _Timing()
@@ -54,16 +54,19 @@ def probe(path: str | PathLike) -> VideoInfo:
 
 
 class _Timing:
-    """Frame count, rate and regularity from the packets' times, without keeping them."""
+    """Computes frame count, rate and regularity from packet times, without storing them."""
 
     def __init__(self):
         self.count = 0
         self._timed = 0
-        self._first = self._last = self._previous = None
-        self._shortest = self._longest = None
+        self._first: int | None = None
+        self._last: int | None = None
+        self._previous: int | None = None
+        self._shortest: int | None = None
+        self._longest: int | None = None
 
     def watch(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
-        """Pass the packets on, counting those that are shown."""
+        """Pass packets on and count those that are displayed."""
         for packet in packets:
             if packet.size and not packet.is_discard:
                 self._add(packet)
@@ -84,7 +87,8 @@ class _Timing:
             self._previous = packet.dts
 
     def rate(self, stream: av.VideoStream) -> float:
-        if self._timed == self.count > 1 and self._last > self._first:
+        timed = self._timed == self.count > 1 and stream.time_base is not None
+        if timed and self._first is not None and self._last is not None and self._last > self._first:
             rate = (self.count - 1) / float((self._last - self._first) * stream.time_base)
             if 0 < rate <= 1000:
                 return rate
@@ -92,7 +96,7 @@ class _Timing:
 
     @property
     def variable(self) -> bool:
-        if self._longest is None:
+        if self._longest is None or self._shortest is None:
             return False
-        # Two ticks of slack: coarse time bases, such as milliseconds, make even steps uneven.
+        # Allow two ticks, because coarse time bases such as milliseconds make even steps uneven.
         return self._longest - self._shortest > max(2, 0.1 * self._longest)

@@ -1,42 +1,44 @@
-"""A new file with a video's other streams as they were: the common part of everything that replaces pictures."""
+"""Writes a video with new pictures and the other streams of its source unchanged."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 
-from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.video.container import open_video
+from toolkit.errors import InputError, UsageError
+from toolkit.files import publish, remove, staging_path
+from toolkit.video.container import ADVICE, open_video
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
+from toolkit.video.target import check_target, write_errors
 
 COPIED = ("audio", "subtitle")
-"""Kinds of streams whose packets are copied bit for bit."""
+"""Types of streams whose packets are copied bit for bit."""
 OUTDATED = re.compile(
     r"(major_brand|minor_version|compatible_brands|encoder|rotate|_?(BPS|DURATION|NUMBER_OF|STATISTICS).*)"
 )
-"""Metadata that describes the source's file and not its content; muxers write their own."""
+"""Metadata that describes the source file, not its content; muxers write their own."""
 
 
 class Remuxer:
-    """Base of `VideoRewriter` and `VideoRetoucher`: all but the pictures.
+    """Base of `VideoRewriter` and `VideoRetoucher`: writes everything except the pictures.
 
-    A context manager: the file is written under a temporary name in the same folder and takes its own name when the
-    block ends; an error in the block removes it and leaves what was there before.
+    A context manager. The file is written under a temporary name in the same folder and renamed when the block ends. If
+    the block raises, the file is deleted and an earlier file of that name stays as it was.
 
-    Packets of audio and subtitles are copied bit for bit with their times, languages, titles and dispositions, and so
-    are chapters, attachments (such as fonts) where the container is Matroska, and the start of the timecode where it is
-    not. Cover pictures and data streams are left out.
+    Audio and subtitle packets are copied bit for bit, with their times, languages, titles and dispositions. Chapters
+    are copied too. Matroska files also keep attachments, such as fonts; other containers keep the start of the
+    timecode. Cover pictures and data streams are left out.
     """
 
     def __init__(
@@ -49,40 +51,36 @@ class Remuxer:
         threads: int = THREADS,
     ):
         self.source, self.target = Path(source), Path(target)
-        suffixes = {".mkv", ".mp4"} if lossless else {".mp4", ".mov", ".mkv"}
-        if self.target.suffix.lower() not in suffixes:
-            raise UsageError(f"expected a name that ends in {' or '.join(sorted(suffixes))}, found {self.target.name}")
-        if not 0 <= crf <= 51:
-            raise UsageError(f"expected a crf from 0 to 51, found {crf}")
-        if not self.target.parent.is_dir():
-            raise UsageError(f"expected a folder {self.target.parent} to write {self.target.name} into; make it first")
+        check_target(self.target, {".mkv", ".mp4"} if lossless else {".mp4", ".mov", ".mkv"}, crf)
         if self.target.exists() and self.source.exists() and self.target.samefile(self.source):
-            raise UsageError(f"{self.target} is the video itself, which would be lost; name another output")
+            raise UsageError(f"{self.target} is the source itself, which would be overwritten; name another output")
         self._crf, self._lossless, self._metadata, self._threads = crf, lossless, dict(metadata or {}), threads
-        self._temporary = self.target.with_name(f".{self.target.stem}.{os.getpid()}.part{self.target.suffix}")
+        self._staged = staging_path(self.target, shared=True)
         self._last: int | None = None
         self._stop_time = float("inf")
-        """Seconds; the other streams end here."""
+        """Time in seconds at which the other streams end."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._source, self._video = opened.enter_context(open_video(self.source))
-            # By a second reader, so that sound comes along at the pace of the pictures.
+            # A second reader, so that sound is copied at the pace of the pictures.
             self._others = opened.enter_context(av.open(f"file:{self.source}", metadata_errors="replace"))
-            self._clock = self._video.time_base
+            if self._video.time_base is None:
+                raise InputError(f"expected a video with a time base, but {self.source} has none; {ADVICE}")
+            self._clock: Fraction = self._video.time_base
             with self._reporting():
-                self._output = av.open(f"file:{self._temporary}", "w", metadata_errors="replace")
+                self._output = av.open(f"file:{self._staged}", "w", metadata_errors="replace")
                 opened.callback(self._output.close)
             try:
                 self._prepare()
             except BaseException:
                 opened.close()
-                self._temporary.unlink(missing_ok=True)
+                remove(self._staged)
                 raise
             self._opened = opened.pop_all()
         return self
 
-    def __exit__(self, kind, value, traceback) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._check_complete()
@@ -90,7 +88,7 @@ class Remuxer:
                     self._output.mux(self._stream.encode(None))
                     self._copy_until(self._stop_time)
                     self._opened.close()
-                    os.replace(self._temporary, self.target)
+                    publish(self._staged, self.target)
         finally:
             try:
                 self._opened.close()
@@ -98,15 +96,15 @@ class Remuxer:
                 if kind is None:
                     raise
             finally:
-                self._temporary.unlink(missing_ok=True)
+                remove(self._staged)
 
     def _check_complete(self) -> None:
-        """Raise where the block ended without an error, but too early."""
+        """Raise if the block ended without an error but too early."""
         if self._last is None:
             raise UsageError(f"expected at least one frame for {self.target}, found none")
 
     def _ends_early(self) -> bool:
-        """Whether the new video is meant to end before the source does."""
+        """Whether the new video should end before its source."""
         return self._stop_time != float("inf")
 
     def _prepare(self) -> None:
@@ -139,16 +137,16 @@ class Remuxer:
         return copy
 
     def _encode(self, frame: VideoFrame, time: float, ticks: int, duration: int = 0) -> None:
-        """Encode a frame that is shown at `ticks` of the source's clock, and copy what belongs before it."""
+        """Encode a frame shown at `ticks` of the source's clock, and copy the packets that precede it."""
         self._last = ticks
         frame.pts, frame.duration, frame.time_base = ticks, duration, self._clock
-        # The encoder decides; it would else repeat the source's kinds of pictures.
+        # Lets the encoder choose picture types; it would otherwise repeat those of the source.
         frame.pict_type = PictureType.NONE
         self._output.mux(self._stream.encode(frame))
         self._copy_until(min(time, self._stop_time))
 
     def _copy_until(self, time: float) -> None:
-        """Copy what the other streams have before a time in seconds."""
+        """Copy the other streams' packets up to a time in seconds."""
         while self._packet is not None:
             packet = self._packet
             if float(packet.dts * packet.time_base) >= time:
@@ -160,29 +158,28 @@ class Remuxer:
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except av.error.InvalidDataError as error:
-            raise InputError(f"a stream of {self.source} that should be copied is damaged: {error.strerror}") from None
-        except (av.FFmpegError, OSError) as error:
-            raise ToolkitError(
-                f"expected to write {self.target}, but: {error.strerror}; check the disk's free space and access rights"
-            ) from None
+        with write_errors(self.target):
+            try:
+                yield
+            except av.error.InvalidDataError as error:
+                raise InputError(
+                    f"a stream to copy from {self.source} is damaged: {error.strerror}; {ADVICE}"
+                ) from None
 
 
 def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata that is as true of a copy: without sizes, dates of encoding and such."""
+    """The metadata that also holds for a copy, without sizes, encoder names and similar."""
     return {key: value for key, value in metadata.items() if not OUTDATED.fullmatch(key)}
 
 
 def describe(copy: Stream, stream: Stream) -> None:
-    """Language, title and whether the stream is the default one, forced, for the hearing impaired and so on."""
+    """Copy language, title and disposition, such as default, forced or for the hearing impaired."""
     copy.metadata.update(lasting(stream.metadata))
     copy.disposition = stream.disposition
 
 
 def copy_attachments(source: InputContainer, output: OutputContainer, target: Path) -> None:
-    """Fonts and such, where the new container is Matroska, which can hold them."""
+    """Copy attachments, such as fonts, if the new container is Matroska; others cannot hold them."""
     if target.suffix.lower() == ".mkv":
         for stream in source.streams.attachments:
             output.add_attachment(stream.name or "unnamed", stream.mimetype or "", stream.data)

@@ -1,4 +1,4 @@
-"""A video with some of its pixels changed and every other sample as it was."""
+"""Writes a video with some pixels changed and every other sample unchanged."""
 
 from __future__ import annotations
 
@@ -21,52 +21,54 @@ from toolkit.video.upright import UprightPictures
 
 
 class VideoRetoucher(Remuxer):
-    """Gives a video's frames and takes them back with changes.
+    """Yields a video's frames and takes them back with changes.
 
-    A context manager: the file appears under its own name when the block ends without an error, and what was there
-    before stays until then::
+    A context manager: the file gets its name when the block ends without an error, and an earlier file of that name
+    stays until then::
 
         with VideoRetoucher("in.mp4", "out.mp4") as retoucher:
             for frame in retoucher:
                 retoucher.put(edit(frame.image))
 
-    The frames are those of `read_frames`: upright RGB. Where a pixel comes back changed, the samples of the decoded
-    frame that lie under it are replaced, of chroma those whose cell has a changed pixel. Every other sample goes to the
-    encoder as it was decoded, in the source's own pixel format, size, matrix and range. Kept too are the times to the
-    tick, frame rate, colour tags, chroma siting, static HDR metadata, pixel aspect, rotation and mirroring,
-    interlacing, metadata, and what `Remuxer` copies.
+    Frames are those of `read_frames`: upright RGB. For each changed pixel, the decoded frame's luma sample and the
+    chroma samples of its cell are replaced. All other samples reach the encoder as decoded, in the source's pixel
+    format, size, matrix and range. The new file also keeps times to the tick, frame rate, colour tags, chroma siting,
+    static HDR metadata, pixel aspect, rotation and mirroring, interlacing, metadata, and the streams that `Remuxer`
+    copies.
 
-    H.264 (libx264), or FFV1 where `lossless`, which gives back every sample to the bit. What cannot be kept:
+    The codec is H.264 (libx264), or FFV1 if `lossless`, which preserves every sample exactly. Some things cannot be
+    kept:
 
-    - A pixel format that the encoder lacks becomes the one that loses least: for H.264 12 bits become 10, 4:4:0 becomes
-      4:4:4, 4:1:1 becomes 4:2:2.
-    - H.264 in 4:2:0 has even sides and in 4:2:2 an even width: an odd side is lengthened by one pixel that repeats the
+    - A pixel format that the encoder does not support becomes the one that loses least. For H.264, 12 bits become 10,
+      4:4:0 becomes 4:4:4 and 4:1:1 becomes 4:2:2.
+    - H.264 needs even sides in 4:2:0 and an even width in 4:2:2, so an odd side grows by one pixel that repeats the
       edge. FFV1 keeps every size.
-    - RGB, palettes and transparency are written as `VideoRewriter` does it: as they are shown, on black, upright,
-      BT.709; lossless as RGB.
-    - Matroska rounds times to milliseconds, and begins at 0 with sound that begins earlier, as AAC does: pictures and
-      sound move together by some milliseconds. MP4 and MOV keep all times.
-    - FFV1 in Matroska cannot say that pixels are not square (refused), nor in either container static HDR metadata and
-      interlacing; in MP4 nor where chroma lies, and of its colour tags, if any is stated, the others are stated too, as
-      players assume them.
-    - High dynamic range is shown tone mapped. A pixel that comes back changed by 32 levels or more gets a value of
-      standard range; a smaller change keeps a part of the highlights and colours beyond it.
+    - RGB, palettes and transparency are written as in `VideoRewriter`: as displayed, on black, upright, BT.709;
+      lossless as RGB.
+    - Matroska rounds times to milliseconds. It starts at 0 with the earliest stream, and AAC sound starts early, so
+      pictures and sound shift together by a few milliseconds. MP4 and MOV keep all times.
+    - FFV1 cannot store static HDR metadata and interlacing. In Matroska it cannot store non-square pixels, which raises
+      an error. In MP4 it cannot store chroma siting, and if one colour tag is set, the others are set too, to the
+      values that players assume.
+    - HDR video is shown tone mapped. Pixels that change by 32 levels or more get a standard-range value; smaller
+      changes keep part of the highlights and colours beyond that range.
 
     Args:
         source: the video.
-        target: the new file; its suffix chooses the container: ``.mp4``, ``.mov`` or ``.mkv``; lossless: ``.mkv`` or
+        target: the new file; its suffix selects the container: ``.mp4``, ``.mov`` or ``.mkv``; lossless: ``.mkv`` or
             ``.mp4``.
         crf: x264's constant rate factor, 0 (best) to 51.
         lossless: FFV1 instead of H.264.
-        metadata: added to the source's own.
-        stop: only frames before this index, for a preview; audio and subtitles end with them, chapters are left out.
-        threads: of the encoder. The same number gives the same file; another number, another file.
+        metadata: added to the source's metadata.
+        stop: write only frames before this index, for a preview. Audio and subtitles end with them; chapters are left
+            out.
+        threads: threads of the encoder. Files are equal only for equal numbers.
 
     Raises:
-        UsageError: source and target are one file, a value does not fit, or the container cannot hold a stream of
-            the source or, lossless in Matroska, its pixel aspect.
-        InputError: the source cannot be read, or it breaks off or is damaged at a frame, which is named.
-        ToolkitError: the file cannot be written, such as on a full disk.
+        UsageError: source and target are the same file, a value is not allowed, or the container cannot hold a stream
+            of the source or, for FFV1 in Matroska, its pixel aspect.
+        InputError: the source cannot be read, is damaged or ends early; the message names the frame.
+        ToolkitError: the file cannot be written, for example because the disk is full.
         ValueError: a frame was not put exactly once.
     """
 
@@ -81,7 +83,7 @@ class VideoRetoucher(Remuxer):
         threads: int = THREADS,
     ):
         if stop is not None and stop < 1:
-            raise UsageError(f"expected to stop after frame 1 or later, found stop={stop}")
+            raise UsageError(f"expected stop to be at least 1, found {stop}")
         super().__init__(source, target, crf, lossless, metadata, threads)
         self._stop = stop
         self._decoded: VideoFrame | None = None
@@ -90,29 +92,33 @@ class VideoRetoucher(Remuxer):
         self._exhausted = False
 
     def __iter__(self) -> Iterator[Frame]:
-        """Upright RGB frames, equal to those of `read_frames`; each is to be `put` before the next."""
+        """Upright RGB frames, equal to those of `read_frames`. `put` each frame before taking the next."""
         shown = shown_frames(self.source, self._source, self._video, stop=self._stop)
         for decoded, display, frame in shown:
             if self._pictures is None:
                 self._begin(decoded, display)
             end = frame.time + (float(decoded.duration * self._clock) or 1 / frame_rate(self._video))
-            # The caller may draw into the frame's own picture.
+            # A copy, because the caller may draw into the frame.
             self._decoded, self._frame = decoded, replace(frame, image=frame.image.copy())
             yield frame
             if self._frame is not None:
-                raise ValueError(f"expected frame {frame.index} to be put before the next one is taken")
+                raise ValueError(f"expected frame {frame.index} to be put before the next is taken")
         if self._stop is not None and frame.index + 1 == self._stop:
             self._stop_time = end
         self._exhausted = True
 
     def put(self, image: np.ndarray) -> None:
-        """Append the frame that was given last, with changes or without.
+        """Append the last frame that was taken, changed or not.
 
         Args:
-            image: uint8 ``[H, W, 3]``, RGB, upright, of the frame's size.
+            image: uint8 ``[H, W, 3]``, RGB, upright, as large as the frame.
+
+        Raises:
+            ValueError: no frame was taken since the last call, or the image has another type or size.
+            ToolkitError: the file cannot be written.
         """
-        if self._frame is None:
-            raise ValueError("expected each frame to be put once, after it was given, found another one")
+        if self._frame is None or self._decoded is None or self._pictures is None:
+            raise ValueError("expected each frame to be put once, after it was taken, found one more")
         frame, decoded = self._frame, self._decoded
         if image.dtype != np.uint8 or image.shape != frame.image.shape:
             raise ValueError(f"expected uint8 {list(frame.image.shape)}, found {image.dtype} {list(image.shape)}")
@@ -129,17 +135,19 @@ class VideoRetoucher(Remuxer):
 
     def _begin(self, first: VideoFrame, display: Display) -> None:
         if first.format.is_rgb or has_alpha(first):
-            self._pictures = UprightPictures(self._crf, self._lossless)
-            self._pictures.configure(self._stream.codec_context, *display.shown_size)
+            upright = UprightPictures(self._crf, self._lossless)
+            upright.configure(self._stream.codec_context, *display.shown_size)
+            self._pictures = upright
             return
         scaled = (display.width, display.height) != (first.width, first.height)
         if scaled and self._lossless and self.target.suffix.lower() == ".mkv":
             raise UsageError(
-                f"the pixels of {self.source.name} are not square, which a lossless .mkv file cannot say; name an "
+                f"the pixels of {self.source.name} are not square, which a lossless .mkv file cannot store; name an "
                 "output that ends in .mp4"
             )
-        self._pictures = NativePictures(first, display, self._lossless)
-        self._pictures.configure(self._stream, self._video, first, self._crf)
+        native = NativePictures(first, display, self._lossless)
+        native.configure(self._stream, self._video, first, self._crf)
+        self._pictures = native
 
     def _ends_early(self) -> bool:
         return self._stop is not None

@@ -1,4 +1,4 @@
-"""A video with other pictures and everything else as it was: times, audio, subtitles, metadata."""
+"""Writes a video with new pictures; times, audio, subtitles and metadata stay the same."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from toolkit.video.upright import UprightPictures
 
 
 class VideoRewriter(Remuxer):
-    """Writes a video whose frames are given, with the other streams of a source.
+    """Writes new frames together with the other streams of a source.
 
-    A context manager: the file appears under its own name when the block ends without an error, and what was there
-    before stays until then. Frames keep their times to the tick of the source's clock, so a variable frame rate stays
-    variable. H.264 in ``yuv420p``, limited range, BT.709, upright and with square pixels, as `read_frames` gives them;
-    FFV1 in RGB where `lossless`. The pictures may have another size than the source's; to edit within a source's
-    pictures use `toolkit.video.retouch.VideoRetoucher`. What is copied: see `Remuxer`.
+    A context manager: the file gets its name when the block ends without an error, and an earlier file of that name
+    stays until then. Frames keep their times to the tick of the source's clock, so a variable frame rate stays
+    variable. Frames are written as `read_frames` returns them, upright and with square pixels: as H.264 in
+    ``yuv420p``, limited range, BT.709, or if `lossless` as FFV1 in RGB. They may differ in size from the source's. To
+    change pixels within the source's own pictures, use `toolkit.video.retouch.VideoRetoucher`. `Remuxer` copies the
+    other streams.
 
     Args:
-        source: the video that was read.
-        target: the new file; its suffix chooses the container: ``.mp4``, ``.mov`` or ``.mkv``; lossless: ``.mkv`` or
+        source: the video that the frames come from.
+        target: the new file; its suffix selects the container: ``.mp4``, ``.mov`` or ``.mkv``; lossless: ``.mkv`` or
             ``.mp4``. Matroska rounds times to milliseconds.
         crf: x264's constant rate factor, 0 (best) to 51.
         lossless: FFV1 instead of H.264.
-        metadata: added to the source's own.
-        stop_time: seconds at which audio and subtitles end, for a video that ends before its source; without chapters.
+        metadata: added to the source's metadata.
+        stop_time: time in seconds at which audio and subtitles end, for a video shorter than its source. Chapters are
+            then left out.
 
     Raises:
-        UsageError: source and target are one file, a value does not fit, or the container cannot hold a stream of
-            the source.
+        UsageError: source and target are the same file, a value is not allowed, or the container cannot hold a stream
+            of the source.
         InputError: the source cannot be read.
-        ToolkitError: the file cannot be written, such as on a full disk.
+        ToolkitError: the file cannot be written, for example because the disk is full.
     """
 
     def __init__(
@@ -54,13 +56,17 @@ class VideoRewriter(Remuxer):
         """Append a frame.
 
         Args:
-            image: uint8 ``[H, W, 3]``, RGB, of the size of the first one.
-            time: seconds, later than the one before.
+            image: uint8 ``[H, W, 3]``, RGB, as large as the first frame.
+            time: presentation time in seconds, later than that of the previous frame.
+
+        Raises:
+            ValueError: the time is not later than the previous one.
+            ToolkitError: the file cannot be written.
         """
         ticks = round(time / self._clock)
         if self._last is not None and ticks <= self._last:
             raise ValueError(
-                f"times must increase by a tick of {self._clock} at least, found {time} after {self._last}"
+                f"times must increase by at least one tick of {self._clock} s, found {time} after tick {self._last}"
             )
         with self._reporting():
             if self._last is None:

@@ -1,4 +1,4 @@
-"""Where chroma samples lie between those of luma, which PyAV does not say."""
+"""Finds the position of chroma samples relative to luma, which PyAV does not expose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from av.video.stream import VideoStream
 
 from toolkit.video.planes import planes_of
 
-# FFmpeg's names by the distance from the cell's first sample of luma, down and to the right.
+# FFmpeg's names by the distance from the cell's first luma sample, down and to the right.
 SITINGS = {
     (0.5, 0.0): "left",
     (0.5, 0.5): "center",
@@ -19,18 +19,18 @@ SITINGS = {
     (1.0, 0.5): "bottom",
 }
 STATING = {"h264", "hevc", "mjpeg", "mpeg1video"}
-"""Codecs whose decoders always state the siting."""
+"""Codecs whose decoders always report the siting."""
 
 
 def chroma_siting(frame: VideoFrame, stream: VideoStream) -> str | None:
-    """FFmpeg's name of the chroma siting of a planar 4:2:0 frame; None where it is not known or not 4:2:0.
+    """FFmpeg's name of the chroma siting of a planar 4:2:0 frame; None if it is unknown or the frame is not 4:2:0.
 
-    Read off swscale, which moves chroma as the frame states: one sample of the frame is lit, the frame converted to
-    4:4:4, and where the light fell is looked up. The frame's samples are as before when this returns.
+    swscale moves chroma as the frame states, so the siting is measured: one chroma sample is set to a bright value, the
+    frame converted to 4:4:4, and the position of the bright spot determined. The frame's samples are then restored.
 
     Args:
-        frame: a decoded frame, of 8 to 16 bits.
-        stream: the stream it comes from.
+        frame: a decoded frame of 8 to 16 bits.
+        stream: the stream that it comes from.
     """
     luma, *chroma = frame.format.components
     halves = -(-frame.width // 2), -(-frame.height // 2)
@@ -56,6 +56,7 @@ def chroma_siting(frame: VideoFrame, stream: VideoStream) -> str | None:
     light -= light[-1, -1]
     rows, columns = np.mgrid[0:16, 0:16] - 6
     centre = (light * rows).sum() / light.sum(), (light * columns).sum() / light.sum()
-    siting = SITINGS.get(tuple(round(2 * float(part)) / 2 for part in centre))
-    # It is also what swscale assumes where nothing is stated.
+    down, right = (round(2 * float(part)) / 2 for part in centre)
+    siting = SITINGS.get((down, right))
+    # swscale also assumes "center" if nothing is stated.
     return None if siting == "center" and stream.codec_context.codec.canonical_name not in STATING else siting

@@ -1,16 +1,17 @@
-"""How long a file says it is: containers that state their size reveal that the end is missing."""
+"""Compares a file's size with the size that its container states, to detect a missing end."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(path: Path) -> int:
-    """Bytes that the outermost structure of an MP4, MOV, Matroska, WebM or AVI file states and the file lacks.
+    """Number of bytes missing at the end of an MP4, MOV, Matroska, WebM or AVI file.
 
-    0 for a whole file, for one whose size is not stated (a live recording) and for other kinds.
+    0 if the file is complete, states no size (as live recordings do) or has another format.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -23,8 +24,8 @@ def missing_bytes(path: Path) -> int:
         return max(0, _mp4_end(file, size) - size)
 
 
-def _matroska_end(file) -> int:
-    """Where the segment ends (RFC 8794: an identifier, then a length of 1 to 8 bytes)."""
+def _matroska_end(file: BinaryIO) -> int:
+    """Position of the segment's end (RFC 8794: an identifier, then a length of 1 to 8 bytes)."""
     file.seek(4)
     file.seek(_length(file) or 0, 1)
     if file.read(4) != SEGMENT:
@@ -33,8 +34,8 @@ def _matroska_end(file) -> int:
     return 0 if length is None else file.tell() + length
 
 
-def _length(file) -> int | None:
-    """An EBML length; None where it is left open, as in a live recording."""
+def _length(file: BinaryIO) -> int | None:
+    """An EBML length; None if it is unknown, as in a live recording."""
     first = file.read(1)
     if not first or not first[0]:
         return None
@@ -43,8 +44,8 @@ def _length(file) -> int | None:
     return None if value == (1 << 7 * (more + 1)) - 1 else value
 
 
-def _mp4_end(file, size: int) -> int:
-    """Where the last box with pictures or an index ends (ISO 14496-12, 4.2)."""
+def _mp4_end(file: BinaryIO, size: int) -> int:
+    """Position of the end of the last box that holds pictures or an index (ISO 14496-12, 4.2)."""
     position = 0
     while position + 8 <= size:
         file.seek(position)

@@ -1,4 +1,4 @@
-"""What probing and decoding give. numpy only."""
+"""Results of probing and decoding. Imports only numpy."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video without decoding more than its first frame.
+    """Properties of a video, known from its packets and its first frame.
 
     Attributes:
         path: the file.
-        width, height: of a frame as `read_frames` gives it, in pixels: after rotation, with square pixels.
-        fps: average frames per second, over 0.
-        frame_count: number of video packets. Decoding gives as many frames, or a few less where the codec has
-            packets that are never shown.
-        duration: of the video stream in seconds.
-        rotation: degrees by which the stored picture is turned clockwise for display: 0, 90, 180 or 270.
-        codec: the codec's name, such as ``h264``.
+        width, height: size in pixels of the frames of `read_frames`, rotated and with square pixels.
+        fps: average frames per second, above 0.
+        frame_count: number of video packets. Decoding yields as many frames, or slightly fewer if the codec has packets
+            that are never displayed.
+        duration: length of the video stream in seconds.
+        rotation: clockwise rotation of the stored picture for display, in degrees: 0, 90, 180 or 270.
+        codec: name of the codec, such as ``h264``.
         pix_fmt: FFmpeg's name of the stored pixel format, such as ``yuv420p10le``.
-        hdr: the transfer function of a high dynamic range video, or None.
-        has_alpha: whether the picture has transparency.
+        hdr: transfer function of an HDR video, else None.
+        has_alpha: whether the video has transparency.
         has_audio: whether the file has an audio stream.
         variable_frame_rate: whether the times between frames differ by more than rounding.
     """
@@ -49,7 +49,7 @@ class Frame:
     """One decoded frame.
 
     Attributes:
-        index: number of the frame in the video, from 0.
+        index: index of the frame in the video, from 0.
         time: presentation time in seconds; strictly increasing.
         image: uint8 ``[H, W, 3]``, RGB, contiguous.
     """

@@ -1,4 +1,4 @@
-"""Upright RGB pictures for an encoder: H.264 as every player shows it, or FFV1 without loss."""
+"""Prepares upright RGB pictures for an encoder: H.264 that all players show correctly, or lossless FFV1."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from toolkit.video.x264 import x264_options
 
 
 class UprightPictures:
-    """H.264: ``yuv420p``, limited range, tagged BT.709, an odd side lengthened by one pixel; FFV1: RGB.
+    """H.264: ``yuv420p``, limited range, tagged BT.709, odd sides grown by one pixel. FFV1: RGB.
 
     Args:
         crf: x264's constant rate factor.
-        lossless: for FFV1 instead of libx264.
+        lossless: prepare for FFV1 instead of libx264.
     """
 
     def __init__(self, crf: float, lossless: bool):
@@ -24,7 +24,7 @@ class UprightPictures:
         self._reformatter = VideoReformatter()
 
     def configure(self, context: VideoCodecContext, width: int, height: int) -> None:
-        """Prepare the encoder for pictures of a size."""
+        """Set up the encoder for pictures of this size in pixels."""
         if self._lossless:
             context.width, context.height, context.pix_fmt = width, height, "bgr0"
             return
@@ -34,7 +34,7 @@ class UprightPictures:
         context.color_primaries, context.color_trc = int(ColorPrimaries.BT709), int(ColorTrc.BT709)
 
     def frame(self, image: np.ndarray) -> VideoFrame:
-        """A uint8 ``[H, W, 3]`` RGB picture as the encoder takes it."""
+        """The frame to encode for an RGB picture, uint8 ``[H, W, 3]``."""
         if self._lossless:
             return self._reformatter.reformat(av.VideoFrame.from_ndarray(image, "rgb24"), format="bgr0", threads=1)
         height, width, _ = image.shape
