@@ -23,7 +23,7 @@ class LandmarkMesher:
         if not len(topology.triangles):
             raise InputError(
                 f"stickers need a face mesh, and the {topology.count} landmarks of {topology.name} have none: "
-                "use the mediapipe analyser or name a morphable model with --face-model"
+                "use the mediapipe analyser or name a morphable model with the task option face_model"
             )
         count = int(topology.triangles.max()) + 1  # the irises lie behind the mesh and are no part of it
         regions = {name: indices for name, indices in topology.regions.items() if (indices < count).all()}

@@ -170,7 +170,7 @@ class Pytorch3dRenderer:
         except ImportError as error:
             raise MissingExtra(
                 "the pytorch3d renderer needs pytorch3d, which has no wheel on PyPI: build it from its repository, "
-                "or use --renderer embree"
+                "or set the task option renderer=embree"
             ) from error
         self._torch, self._rasterize, self._meshes = torch, rasterize_meshes, Meshes
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")

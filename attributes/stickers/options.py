@@ -32,7 +32,7 @@ class StickersOptions(TaskOptions):
         description="morphable model: Basel 2017/2019 .h5, Basel 2009 .mat or ICT .npz; the mediapipe mesh without it",
     )
     coefficient_weights: Path | None = Field(
-        None, description="3DDFA-style network (.pth or .safetensors) that starts the fit of --face-model"
+        None, description="3DDFA-style network (.pth or .safetensors) that starts the fit of face_model"
     )
     coefficient_stats: Path | None = Field(None, description="mean and deviation of that network's 62 outputs (.npz)")
     renderer: Literal["embree", "pytorch3d"] = Field("embree", description="what finds the surface under each pixel")

@@ -1,32 +1,58 @@
-"""The docs speak of things that exist: links, imports, flags."""
+"""The docs name things that exist: links, imports, modules, commands with their options."""
 
 import ast
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from toolkit.cli import main
+from toolkit.cli import full_parser
+from toolkit.cli.options import read_settings
+from toolkit.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OF_OTHERS = {"tutorial.md": {"width"}}
+"""Task options of a plugin that the page writes, and that is not installed."""
+
+
+def verbs():
+    action = next(action for action in full_parser()._actions if hasattr(action, "choices") and action.choices)
+    return action.choices
 
 
 @pytest.fixture(scope="module")
-def flags():
-    """Every flag that the verbs print in their help."""
-    import contextlib
-    import io
+def parsers():
+    return verbs()
 
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        builds = ("build-dataset --task stickers", "build-dataset --task glasses")
-        verbs = "ablate", "compare", "dataset show", "demo", "edit", "evaluate", "fetch", "finetune", "push"
-        verbs += "make-people", "pretrain", "removers"
-        for words in (*builds, *verbs):
-            assert main([*words.split(), "--help"]) == 0
-    return set(re.findall(r"--[a-z][a-z-]*", text.getvalue()))
+
+@pytest.fixture(scope="module")
+def flags(parsers):
+    """Every flag of every verb and action."""
+
+    def of(parser):
+        for action in parser._actions:
+            yield from action.option_strings
+            if isinstance(action.choices, dict):
+                for inner in action.choices.values():
+                    yield from of(inner)
+
+    return {flag for parser in parsers.values() for flag in of(parser)} | {"--version"}
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def commands(page):
+    """The words of each `toolkit ...` line of the console blocks; an ellipsis stands for what is left out."""
+    for block in blocks(page, "(?:console|shell|bash|sh)"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if "toolkit" in words and (words[0] == "toolkit" or words[:2] == ["accelerate", "launch"]):
+                yield words[words.index("toolkit") + 1 :]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -36,8 +62,8 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_imports_resolve(page):
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+def test_python_blocks_compile_and_their_imports_resolve(page):
+    for block in blocks(page, "python"):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] in ("toolkit", "attributes", "tasks"):
                 module = importlib.import_module(node.module)
@@ -46,14 +72,40 @@ def test_imports_resolve(page):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "tutorial.md"], ids=lambda page: page.name)
-def test_modules_of_the_reference_exist(page):
+def test_modules_that_are_named_exist(page):
     for name in re.findall(r"`((?:toolkit|attributes)(?:\.[a-z_]+)+)`", page.read_text(encoding="utf-8")):
-        importlib.import_module(name)
+        if name != "toolkit.tasks":  # the group of entry points
+            importlib.import_module(name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_are_known(page, flags):
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text(encoding="utf-8")))
-    if page.name == "tutorial.md":
-        named -= {"--width"}  # the tutorial's own option
-    assert named <= flags | {"--help"}, named - flags
+    text = page.read_text(encoding="utf-8")
+    # Flags of other programs, in blocks and in code that begins with the program's name.
+    text = re.sub(
+        r"(?:`|^\$ )(?:pip|python|git|make|accelerate|ffmpeg|bash|tensorboard)\b[^`\n]*", "", text, flags=re.M
+    )
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+    assert named <= flags, named - flags
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_valid(page, parsers):
+    for words in commands(page):
+        if not words or words[0].startswith("-") or words[0].isupper():
+            continue
+        assert words[0] in parsers, f"{page.name}: toolkit {shlex.join(words)}"
+        given = [word for word in words[1:] if word != "..."]
+        if {"--help", "--help-all"} & set(given) or "NAME" in given:
+            continue
+        parser = parsers[words[0]]
+        try:
+            namespace = parser.parse_args(given)
+            if parser.settings is not None and namespace.config is None and "..." not in words:
+                foreign = OF_OTHERS.get(page.name, set())
+                namespace.task_option = [
+                    pair for pair in getattr(namespace, "task_option", []) if pair.partition("=")[0] not in foreign
+                ]
+                read_settings(parser.settings, namespace)
+        except UsageError as error:
+            pytest.fail(f"{page.name}: toolkit {shlex.join(words)}\n{error}")

@@ -385,7 +385,7 @@ def test_the_command_line_says_one_sentence(video, backbone, remover, tmp_path, 
         (["--remover", str(remover), "--strength", "0.01"], "runs none"),
         (["--remover", str(remover), "--scheduler", "Magic"], "scheduler must be one of"),
         (["--remover", str(remover), "--c2pa-key", "key.pem"], "belong together"),
-        (["--remover", str(remover), "--options", "{}x"], "options"),
+        (["--remover", str(remover), "--task-option", "x"], "--task-option must be NAME=VALUE"),
         (["--removr", str(remover)], "did you mean --remover"),
     ):
         assert main([*words, *more]) == 2

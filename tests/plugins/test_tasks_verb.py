@@ -102,9 +102,9 @@ def test_show_gives_the_options_from_the_schema(plugin, capsys):
     text = capsys.readouterr().out
     for word in ("A square on the nose [sic]", "dist-dot 1.2", "verb_dot:Dot", "a clean face", "vlasik-toolkit[bfm]"):
         assert word in text
-    size = row(text, "--size")
-    assert size.split()[1:3] == ["int", "4"] and "at least 1, at most 9" in size and "side of the square" in size
-    assert row(text, "--two-words").split()[1:3] == ["bool", "false"] and "whether [brackets] survive" in text
+    size = row(text, "size")
+    assert size.split()[1:3] == ["int", "4"] and "1 to 9" in size and "side of the square" in size
+    assert row(text, "two_words").split()[1:3] == ["bool", "off"] and "whether [brackets] survive" in text
 
 
 def test_show_of_a_task_without_options(plugin, capsys):

@@ -226,5 +226,5 @@ def test_nowhere_to_go(mesh):
 def test_landmarks_without_triangles_are_refused():
     topology = replace(load_topology("mediapipe478"), triangles=np.zeros((0, 3), np.int32))
     clip = FaceClip(np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 478, 3), np.float32), topology, np.zeros(1))
-    with pytest.raises(InputError, match="--face-model"):
+    with pytest.raises(InputError, match="face_model"):
         LandmarkMesher().mesh(clip)

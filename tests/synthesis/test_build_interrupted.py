@@ -125,8 +125,8 @@ def test_exit_codes(flags, videos, built, tmp_path, capsys):
     assert main(flags(videos, built, seed=5)) == 2
     shown = capsys.readouterr().err
     assert shown.startswith("error: the output ") and shown.count("\n") == 1
-    assert main([*flags(videos, tmp_path / "d"), "--sizes", "3"]) == 2
-    assert "did you mean --size" in capsys.readouterr().err
+    assert main([*flags(videos, tmp_path / "d"), "--task-option", "sizes=3"]) == 2
+    assert "did you mean --task-option square.size" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
 
 

@@ -50,5 +50,5 @@ def test_a_setting_of_another_analyser(build, short_video, tmp_path):
 
 def test_nothing_forbidden_is_an_empty_list(short_video, tmp_path, capsys):
     words = ["build-dataset", "--task", "stickers", "--videos", str(short_video), "--output", str(tmp_path / "out")]
-    assert main([*words, "--resolution", "128", "--workers", "1", "--forbidden"]) == 0
+    assert main([*words, "--resolution", "128", "--workers", "1", "--task-option", "forbidden=[]"]) == 0
     assert '"forbidden": []' in (tmp_path / "out" / "config.json").read_text()

@@ -1,7 +1,7 @@
-"""The command line: one small module per verb, imported only when the verb is called.
+"""The command line: one small module per verb, imported when the verb is called.
 
-A verb module has ``configure(parser, argv)``, which adds its arguments (`argv` are the words after the verb, so that
-it may look ahead), and ``run(args) -> int``, which returns the exit code.
+A verb module has two functions: ``configure(parser, argv)`` adds its arguments, and ``run(args) -> int`` returns the
+exit code. `argv` holds the words after the verb, for help that depends on them.
 """
 
 from __future__ import annotations
@@ -10,32 +10,50 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.cli.help import Parser
 
 VERBS = {
-    "build-dataset": ("toolkit.cli.build_dataset", "make a dataset of pairs from face videos"),
-    "dataset": ("toolkit.cli.dataset", "check or show a dataset, or write it as videos"),
-    "make-people": ("toolkit.cli.make_people", "videos of people who do not exist, from portraits"),
-    "pretrain": ("toolkit.cli.pretrain", "train the embedded backbone anew, stage by stage"),
-    "finetune": ("toolkit.cli.finetune", "train a remover on datasets of pairs"),
-    "edit": ("toolkit.cli.edit", "remove attributes from a video, or from a folder of them"),
-    "evaluate": ("toolkit.cli.evaluate", "measure edited videos: fidelity, identity, consistency"),
-    "compare": ("toolkit.cli.compare", "run baselines and other methods beside ours, and measure them"),
-    "ablate": ("toolkit.cli.ablate", "change one setting at a time, and measure what it does"),
-    "removers": ("toolkit.cli.removers", "list removers, shipped and local, and show their cards"),
-    "fetch": ("toolkit.cli.fetch", "bring weights of a backbone or an analyser into the cache"),
-    "push": ("toolkit.cli.push", "upload a remover to the Hugging Face Hub"),
-    "tasks": ("toolkit.cli.tasks", "list, show, check and create tasks"),
-    "doctor": ("toolkit.cli.doctor", "say what this machine can do and what is missing"),
-    "demo": ("toolkit.cli.demo", "run the main job on an embedded sample clip"),
+    "edit": ("toolkit.cli.edit", "Remove attributes from a video, or from a folder of videos."),
+    "build-dataset": ("toolkit.cli.build_dataset", "Make a dataset of training pairs from face videos."),
+    "finetune": ("toolkit.cli.finetune", "Train a remover on datasets of pairs."),
+    "evaluate": ("toolkit.cli.evaluate", "Measure edited videos: fidelity, identity, consistency."),
+    "compare": ("toolkit.cli.compare", "Run our method and others on the same videos, and measure them."),
+    "ablate": ("toolkit.cli.ablate", "Change one setting of an edit at a time, and measure the effect."),
+    "dataset": ("toolkit.cli.dataset", "Check a dataset, show it, or export it as videos."),
+    "removers": ("toolkit.cli.removers", "List removers, shipped and local, and show their cards."),
+    "tasks": ("toolkit.cli.tasks", "List, show, check and create tasks."),
+    "fetch": ("toolkit.cli.fetch", "Download the weights of a backbone or an analyser."),
+    "push": ("toolkit.cli.push", "Upload a remover to the Hugging Face Hub."),
+    "make-people": ("toolkit.cli.make_people", "Make videos of people who do not exist from portraits."),
+    "pretrain": ("toolkit.cli.pretrain", "Train the embedded backbone from scratch, stage by stage."),
+    "doctor": ("toolkit.cli.doctor", "Report what this machine can do and how to get what is missing."),
+    "demo": ("toolkit.cli.demo", "Run all steps on an embedded sample clip, in under a minute."),
+    "completion": ("toolkit.cli.completion", "Print a completion script for bash, zsh or tcsh."),
 }
-"""verb -> (module, one line for the help)"""
+"""verb -> (module, description)"""
+
+
+NOTHING_EDITED = 3
+
+EXIT_CODES = {
+    0: "Success.",
+    1: "Something failed: a file, a video, a check.",
+    2: "The request was wrong: an unknown option, a bad value, a missing extra.",
+    NOTHING_EDITED: "`toolkit edit` found no face or no attribute in any video and copied them.",
+    130: "Interrupted by Ctrl-C or SIGTERM.",
+}
+"""Exit code -> meaning, for every verb."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``toolkit VERB ...`` and return the exit code.
 
-    0 is success, 1 a failure, 2 a wrong request, 130 an interruption. A `ToolkitError` is one line on stderr; any other
-    exception is a bug and keeps its traceback.
+    Exit codes are listed in `EXIT_CODES`. A `ToolkitError` becomes one line on stderr. Any other exception is a bug and
+    keeps its traceback.
     """
     from toolkit.errors import ToolkitError
 
@@ -50,33 +68,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted" + (f": {interruption}" if str(interruption) else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader left, as in `toolkit tasks list | head -1`; the interpreter flushes once more at its end.
+        # The reader left, as in `toolkit tasks list | head -1`. The interpreter flushes stdout once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def _dispatch(argv: list[str]) -> int:
-    from toolkit import __version__, native_logs
-    from toolkit.cli.options import Parser
+    from toolkit import native_logs
     from toolkit.errors import UsageError
     from toolkit.validation import did_you_mean
 
-    parser = Parser(
-        prog="toolkit", description="Remove local attributes, such as glasses and stickers, from videos of faces."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
+    parser, verbs = _parsers()
     verb = argv[0] if argv and not argv[0].startswith("-") else None
     if verb is not None and verb not in VERBS:
         hint = did_you_mean(verb, VERBS) or f"; known are {', '.join(VERBS)}"
         raise UsageError(f"there is no verb {verb!r}{hint}")
     module = None
-    for name, (path, line) in VERBS.items():
-        one = verbs.add_parser(name, help=line, description=line[:1].upper() + line[1:] + ".")
-        if name == verb:
-            module = import_module(path)
-            module.configure(one, argv[1:])
-            one.add_argument("--verbose", action="store_true", help="Show log messages of third-party libraries.")
+    if verb is not None:
+        module = import_module(VERBS[verb][0])
+        _configure(verbs[verb], module, argv[1:])
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:  # --help and --version
@@ -86,3 +96,32 @@ def _dispatch(argv: list[str]) -> int:
         return 2
     with native_logs.quiet(show=args.verbose):
         return module.run(args)
+
+
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The command's parser, and those of the verbs, which have no arguments yet."""
+    from toolkit import __version__
+    from toolkit.cli.help import Parser
+
+    parser = Parser(
+        prog="toolkit", description="Remove local attributes, such as glasses and stickers, from videos of faces."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="Print the version.")
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
+    return parser, {name: verbs.add_parser(name, help=line, description=line) for name, (_, line) in VERBS.items()}
+
+
+def full_parser() -> Parser:
+    """The parser with the arguments of all verbs; this imports every verb's module."""
+    parser, verbs = _parsers()
+    for name, (path, _) in VERBS.items():
+        _configure(verbs[name], import_module(path), [])
+    return parser
+
+
+def _configure(parser: Parser, verb: ModuleType, argv: list[str]) -> None:
+    from toolkit.cli.help import RARE
+
+    verb.configure(parser, argv)
+    verbose = parser.add_argument("--verbose", action="store_true", help="Show log messages of third-party libraries.")
+    setattr(verbose, RARE, parser.settings is not None)

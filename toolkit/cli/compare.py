@@ -8,34 +8,32 @@ from pathlib import Path
 from toolkit.cli import edit as edit_verb
 from toolkit.cli import evaluate as evaluate_verb
 from toolkit.cli.console import err
-from toolkit.cli.options import add_arguments, read_grouped
-from toolkit.compare.config import GROUPS, HIDDEN, CompareConfig, RunConfig
+from toolkit.cli.options import Parser, add_settings, read_settings
+from toolkit.compare.config import HIDDEN, CompareConfig
 from toolkit.compare.engine import CompareObserver
 from toolkit.edit.report import EditObserver, EditReport
 from toolkit.evaluate.engine import EvaluateObserver
 
+COMMON = {"videos", "task", "remover", "output", "baselines", "outputs", "checkouts", "backbone", "target"}
+COMMON |= {"device", "seed", "workers"}
+"""Settings that ``--help`` shows."""
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """`--config`, and every field of the config and of its groups."""
-    add_settings(parser, CompareConfig)
+WITHOUT_FLAG = [f"{group}.{name}" for group, names in HIDDEN.items() for name in names]
+
+
+def configure(parser: Parser, argv: list[str]) -> None:
+    """The settings."""
+    add_settings(parser, CompareConfig, argv, common=COMMON, exclude=WITHOUT_FLAG)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the methods, print the table and say where the report is; 1 if something could not be made or measured."""
     from toolkit.compare.engine import compare
 
-    config = read_grouped(CompareConfig, GROUPS, args)
+    config = read_settings(CompareConfig, args)
     with ConsoleObserver() as observer:
         report = compare(config, observer)
     return evaluate_verb.show(report, config.allow_failures)
-
-
-def add_settings(parser: argparse.ArgumentParser, model: type[RunConfig]) -> None:
-    """The flags of a comparison's or an ablation's settings."""
-    parser.add_argument("--config", type=Path, metavar="JSON", help="a file with settings; flags win over it")
-    add_arguments(parser, model, exclude=tuple(GROUPS))
-    for name, (group, title) in GROUPS.items():
-        add_arguments(parser, group, title=title, exclude=HIDDEN.get(name, ()))
 
 
 class ConsoleObserver(CompareObserver):

@@ -19,7 +19,19 @@ from toolkit.cli.console import err, out, print_table
 MODULES = {
     None: (
         *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal", "matplotlib"),
-        *("mediapipe", "numpy", "PIL", "pydantic", "rich", "safetensors", "scipy", "skimage", "torch", "torchvision"),
+        *(
+            "mediapipe",
+            "numpy",
+            "PIL",
+            "pydantic",
+            "rich",
+            "safetensors",
+            "scipy",
+            "shtab",
+            "skimage",
+            "torch",
+            "torchvision",
+        ),
         *("transformers", "trimesh"),
     ),
     "facer": ("facer",),

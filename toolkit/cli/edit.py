@@ -8,15 +8,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from toolkit.cli import NOTHING_EDITED
 from toolkit.cli.console import err, out
-from toolkit.cli.options import add_arguments, read_grouped
-from toolkit.edit.config import GROUPS, EditConfig
+from toolkit.cli.options import Parser, add_settings, read_settings
+from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport
 
-NOTHING_EDITED = 3
-"""Exit code where no face or no attribute was found anywhere: the videos were copied."""
-
 PREVIEW_SECONDS = 3.0
+
+COMMON = {"task", "remover", "backbone", "device", "seed", "max_faces", "analyser"}
+COMMON |= {"crf", "lossless", "compare", "provenance"}
+"""Settings that ``--help`` shows."""
 
 UNTOUCHED = {
     "no face": "without a face",
@@ -29,32 +31,32 @@ _LINE_SECONDS = 30
 """Between two lines of progress where there is no terminal."""
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """The two paths, `--config`, and every field of the config and of its groups."""
-    parser.add_argument("input", type=Path, help="a video, or a folder of videos")
-    parser.add_argument("output", type=Path, help="the edited video (.mp4, .mov, .mkv), or the folder for them")
-    parser.add_argument("--config", type=Path, metavar="JSON", help="a file with settings; flags win over it")
-    add_arguments(parser, EditConfig, exclude=tuple(GROUPS))
-    for name, (model, title) in GROUPS.items():
-        add_arguments(parser, model, title=title, exclude=("preview",) if name == "writing" else ())
+def configure(parser: Parser, argv: list[str]) -> None:
+    """Two paths, and the settings."""
+    parser.add_argument("input", type=Path, metavar="INPUT", help="Video to edit, or a folder of videos.")
+    parser.add_argument(
+        "output", type=Path, metavar="OUTPUT", help="Edited video (.mp4, .mov, .mkv), or the folder for them."
+    )
     parser.add_argument(
         "--preview",
         nargs="?",
         type=float,
         const=PREVIEW_SECONDS,
+        dest="writing.preview",
         default=argparse.SUPPRESS,
         metavar="SECONDS",
-        help=f"edit only the first seconds, {PREVIEW_SECONDS:g} if no number is given, into OUTPUT.preview",
+        help=f"Edit only the first seconds, {PREVIEW_SECONDS:g} by default, and write OUTPUT.preview.",
     )
+    add_settings(parser, EditConfig, argv, common=COMMON, exclude=["writing.preview"])
     parser.epilog = (
-        "Exit codes: 0 edited; 1 something failed; 2 the request was wrong; 3 there was no face, or no attribute, and "
-        "the video was copied. Edit only videos that you own or have a licence for, of people who agreed."
+        "Exit codes: 0 edited; 1 failed; 2 wrong request; 3 no face or no attribute was found, and the video was "
+        "copied. Edit only videos that you own or have a licence for, of people who consented."
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Edit, and say where the result is."""
-    config = read_grouped(EditConfig, GROUPS, args)
+    config = read_settings(EditConfig, args)
     with ConsoleObserver() as observer:
         if args.input.is_dir():
             from toolkit.edit.batch import edit_videos
@@ -75,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
 def summarise(report: EditReport, target: Path) -> None:
     """Say what was done to a video and where it is."""
     if report.outcome != "edited":
-        seen = {"no face": "no face", "turned away": "no face turned to the camera"}
-        seen = seen.get(report.outcome, "none of the removers' attributes")
+        words = {"no face": "no face", "turned away": "no face turned to the camera"}
+        seen = words.get(report.outcome, "none of the removers' attributes")
         out.print(f"nothing was edited: there is {seen} in {report.source}", soft_wrap=True)
     else:
         counts = report.counts

@@ -6,22 +6,26 @@ import argparse
 from collections.abc import Mapping
 
 from toolkit.cli.console import err, out
-from toolkit.cli.options import add_arguments, from_arguments
+from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport
 from toolkit.evaluate.results import VideoResult
 
+COMMON = {"original", "edited", "target", "task", "output", "identity", "arcface", "flow", "analyser", "clips"}
+COMMON |= {"device", "workers"}
+"""Settings that ``--help`` shows."""
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """Every field of the config."""
-    add_arguments(parser, EvaluateConfig)
+
+def configure(parser: Parser, argv: list[str]) -> None:
+    """The settings."""
+    add_settings(parser, EvaluateConfig, argv, common=COMMON)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and say where the report is; 1 if a video could not be measured."""
     from toolkit.evaluate.engine import evaluate
 
-    config = from_arguments(EvaluateConfig, args)
+    config = read_settings(EvaluateConfig, args)
     with ConsoleObserver() as observer:
         report = evaluate(config, observer)
     return show(report, config.allow_failures)

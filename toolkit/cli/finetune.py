@@ -7,24 +7,22 @@ import math
 from pathlib import Path
 
 from toolkit.cli.console import out
-from toolkit.cli.options import add_arguments, read_grouped
+from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
-from toolkit.finetune.config import GROUPS, FinetuneConfig
+from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """`--config`, and every field of the config and of its groups."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="JSON",
-        help="a file with settings; flags win over it",
-    )
-    add_arguments(parser, FinetuneConfig, exclude=tuple(GROUPS))
-    for model, title in GROUPS.values():
-        add_arguments(parser, model, title=title)
-    parser.epilog = "On several GPUs: accelerate launch -m toolkit finetune ..."
+COMMON = {"data", "output", "backbone", "init", "max_train_steps", "train_batch_size", "learning_rate"}
+COMMON |= {"mixed_precision", "gradient_checkpointing", "validation_steps", "early_stopping"}
+COMMON |= {"resume_from_checkpoint", "report_to", "cpu", "seed"}
+"""Settings that ``--help`` shows."""
+
+
+def configure(parser: Parser, argv: list[str]) -> None:
+    """The settings."""
+    add_settings(parser, FinetuneConfig, argv, common=COMMON)
+    parser.epilog = "To train on several GPUs, run `accelerate launch -m toolkit finetune ...`."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.finetune.finetuning import finetune
 
     with FinetuneConsole() as observer:
-        report = finetune(read_grouped(FinetuneConfig, GROUPS, args), observer)
+        report = finetune(read_settings(FinetuneConfig, args), observer)
     if report is not None:
         summarise(report)
     return 0

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 
 from toolkit.cli.console import out
-from toolkit.cli.options import add_arguments, from_arguments
+from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
 from toolkit.portraits.making import PeopleConfig
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """Every field of the config."""
-    add_arguments(parser, PeopleConfig)
-    parser.epilog = "Use only portraits whose licence allows it, of people who agreed."
+def configure(parser: Parser, argv: list[str]) -> None:
+    """The settings."""
+    add_settings(parser, PeopleConfig, argv, common=PeopleConfig.model_fields)
+    parser.epilog = "Use only portraits whose licence allows it, of people who consented."
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the missing videos and print where they are."""
     from toolkit.portraits.making import make_people
 
-    config = from_arguments(PeopleConfig, args)
+    config = read_settings(PeopleConfig, args)
     with ConsoleObserver() as observer:
         count = make_people(config, observer)
     out.print(f"{config.clips} videos in {config.output} ({count} new)", soft_wrap=True)

@@ -1,170 +1,195 @@
-"""Command-line flags from pydantic models, so that a knob is declared once, as a field with a description.
-
-pydantic-settings can build command lines too, but repeats a flag for each item of a list: ``--videos *.mp4`` fails.
-"""
+"""Command-line options from pydantic models, so that a setting is declared once, as a field with a description."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
-from toolkit.errors import ContractError, InputError, UsageError
-from toolkit.validation import did_you_mean, validated
+from toolkit.cli.help import BRIEF, RARE, OptionRow, Parser, describe
+from toolkit.cli.task_options import FIELD, add_task_option, merge_task_options
+from toolkit.errors import ContractError, InputError
+from toolkit.files import read_json
+from toolkit.validation import group_of, validated
+
+__all__ = ["OptionRow", "Parser", "add_options", "add_settings", "describe", "flag", "read_settings"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
-_BOUNDS = {
-    "minimum": "at least {}",
-    "exclusiveMinimum": "over {}",
-    "maximum": "at most {}",
-    "exclusiveMaximum": "under {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} items",
-    "maxItems": "at most {} items",
-    "multipleOf": "a multiple of {}",
-    "pattern": "of the form {}",
-}
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose problems are `UsageError`s with the nearest known flag."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def error(self, message: str):
-        raise UsageError(f"{message}; `{self.prog} --help` says what is known")
-
-    def parse_known_args(self, args=None, namespace=None):
-        namespace, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            word = unknown[0].split("=")[0]
-            hint = did_you_mean(word, self._option_string_actions) if word.startswith("-") else ""
-            self.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}{hint}")
-        return namespace, unknown
+def flag(path: str) -> str:
+    """The flag of a field: ``motion.context_length`` is ``--context-length``."""
+    return "--" + path.rsplit(".", 1)[-1].replace("_", "-")
 
 
-@dataclass(frozen=True)
-class OptionRow:
-    """One option for people, from the JSON schema: its type, default (None: required), bounds and description."""
+def add_settings(
+    parser: Parser,
+    model: type[BaseModel],
+    argv: Sequence[str],
+    *,
+    common: Collection[str],
+    exclude: Collection[str] = (),
+) -> None:
+    """Add ``--config FILE`` and one flag for each field of `model`; fields that are models are groups of flags.
 
-    name: str
-    type: str
-    default: str | None
-    bounds: str
-    description: str
+    The options of tasks are given as ``--task-option NAME=VALUE``. Read all with `read_settings`.
+
+    Args:
+        argv: the words of the command; if they name a task and ask for help, its options are listed.
+        common: names of the flags, without dashes, that ``--help`` shows; ``--help-all`` shows all.
+        exclude: paths of fields without a flag, such as ``writing.preview``.
+
+    Raises:
+        ContractError: two fields have the same flag.
+    """
+    parser.settings = model
+    exclude = [*exclude, FIELD] if _has_tasks(model) else exclude
+    add_options(parser, model, common=common, exclude=exclude)
+    if _has_tasks(model):
+        add_task_option(parser, model, argv)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Settings in JSON, or a record that an earlier run saved. Flags win over the file.",
+    )
+    for name, title, group in groups_of(model):
+        if name not in exclude:
+            below = [path.removeprefix(f"{name}.") for path in exclude if path.startswith(f"{name}.")]
+            add_options(parser, group, prefix=f"{name}.", title=title, common=common, exclude=below)
 
 
-def flag(name: str) -> str:
-    """The flag of a field: ``clip_length`` is ``--clip-length``."""
-    return "--" + name.replace("_", "-")
+def _has_tasks(model: type[BaseModel]) -> bool:
+    return {"task", FIELD} <= model.model_fields.keys()
 
 
-def describe(model: type[BaseModel]) -> list[OptionRow]:
-    """The options of a model, in the order of its fields."""
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    rows = []
+def groups_of(model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """The fields of `model` that are models: name, heading and model."""
     for name, info in model.model_fields.items():
-        field = schema["properties"][info.alias or name]
-        default = None if info.is_required() else _default(info)
-        rows.append(OptionRow(name, _type(field, definitions), default, _bounds(field), info.description or ""))
-    return rows
+        group = group_of(info.annotation)
+        if group is not None:
+            yield name, info.title or info.description or name, group
 
 
-def add_arguments(
+def add_options(
     parser: argparse.ArgumentParser,
     model: type[BaseModel],
     *,
+    prefix: str = "",
+    title: str | None = None,
+    common: Collection[str] | None = None,
     exclude: Collection[str] = (),
     positional: Collection[str] = (),
-    title: str | None = None,
 ) -> None:
-    """Add one kebab-case flag for each field of `model`.
+    """Add one kebab-case flag for each field of `model` that is not a model.
 
-    A bool is ``--x/--no-x``, a list takes several words, a nested value is JSON; ``none`` stands for None where the
-    field allows it. Values stay out of the namespace unless they were given, and are checked by `from_arguments`.
+    A bool is ``--x/--no-x``, a list takes several words, a nested value is JSON; ``none`` stands for None if the field
+    allows it. Values are not checked before `read_settings`, and absent flags leave nothing in the namespace.
 
     Args:
+        prefix: path of the model in the settings, ending in a dot.
+        title: heading of the flags in the help.
+        common: fields that ``--help`` shows; None shows all.
         exclude: fields without a flag.
         positional: fields that are arguments by position.
-        title: heading of the flags in the help.
 
     Raises:
         ContractError: a flag is taken already.
     """
     group = parser.add_argument_group(title) if title else parser
     for row in describe(model):
-        if row.name in exclude:
-            continue
         info = model.model_fields[row.name]
-        settings: dict[str, Any] = {"help": _help(row), "default": argparse.SUPPRESS}
+        if row.name in exclude or group_of(info.annotation) is not None:
+            continue
+        options: dict[str, Any] = {"help": row.text, "default": argparse.SUPPRESS}
         if info.annotation is bool:
-            settings["action"] = argparse.BooleanOptionalAction
+            options["action"] = argparse.BooleanOptionalAction
         else:
-            settings |= _values(info.annotation, row)
-        names = [row.name] if row.name in positional else [flag(row.name)]
-        if row.name not in positional:
-            settings["dest"] = row.name
+            options |= _values(info.annotation, row)
+        if row.name in positional:
+            names = [prefix + row.name]
+            options.setdefault("metavar", row.name.upper())
+        else:
+            names = [flag(row.name)]
+            options["dest"] = prefix + row.name
         try:
-            group.add_argument(*names, **settings)
+            action = group.add_argument(*names, **options)
         except argparse.ArgumentError as error:
             raise ContractError(
-                f"{model.__module__}.{model.__qualname__} cannot have an option `{row.name}`: the command has a flag "
-                f"{flag(row.name)} of its own; rename the option"
+                f"{model.__module__}.{model.__qualname__} cannot have an option `{row.name}`: the command already has "
+                f"a flag {flag(row.name)}; rename the option"
             ) from error
+        setattr(action, RARE, common is not None and row.name not in common)
+        setattr(action, BRIEF, row.brief)
 
 
-def from_arguments(model: type[Model], namespace: argparse.Namespace, base: BaseModel | None = None) -> Model:
-    """Build `model` from the flags that were given; the rest is taken from `base`, then from the defaults.
-
-    Raises:
-        UsageError: one sentence per problem, such as "--size must be greater than 0, found '-1'".
-    """
-    given = {name: value for name, value in vars(namespace).items() if name in model.model_fields}
-    values = {} if base is None else base.model_dump(exclude_unset=True)
-    return validated(model, values | given, spell=flag)
-
-
-def read_grouped(
-    model: type[Model], groups: Mapping[str, tuple[type[BaseModel], str]], namespace: argparse.Namespace
-) -> Model:
-    """Build a model whose fields may be groups of options, from the flags and from the file of `--config`.
+def read_settings(model: type[Model], namespace: argparse.Namespace, **extra: Any) -> Model:
+    """Build `model` from the flags and from the file of ``--config``; flags win over the file.
 
     Args:
-        groups: fields that are groups, with their models and headings.
-        namespace: `config` is a JSON file, or None; flags win over it.
+        namespace: what the parser returned.
+        extra: more values for fields of the model; they win over both.
 
     Raises:
         InputError: the file cannot be read.
-        UsageError: a setting is unknown or has a bad value.
+        UsageError: one sentence per problem, such as "--size must be greater than 0, found '-1'".
     """
-    base: dict[str, Any] = {}
-    if namespace.config is not None:
-        try:
-            base = json.loads(namespace.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"the settings {namespace.config} cannot be read: {error}") from error
-        if not isinstance(base, dict):
-            raise InputError(f"expected an object with settings in {namespace.config}")
-    for name, (group, _) in groups.items():
-        start = validated(group, base[name]) if name in base else None
-        base[name] = from_arguments(group, namespace, start)
-    # A group may hold a field of its own name, such as `motion`: that flag is the group's.
-    own = set(model.model_fields) - set(groups)
-    given = {name: value for name, value in vars(namespace).items() if name in own}
-    return from_arguments(model, argparse.Namespace(**{**base, **given}))
+    file: Path | None = getattr(namespace, "config", None)
+    values = {} if file is None else read_config(file)
+    given = {path: value for path, value in vars(namespace).items() if path.split(".")[0] in model.model_fields}
+    for path, value in (given | extra).items():
+        _put(values, path.split("."), value)
+    if _has_tasks(model):
+        merge_task_options(model, values, namespace.task_option)
+
+    def spell(path: str) -> str:
+        stems = path.split(".")
+        from_file = file is not None and path not in given and _has(values, stems)
+        return f"{path!r} in {file}" if from_file else flag(path)
+
+    return validated(model, values, spell)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file: an object of settings, or a saved record with such an object under ``config``.
+
+    Raises:
+        InputError: the file cannot be read, or holds no settings.
+    """
+    try:
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the settings {path} cannot be read: {error}") from error
+    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+        values = values["config"]
+    if not isinstance(values, dict):
+        raise InputError(f"expected a JSON object with settings in {path}, found {type(values).__name__}")
+    return values
+
+
+def _put(values: dict[str, Any], stems: list[str], value: Any) -> None:
+    for stem in stems[:-1]:
+        inner = values.get(stem)
+        if not isinstance(inner, dict):
+            inner = values[stem] = {}
+        values = inner
+    values[stems[-1]] = value
+
+
+def _has(values: Any, stems: list[str]) -> bool:
+    for stem in stems:
+        if not isinstance(values, dict) or stem not in values:
+            return False
+        values = values[stem]
+    return True
 
 
 def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
@@ -186,11 +211,22 @@ def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
         optional = False
     words = _words(member)
     if words is not None:
-        return settings | {"type": lambda text: words.get(text, text), "metavar": "{" + ",".join(words) + "}"}
+        return settings | {"type": lambda text: words.get(text, text), "metavar": "|".join(words)}
     if get_origin(member) is not None or (isinstance(member, type) and issubclass(member, BaseModel | dict)):
         return settings | {"type": _text_or_json(optional), "metavar": "JSON"}
-    metavar = {int: "INT", float: "FLOAT", Path: "PATH"}.get(member, row.name.upper())
+    metavar = {int: "N", float: "NUMBER", Path: "PATH"}.get(member, row.name.rsplit("_", 1)[-1].upper())
     return settings | {"type": _text(optional), "metavar": metavar}
+
+
+def convert(annotation: Any, text: str) -> Any:
+    """A text as a value for a field: a text or a choice as it is, a list separated by commas, anything else as JSON."""
+    settings = _values(annotation, OptionRow("value", "", "", "", ""))
+    if "nargs" in settings:
+        value = _text_or_json(False)(text)
+        return value if isinstance(value, list) else text.split(",")
+    if {int, float, bool} & set(map(_plain, _members(annotation))):
+        return _text_or_json(type(None) in _members(annotation))(text)
+    return settings["type"](text)
 
 
 def _text(optional: bool) -> Callable[[str], str | None]:
@@ -216,52 +252,9 @@ def _plain(annotation: Any) -> Any:
 
 
 def _words(member: Any) -> dict[str, Any] | None:
-    """The words that a choice allows and the values that they mean; None where the type is no choice."""
+    """The words of a choice and the values that they mean; None if the type is no choice."""
     if get_origin(member) is Literal:
         return {str(value): value for value in get_args(member)}
     if isinstance(member, type) and issubclass(member, Enum):
         return {str(entry.value): entry.value for entry in member}
     return None
-
-
-def _help(row: OptionRow) -> str:
-    default = "required" if row.default is None else f"default: {row.default}"
-    notes = f"({row.bounds}; {default})" if row.bounds else f"({default})"
-    return f"{row.description} {notes}".strip().replace("%", "%%")
-
-
-def _default(info: FieldInfo) -> str:
-    value = TypeAdapter(Any).dump_python(info.get_default(call_default_factory=True), mode="json", fallback=str)
-    return value if isinstance(value, str) and value else json.dumps(value)
-
-
-def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    if "$ref" in field:
-        return _type(definitions[field["$ref"].rsplit("/", 1)[-1]], definitions)
-    if "const" in field:
-        return str(field["const"])
-    if "enum" in field:
-        return " | ".join(map(str, field["enum"]))
-    if "anyOf" in field:
-        return " | ".join(_type(option, definitions) for option in field["anyOf"])
-    kind = field.get("type", "any")
-    if kind == "array":
-        items = field.get("prefixItems") or ([field["items"]] if "items" in field else [])
-        return f"list of {', '.join(_type(item, definitions) for item in items) or 'any'}"
-    names = {
-        "string": field.get("format", "text"),
-        "integer": "int",
-        "number": "float",
-        "boolean": "bool",
-        "null": "none",
-    }
-    return names.get(kind, kind)
-
-
-def _bounds(field: Mapping[str, Any]) -> str:
-    """The limits of a field, or of the one member of a union that has some; a tuple's own length is no news."""
-    fixed = ("minItems", "maxItems") if "prefixItems" in field else ()
-    found = [words.format(field[key]) for key, words in _BOUNDS.items() if key in field and key not in fixed]
-    for option in field.get("anyOf", ()):
-        found += [part for part in [_bounds(option)] if part]
-    return ", ".join(found)

@@ -6,17 +6,17 @@ import argparse
 from pathlib import Path
 
 from toolkit.cli.console import out
-from toolkit.cli.options import add_arguments, from_arguments
+from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.report import PretrainObserver
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-    """The backbone's name, and every field of the config."""
-    parser.add_argument("name", metavar="BACKBONE", help="which one, such as nano")
-    add_arguments(parser, PretrainConfig)
-    parser.epilog = "docs/nano.md has the commands that the shipped weights came from."
+def configure(parser: Parser, argv: list[str]) -> None:
+    """The backbone's name, and the settings."""
+    parser.add_argument("name", metavar="BACKBONE", help="Backbone to train, such as nano.")
+    add_settings(parser, PretrainConfig, argv, common=PretrainConfig.model_fields)
+    parser.epilog = "docs/nano.md lists the commands that trained the shipped weights."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from toolkit.pretrain.pretraining import pretrain
 
     with PretrainConsole() as observer:
-        report = pretrain(args.name, from_arguments(PretrainConfig, args), observer)
+        report = pretrain(args.name, read_settings(PretrainConfig, args), observer)
     out.print(f"backbone: {report.output}", soft_wrap=True)
     return 0
 

@@ -61,7 +61,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from toolkit.cli.options import describe, flag
+    from toolkit.cli.help import describe
     from toolkit.registry import entry, load_task_class
 
     task, offer = load_task_class(args.name), entry(args.name)
@@ -77,9 +77,10 @@ def _show(args: argparse.Namespace) -> int:
     for label, value in rows:
         out.print(f"{label + ':':<17}{value}", soft_wrap=True)
     out.print()
-    options = [(flag(row.name), row.type, row.default, row.bounds, row.description) for row in describe(task.Options)]
+    options = [(row.name, row.type, row.default or "", row.bounds, row.description) for row in describe(task.Options)]
     if options:
-        print_table(("option", "type", "default", "bounds", "description"), options)
+        print_table(("option", "type", "default", "range", "description"), options)
+        out.print(f"Set one with --task-option {options[0][0]}=VALUE.")
     else:
         out.print("It has no options.")
     return 0
