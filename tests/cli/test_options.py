@@ -192,6 +192,7 @@ def test_a_saved_record_is_a_file_of_settings(tmp_path):
         ),
         ('{"sead": 1}', [], "unknown option 'sead' in {file}, did you mean 'seed'?"),
         ('{"settings": {"size": [0.5, 0.1]}}', [], "size must be in order"),
+        ('{"settings": 3}', ["--share", "0.5"], "'settings' in {file} must be a valid dictionary"),
         ("[1]", [], "expected a JSON object with settings in {file}, found list"),
         ("{", [], "the settings {file} cannot be read"),
         (None, [], "the settings {file} cannot be read"),

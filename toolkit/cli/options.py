@@ -177,10 +177,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _put(values: dict[str, Any], stems: list[str], value: Any) -> None:
     for stem in stems[:-1]:
-        inner = values.get(stem)
-        if not isinstance(inner, dict):
-            inner = values[stem] = {}
-        values = inner
+        values = values.setdefault(stem, {})
+        if not isinstance(values, dict):
+            return  # the model refuses it, with a sentence
     values[stems[-1]] = value
 
 
