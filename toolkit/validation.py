@@ -51,9 +51,10 @@ def _sentence(problem: Mapping[str, Any], model: type[BaseModel], spell: Callabl
         name = spell(key)
         # A typing error in a file is mended there, so the hint names the key rather than the flag.
         write = spell if name.startswith("--") else repr
-        nearest = get_close_matches(key, list(_paths(model)), n=1, cutoff=0.5)
+        known = list(setting_paths(model))
+        nearest = get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f", did you mean {write(nearest[0])}?" if nearest else ""
-        return f"unknown option {name}{hint or '; known are ' + (', '.join(map(write, _paths(model))) or 'none')}"
+        return f"unknown option {name}{hint or '; known are ' + (', '.join(map(write, known)) or 'none')}"
     inside = "".join(f"[{part!r}]" for part in rest if not _is_union_tag(part))
     name = spell(".".join(path)) + inside
     if problem["type"] == "missing":
@@ -82,14 +83,14 @@ def _located(
     return path, rest, group
 
 
-def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The paths of all fields that are no groups."""
+def setting_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The paths of all fields that are no groups, such as ``seed`` and ``denoising.strength``."""
     for name, info in model.model_fields.items():
         group = group_of(info.annotation)
         if group is None:
             yield prefix + name
         else:
-            yield from _paths(group, f"{prefix}{name}.")
+            yield from setting_paths(group, f"{prefix}{name}.")
 
 
 def _is_union_tag(part: str | int) -> bool:

@@ -179,6 +179,19 @@ def test_a_saved_record_is_a_file_of_settings(tmp_path):
     assert grouped("--config", str(file)).seed == 4
 
 
+def test_of_a_saved_record_only_the_settings_are_taken(tmp_path):
+    class Backed(Grouped):
+        backbone: str = Field("nano", description="Which.")
+
+    file = tmp_path / "remover.json"
+    file.write_text('{"config": {"seed": 4, "processes": 2}, "backbone": {"name": "sd15", "sha256": "0a"}}')
+    parser = Parser(prog="tool")
+    add_settings(parser, Backed, [], common=())
+    words = ["--config", str(file)]
+    assert read_settings(Backed, parser.parse_args(words)).backbone == "sd15"
+    assert read_settings(Backed, parser.parse_args([*words, "--backbone", "other"])).backbone == "other"
+
+
 @pytest.mark.parametrize(
     ("text", "words", "sentence"),
     [

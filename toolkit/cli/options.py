@@ -16,7 +16,7 @@ from toolkit.cli.help import BRIEF, RARE, OptionRow, Parser, describe
 from toolkit.cli.task_options import FIELD, add_task_option, merge_task_options
 from toolkit.errors import ContractError, InputError
 from toolkit.files import read_json
-from toolkit.validation import group_of, validated
+from toolkit.validation import group_of, setting_paths, validated
 
 __all__ = ["OptionRow", "Parser", "add_options", "add_settings", "describe", "flag", "read_settings"]
 
@@ -143,7 +143,7 @@ def read_settings(model: type[Model], namespace: argparse.Namespace, **extra: An
         UsageError: one sentence per problem, such as "--size must be greater than 0, found '-1'".
     """
     file: Path | None = getattr(namespace, "config", None)
-    values = {} if file is None else read_config(file)
+    values = {} if file is None else read_config(file, model)
     given = {path: value for path, value in vars(namespace).items() if path.split(".")[0] in model.model_fields}
     for path, value in (given | extra).items():
         _put(values, path.split("."), value)
@@ -158,8 +158,11 @@ def read_settings(model: type[Model], namespace: argparse.Namespace, **extra: An
     return validated(model, values, spell)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file: an object of settings, or a saved record with such an object under ``config``.
+def read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """The values in a settings file, not validated.
+
+    The file is an object of settings, or a record that a run saved, with the settings under ``config``. Of a record,
+    what is no setting is left out. It names the backbone by its content, so its ``name`` becomes the setting.
 
     Raises:
         InputError: the file cannot be read, or holds no settings.
@@ -168,10 +171,15 @@ def read_config(path: Path) -> dict[str, Any]:
         values = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"the settings {path} cannot be read: {error}") from error
-    if isinstance(values, dict) and isinstance(values.get("config"), dict):
-        values = values["config"]
     if not isinstance(values, dict):
         raise InputError(f"expected a JSON object with settings in {path}, found {type(values).__name__}")
+    if not isinstance(values.get("config"), dict):
+        return values
+    record, values = values, {name: value for name, value in values["config"].items() if name in model.model_fields}
+    for stems in (setting.split(".") for setting in setting_paths(model)):
+        name = record["backbone"].get("name") if isinstance(record.get("backbone"), dict) else None
+        if stems[-1] == "backbone" and name is not None and not _has(values, stems):
+            _put(values, stems, name)
     return values
 
 
