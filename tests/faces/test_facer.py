@@ -1,4 +1,4 @@
-"""The real facer code around small networks of the same signatures, whose answers are known."""
+"""The real facer code with small networks of the same signatures and known outputs."""
 
 import io
 
@@ -17,11 +17,11 @@ from toolkit.faces.facer import CELEBM_CLASSES, FacerAnalyser  # noqa: E402
 from toolkit.fetch.downloads import FACER_FILES  # noqa: E402
 
 FIVE = torch.tensor([[-0.3, -0.2], [0.3, -0.2], [0.0, 0.05], [-0.22, 0.3], [0.22, 0.3]])
-"""Eyes, nose and corners of the mouth, in face sizes from the middle."""
+"""Eyes, nose and corners of the mouth, relative to the centre, in face sizes."""
 
 
 class Detector(torch.nn.Module):
-    """Signature of `RetinaFace`: finds the faces that it was told, x, y and size in px of the frame."""
+    """Has the signature of `RetinaFace`; finds the given faces: x, y and size in pixels of the frame."""
 
     def __init__(self, faces):
         super().__init__()
@@ -45,7 +45,7 @@ class Detector(torch.nn.Module):
 
 
 class Parser(torch.nn.Module):
-    """Signature of FaRL's parser: glasses where the picture is bright, face elsewhere."""
+    """Has the signature of FaRL's parser; bright pixels are glasses, others face."""
 
     def forward(self, images):
         bright = images.mean(dim=1, keepdim=True)
@@ -55,14 +55,14 @@ class Parser(torch.nn.Module):
 
 
 class Backbone(torch.nn.Module):
-    """Signature of FaRL's transformer, whose real size takes seconds for a face on a CPU."""
+    """Has the signature of FaRL's transformer, which takes seconds per face on a CPU."""
 
     def forward(self, images):
         return [images[:, :, ::16, ::16]], None
 
 
 class Head(torch.nn.Module):
-    """Signature of the aligner's head: heat maps with one peak for each of the 68 points, wherever the face is."""
+    """Has the signature of the aligner's head; its heat maps have one fixed peak for each of the 68 points."""
 
     def __init__(self, peaks):
         super().__init__()
@@ -78,14 +78,14 @@ class Head(torch.nn.Module):
 
 
 def peaks():
-    """Places of the 68 points in the aligned picture, 0..1."""
+    """Positions of the 68 points in the aligned picture, 0..1."""
     mean = load_topology("ibug68").mean[:, :2]
     return torch.tensor(0.5 + 0.22 * mean / np.abs(mean).max(), dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Weights under the names of facer's release; the backbone has the real shapes and a single stored number."""
+    """Weights with the file names of facer's release; backbone tensors have their real shapes but store one number."""
     from facer.face_alignment.network import FaRLVisualFeatures
 
     folder = tmp_path_factory.mktemp("facer")
@@ -105,7 +105,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def analyser(files):
     analyser = create_analyser("facer", device="cpu", **files)
-    # The real one was built and loaded its file; the rest of the alignment stays facer's.
+    # The real backbone has been built and has loaded its file; the rest of the alignment stays facer's.
     analyser._aligner.net.backbone = Backbone()
     yield analyser
     analyser.close()
@@ -113,7 +113,7 @@ def analyser(files):
 
 @pytest.fixture
 def told(analyser):
-    """``told([(x, y, size), ...])``: the analyser with a detector that finds these."""
+    """``told([(x, y, size), ...])``: the analyser with a detector that finds these faces."""
     real = analyser._detector.net
 
     def tell(faces):
@@ -129,7 +129,7 @@ def frame(height=240, width=320, value=60):
 
 
 def expected_landmarks(x, y, size):
-    """Where facer's alignment by five points puts the peaks, in px from the corner of the frame."""
+    """Positions of the peaks after facer's five-point alignment, in pixels from the corner of the frame."""
     points = torch.tensor([[x, y]]) + FIVE * size
     matrix = get_face_align_matrix(points[None], target_shape=(448, 448), target_face_scale=0.8)[0]
     aligned = torch.cat([peaks() * 448 - 0.5, torch.ones(68, 1)], dim=1)
@@ -160,7 +160,7 @@ def test_landmarks_follow_the_face(told):
     np.testing.assert_allclose((there.landmarks - here.landmarks)[:, :2], [[60, 20]] * 68, atol=0.3)
 
 
-def test_several_faces_come_by_size_and_are_limited(told, monkeypatch):
+def test_several_faces_are_sorted_by_size_and_limited(told, monkeypatch):
     analyser = told([(60, 100, 50), (220, 120, 110)])
     large, small = analyser.analyse(frame())
     assert large.landmarks[:, 0].mean() == pytest.approx(220, abs=15)
@@ -191,12 +191,12 @@ def test_class_names_are_facers():
         assert theirs.index(label) == CELEBM_CLASSES.index(name)
 
 
-def test_dark_frame_is_a_frame(told):
+def test_dark_frame_is_accepted(told):
     (face,) = told([(150, 120, 90)]).analyse(frame(value=1))
     assert np.isfinite(face.landmarks).all()
 
 
-def test_large_frame_is_analysed_smaller(told, monkeypatch):
+def test_large_frame_is_shrunk(told, monkeypatch):
     monkeypatch.setattr("toolkit.faces.facer.MAX_SIDE", 320)
     (face,) = told([(150, 120, 90)]).analyse(frame(480, 640))
     assert face.parsing.shape == (480, 640)
@@ -218,7 +218,7 @@ def test_tiny_frame_has_no_face(analyser, side):
 
 
 @pytest.mark.parametrize("bad", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
-def test_what_is_not_a_frame_is_refused(analyser, bad):
+def test_arrays_that_are_not_frames_are_refused(analyser, bad):
     with pytest.raises(ValueError, match="a frame must be uint8"):
         analyser.analyse(bad)
 
@@ -229,7 +229,7 @@ def test_global_state_of_torch_is_left_alone(files, monkeypatch):
     assert torch.backends.cudnn.benchmark is False
 
 
-def test_weights_that_are_not_there(files, tmp_path, monkeypatch):
+def test_missing_weights(files, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     sentence = availability("facer")
     assert str(tmp_path) in sentence and "https://" in sentence and "detector_file" in sentence
@@ -271,7 +271,7 @@ def test_wrong_weights_are_one_sentence(files, tmp_path, key, kind):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_files_that_are_swapped(files):
+def test_swapped_files(files):
     swapped = {**files, "parser_file": files["detector_file"]}
     with pytest.raises(InputError):
         create_analyser("facer", device="cpu", **swapped)

@@ -1,4 +1,4 @@
-"""The embedded analyser on real clips and on what is no face, with the wheel's models and with a bundle."""
+"""The default analyser on real clips and on frames without a face, with the wheel's models and with a bundle."""
 
 import hashlib
 import subprocess
@@ -43,7 +43,7 @@ def test_is_an_analyser(analyser):
     assert availability("mediapipe") is None and "mediapipe" in ANALYSERS
 
 
-def test_face_is_as_the_contract_says(analyser, face_frames):
+def test_face_follows_the_contract(analyser, face_frames):
     for frame in face_frames:
         (face,) = analyser.analyse(frame)
         assert face.landmarks.shape == (478, 3) and face.landmarks.dtype == np.float32
@@ -91,7 +91,7 @@ def test_same_frames_same_result_in_another_process(shared, face_frames):
     analyser.close()
 
 
-def test_both_lines_agree(shared, face_frames):
+def test_wheel_and_bundle_agree(shared, face_frames):
     wheel, bundle = create_analyser(), create_analyser(model_file=shared(BUNDLE))
     for frame in face_frames:
         a, b = wheel.analyse(frame)[0].landmarks, bundle.analyse(frame)[0].landmarks
@@ -129,7 +129,7 @@ def test_frames_may_change_their_size_and_be_read_only_views(analyser, face_fram
 
 
 @pytest.mark.parametrize("bad", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 4), np.uint8), np.zeros((64, 64, 3))])
-def test_what_is_not_a_frame_is_refused(analyser, bad):
+def test_arrays_that_are_not_frames_are_refused(analyser, bad):
     with pytest.raises(ValueError, match="a frame must be uint8"):
         analyser.analyse(bad)
 
@@ -183,7 +183,7 @@ def test_two_people_are_two_tracks(clip_frames):
     assert sorted(map(sorted, sides.values())) == [["left"], ["right"]]
 
 
-def test_largest_comes_first_and_the_number_is_limited(clip_frames):
+def test_largest_face_is_first_and_their_number_is_limited(clip_frames):
     import cv2
 
     frame = clip_frames(CLIP, 0, 1)[0]
@@ -241,7 +241,7 @@ def test_wrong_arguments():
         create_analyser(max_faces=0)
 
 
-def test_newer_line_without_models_says_what_to_do(monkeypatch, tmp_path):
+def test_a_release_without_models_says_what_to_do(monkeypatch, tmp_path):
     (tmp_path / "mediapipe").mkdir()
     (tmp_path / "mediapipe" / "__init__.py").write_text("")
     for name in [name for name in sys.modules if name.split(".")[0] == "mediapipe"]:

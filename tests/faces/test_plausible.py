@@ -1,4 +1,4 @@
-"""What is dropped before an analyser answers, and the topology of the 68 points."""
+"""Implausible faces are dropped, and the topology of the 68 points is a face."""
 
 import json
 from importlib.resources import files
@@ -30,13 +30,13 @@ def test_face_found_twice_is_one(face_at):
     assert len(plausible_faces([face_at(300, 300), face_at(520, 302)], (600, 1000))) == 2
 
 
-def test_face_that_is_not_finite_is_dropped(face_at):
+def test_face_with_nan_is_dropped(face_at):
     face = face_at(300, 300)
     face.landmarks[3] = np.nan
     assert plausible_faces([Face(face.box, 1.0, face.landmarks)], (600, 1000)) == []
 
 
-def test_shipped_ibug68_is_what_the_code_makes():
+def test_shipped_ibug68_matches_the_code():
     shipped = json.loads((files("toolkit.faces") / "data" / "ibug68.json").read_text())
     assert shipped == json.loads(json.dumps(ibug68()))
 

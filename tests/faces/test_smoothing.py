@@ -1,4 +1,4 @@
-"""Jitter goes, motion stays: on motion that is known exactly, and on real landmarks."""
+"""Smoothing removes jitter and keeps motion, on exactly known motion and on real landmarks."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_frames_without_the_face_stay_and_separate(mean_face):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4, 5, 6])
-def test_short_runs(mean_face, count):
+def test_short_stretches(mean_face, count):
     rough = noisy(motion(mean_face, count))
     smooth = smooth_landmarks(rough, times(count))
     assert smooth.shape == rough.shape and smooth.dtype == np.float32
@@ -161,7 +161,7 @@ def test_real_clip_jitters_less_and_stays_in_place(clip_frames, clip):
     smooth = smooth_landmarks(rough, times(len(rough)))
     size = np.ptp(rough[..., 0], axis=1).mean()
     moved = np.linalg.norm((smooth - rough)[..., :2], axis=-1)
-    # Speech and blinks are no jitter: the half of the frames with the least motion, away from eyes and mouth.
+    # Speech and blinks are not jitter, so compare the stillest half of the frames, away from eyes and mouth.
     stable = np.setdiff1d(np.arange(468), np.concatenate(list(analyser.topology.regions.values())))
     shake = [np.mean(np.diff(track[:, stable, :2], n=2, axis=0) ** 2, axis=(1, 2)) for track in (rough, smooth)]
     still = shake[0] <= np.median(shake[0])

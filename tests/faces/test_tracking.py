@@ -1,4 +1,4 @@
-"""Identity over time, on faces that move as told."""
+"""Tracks of faces with known motion."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_fast_face_is_one_track(face_at):
     assert follow(FaceTracker(), frames) == [[0]] * 20
 
 
-def test_jump_to_another_place_is_another_face(face_at):
+def test_jump_across_the_frame_is_another_face(face_at):
     assert follow(FaceTracker(), [[face_at(200, 300)], [face_at(700, 300)]]) == [[0], [1]]
 
 
@@ -63,7 +63,7 @@ def test_gap_can_be_allowed(face_at):
     assert follow(FaceTracker(max_gap=2), [face, [], [], face, [], [], [], face]) == [[0], [], [], [0], [], [], [], [1]]
 
 
-def test_moving_face_is_expected_where_it_would_be_after_a_gap(face_at):
+def test_moving_face_is_expected_at_its_extrapolated_position_after_a_gap(face_at):
     frames = [[face_at(100 + 30 * t, 300)] if t != 8 else [] for t in range(12)]
     assert follow(FaceTracker(max_gap=1), frames)[9:] == [[0]] * 3
 
@@ -74,12 +74,12 @@ def test_entering_and_leaving(face_at):
 
 
 def test_one_old_and_one_new_face_are_not_both_matched_badly(face_at):
-    # The total distance would be less if both were matched to the wrong one.
+    # Two wrong matches would have the smaller total distance.
     frames = [[face_at(300, 300), face_at(600, 300)], [face_at(340, 300), face_at(950, 300)]]
     assert follow(FaceTracker(), frames) == [[0, 1], [0, 2]]
 
 
-def test_reset_ends_the_tracks_and_never_uses_a_number_again(face_at):
+def test_reset_ends_the_tracks_and_never_reuses_a_number(face_at):
     tracker, face = FaceTracker(), [face_at(200, 300)]
     assert follow(tracker, [face, face]) == [[0], [0]]
     tracker.reset()

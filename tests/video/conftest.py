@@ -73,6 +73,6 @@ def turn_mp4():
 
 @pytest.fixture(scope="session")
 def small_mp4(tmp_path_factory, picture, make_video):
-    """64x48, 20 frames, H.264 in MP4; not to be written to."""
+    """64x48, 20 frames, H.264 in MP4; tests must not modify it."""
     frames = [picture(64, 48, t) for t in range(20)]
     return make_video(tmp_path_factory.mktemp("video") / "small.mp4", frames, g=10)

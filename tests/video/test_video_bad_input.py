@@ -1,4 +1,4 @@
-"""What is not a sound video gives one sentence, never a traceback, never a wrong frame in silence."""
+"""Unusable files raise a one-sentence error, never a traceback and never a silently wrong frame."""
 
 import os
 from itertools import islice
@@ -12,7 +12,7 @@ from toolkit.video import probe, read_frames
 
 
 def sentence(error):
-    """The message, checked to be one line that ends in advice."""
+    """The message; checks that it is one line that ends with advice."""
     text = str(error.value)
     assert "\n" not in text and (";" in text)
     return text
@@ -113,7 +113,7 @@ KINDS = [
 
 @pytest.fixture
 def sound(tmp_path, make_video, long_frames):
-    """``sound(name, codec, options)``: the bytes of a good video whose index comes first."""
+    """``sound(name, codec, options)``: the bytes of a sound video with its index in front."""
 
     def make(name, codec, options):
         path = make_video(tmp_path / f"whole-{name}", long_frames, codec, **options)
@@ -141,7 +141,7 @@ def test_cut_in_half(tmp_path, sound, name, codec, options):
     with pytest.raises(InputError) as error:
         given.extend(frame.index for frame in read_frames(path))
     assert f"frame {len(given)}" in sentence(error) and 5 <= len(given) < 25
-    # What comes before the damage can be read.
+    # Frames before the damage can be read.
     assert len(list(read_frames(path, stop=len(given)))) == len(given)
 
 
@@ -175,7 +175,7 @@ def test_damage_in_the_middle(tmp_path, sound, name, codec, options):
 def test_flipped_bytes_decode_or_are_refused(tmp_path, small_mp4, seed):
     rng = np.random.default_rng(seed)
     data = np.frombuffer(small_mp4.read_bytes(), np.uint8).copy()
-    # Half of the trials aim at the index, where a wrong number does most harm.
+    # Half of the trials damage the index, where a wrong number does most harm.
     low = bytes(data).index(b"moov") if seed % 2 else 0
     places = rng.integers(low, len(data), rng.integers(1, 20))
     data[places] ^= rng.integers(1, 256, len(places)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What is written can be read back, and a failed write leaves the folder as it was."""
+"""Written videos can be read back, and a failed write leaves the folder as it was."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_colours_survive_and_are_tagged(tmp_path, suffix):
         assert context.pix_fmt == "yuv420p"
 
 
-def test_lossless_is(tmp_path, picture):
+def test_lossless_keeps_every_value(tmp_path, picture):
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (33, 47, 3), dtype=np.uint8) for _ in range(4)]
     read = list(read_frames(write(tmp_path / "a.mkv", frames, lossless=True)))
@@ -59,7 +59,7 @@ def test_same_frames_same_bytes(tmp_path, picture):
     assert write(tmp_path / "a.mp4", frames).read_bytes() == write(tmp_path / "b.mp4", frames).read_bytes()
 
 
-def test_bytes_do_not_depend_on_what_lay_in_memory(tmp_path):
+def test_bytes_do_not_depend_on_earlier_memory_content(tmp_path):
     script = (
         "import sys, numpy as np; from toolkit.video import VideoWriter\n"
         "y, x = np.mgrid[:192, :320]\n"
@@ -75,7 +75,7 @@ def test_bytes_do_not_depend_on_what_lay_in_memory(tmp_path):
     assert len(found) == 1
 
 
-def test_an_error_leaves_what_was_there(tmp_path, picture):
+def test_an_error_keeps_the_earlier_file(tmp_path, picture):
     path = tmp_path / "a.mp4"
     path.write_text("before")
     with pytest.raises(RuntimeError, match="stop"), VideoWriter(path, 25) as writer:

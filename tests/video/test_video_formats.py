@@ -1,4 +1,4 @@
-"""Reading what cameras, editors and the web produce: containers, sizes, colours, times, orientation."""
+"""Reads videos as cameras, editors and the web produce them: containers, sizes, colours, times, orientation."""
 
 from fractions import Fraction
 
@@ -33,7 +33,7 @@ def mean_error(image, expected):
 def test_container_and_codec(tmp_path, picture, make_video, name, codec, pix_fmt):
     frames = [picture(96, 64, t) for t in range(6)]
     options = {
-        # One thread: under load its pool cannot start.
+        # One thread, because its thread pool may fail to start under load.
         "libx265": {"log-level": 0, "crf": 8, "x265-params": "log-level=none:pools=none:frame-threads=1"},
         "libvpx-vp9": {"crf": 8},
         "libvpx": {"b": 2_000_000, "crf": 5},
@@ -139,7 +139,7 @@ def test_variable_frame_rate(tmp_path, picture, make_video):
     assert [frame.time for frame in read_frames(path)] == pytest.approx([t / 1000 for t in ticks])
 
 
-def test_start_and_stop_give_the_same_frames(small_mp4):
+def test_start_and_stop_select_the_same_frames(small_mp4):
     every = list(read_frames(small_mp4))
     part = list(read_frames(small_mp4, start=7, stop=12))
     assert [frame.index for frame in part] == [7, 8, 9, 10, 11]
@@ -150,7 +150,7 @@ def test_start_and_stop_give_the_same_frames(small_mp4):
 
 
 @pytest.mark.parametrize("name, codec, pix_fmt", [("a.webm", "libvpx-vp9", "yuva420p"), ("a.mov", "png", "rgba")])
-def test_transparency_is_laid_on_black(tmp_path, picture, make_video, name, codec, pix_fmt):
+def test_transparency_is_composited_on_black(tmp_path, picture, make_video, name, codec, pix_fmt):
     rgba = np.dstack([picture(64, 48), np.full((48, 64), 255, np.uint8)])
     rgba[:, 32:, 3] = 0
     path = make_video(tmp_path / name, [rgba] * 3, codec, pix_fmt)

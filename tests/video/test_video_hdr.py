@@ -73,13 +73,13 @@ def test_hdr_files(tmp_path, make_video, tag, transfer, level):
 
 
 @pytest.mark.parametrize("transfer", ["pq", "hlg"])
-def test_standard_range_goes_to_high_and_back(transfer):
+def test_standard_range_survives_conversion_to_hdr_and_back(transfer):
     grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)[None]
     assert np.abs(to_sdr(from_sdr(grey, transfer), transfer).astype(int) - grey).max() <= 2
     signal = from_sdr(grey, transfer).astype(int)
     assert (np.diff(signal, axis=1) >= 0).all() and (signal.max(axis=2) - signal.min(axis=2)).max() <= 16
     colours = np.random.default_rng(0).integers(60, 256, (64, 64, 3), dtype=np.uint8)
     assert np.abs(to_sdr(from_sdr(colours, transfer), transfer).astype(int) - colours).max() <= 3
-    # The peak, to which to_sdr gives white.
+    # The peak, which to_sdr maps to white.
     white = {"pq": 0.7518, "hlg": 1.0}[transfer]
     assert signal[0, 255] / 65535 == pytest.approx(np.full(3, white), abs=5e-3)

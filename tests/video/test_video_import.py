@@ -1,4 +1,4 @@
-"""The package costs nothing until it is used."""
+"""Importing the package loads nothing heavy."""
 
 import subprocess
 import sys

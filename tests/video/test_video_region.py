@@ -1,4 +1,4 @@
-"""The square region of a clip and its crop."""
+"""The square region of a clip, and crops to it."""
 
 import numpy as np
 import pytest

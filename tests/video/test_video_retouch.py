@@ -1,4 +1,4 @@
-"""Changed pixels, and every other sample as it was."""
+"""Retouched videos: changed pixels change, every other sample stays."""
 
 import struct
 from fractions import Fraction
@@ -91,21 +91,21 @@ def kind(request, tmp_path, picture, make_video):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_lossless_without_a_change_gives_back_every_sample(kind, tmp_path, suffix):
+def test_lossless_without_a_change_keeps_every_sample(kind, tmp_path, suffix):
     source, _ = kind
     target = retouch(source, tmp_path / f"out{suffix}", lossless=True)
     assert same(stored(source), stored(target))
     if suffix == ".mkv" or probe(source).pix_fmt != "yuvj420p":
-        # Full range of `yuvj420p` may be in its name alone, and an MP4 states all colours or none.
+        # `yuvj420p` may state full range by its name alone, and an MP4 states all colour tags or none.
         assert tags(source)[0][1:] == tags(target)[0][1:]
     assert tags(source)[0][0] in (tags(target)[0][0], 0)
     if suffix == ".mkv" or probe(source).pix_fmt != "yuv420p10le":
-        # An MP4 does not say where FFV1's chroma lies.
+        # An MP4 cannot store the chroma siting of FFV1.
         pairs = zip(read_frames(source), read_frames(target), strict=True)
         assert all(np.array_equal(one.image, other.image) for one, other in pairs)
 
 
-def test_only_samples_of_the_patch_change_and_they_become_what_was_put(kind, tmp_path):
+def test_only_samples_of_the_patch_change_and_they_get_its_values(kind, tmp_path):
     source, tolerance = kind
     target = retouch(source, tmp_path / "out.mkv", blot, lossless=True)
     for before, after in zip(stored(source), stored(target), strict=True):
@@ -151,8 +151,8 @@ def test_chroma_siting_is_kept(tmp_path, picture, make_video, siting, pix_fmt):
     assert same(before, stored(tmp_path / "out.mkv"))
 
 
-def test_a_soft_change_keeps_finer_steps_and_is_exact(tmp_path):
-    # A ramp of ten bits, made one level brighter: every sample moves alike, though RGB has steps of four.
+def test_a_small_change_keeps_finer_steps_and_is_exact(tmp_path):
+    # A 10-bit ramp, one level brighter: all samples move equally although RGB has steps of four.
     ramp = np.tile(np.arange(200, 296, dtype="<u2"), (64, 1))
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as container:
@@ -180,7 +180,7 @@ def test_the_picture_may_be_changed_in_place(small_mp4, tmp_path):
 
 
 @pytest.mark.parametrize("position", [(0, 0), (63, 95), (31, 40)])
-def test_one_changed_pixel_is_one_sample_a_plane(tmp_path, picture, make_video, position):
+def test_one_changed_pixel_changes_one_sample_per_plane(tmp_path, picture, make_video, position):
     source = make_video(tmp_path / "in.mkv", [picture(96, 64)])
 
     def dot(image):
@@ -226,7 +226,7 @@ def test_pixel_aspect_is_kept(tmp_path, picture, make_video, turn_mp4, aspect, t
     lossless = retouch(source, tmp_path / "out.mp4", blot, lossless=True)
     assert tags(source) == tags(lossless)
     changed = [np.argwhere(a != b) for a, b in zip(stored(source)[0], stored(lossless)[0], strict=True)]
-    # Samples of the patch alone, and about as many as it covers.
+    # Only samples of the patch change, and about as many as it covers.
     assert 0.8 * 21 * 29 < len(changed[0]) * max(aspect, 1 / aspect) < 1.4 * 21 * 29
     assert np.abs(next(read_frames(lossless)).image[20:33, 26:45].astype(int) - COLOUR).max() <= 4
     assert tags(source) == tags(retouch(source, tmp_path / "out.mkv", blot))
@@ -247,7 +247,7 @@ def test_times_are_kept(tmp_path, picture, make_video, ticks, suffix, lossless):
             assert before.duration == after.duration
 
 
-def test_rates_of_television_are_kept_to_the_tick(tmp_path, picture, make_video):
+def test_television_frame_rates_are_kept_to_the_tick(tmp_path, picture, make_video):
     frames = [picture(64, 48, t) for t in range(12)]
     for rate in (Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60)):
         source = make_video(tmp_path / "in.mp4", frames, fps=rate)
@@ -283,12 +283,12 @@ def test_odd_sizes(tmp_path, picture, make_video, codec, pix_fmt, size, written)
     assert np.abs(next(read_frames(lossless)).image[32:, 42:].astype(int) - 120).max() <= 2
     target = retouch(source, tmp_path / "out.mp4", mark, crf=2)
     assert (probe(target).width, probe(target).height) == written
-    # The edge that was added repeats the changed picture's.
+    # The added edge repeats the edge of the changed picture.
     assert np.abs(next(read_frames(target)).image[32:, 42:].astype(int) - 120).max() <= 4
 
 
 @pytest.mark.parametrize("codec, pix_fmt, name", [("png", "rgba", "a.mov"), ("ffv1", "bgr0", "a.mkv")])
-def test_rgb_and_transparency_are_written_as_they_are_shown(tmp_path, picture, make_video, codec, pix_fmt, name):
+def test_rgb_and_transparency_are_written_as_displayed(tmp_path, picture, make_video, codec, pix_fmt, name):
     rgba = np.dstack([picture(64, 48), np.full((48, 64), 255, np.uint8)])
     rgba[:, 55:, 3] = 0
     source = make_video(tmp_path / name, [rgba] * 3, codec, pix_fmt)
@@ -326,7 +326,7 @@ HDR = {"color_range": 1, "colorspace": 9, "color_primaries": 9}
 
 @pytest.mark.parametrize("transfer, stated", [("pq", 16), ("hlg", 18)])
 def test_high_dynamic_range(tmp_path, transfer, stated):
-    # Dark to far beyond standard range's white, in ten bits, with a highlight where the patch comes.
+    # A 10-bit ramp from dark to far beyond the white of standard range, with a highlight under the patch.
     y, x = np.mgrid[0:64, 0:96]
     image = np.stack([x * 500 + y * 50, x * 480 + 900, x * 400 + y * 90], -1).clip(0, 65535).astype(np.uint16)
     image[20:26, 30:36] = 60000
@@ -360,13 +360,13 @@ def test_high_dynamic_range(tmp_path, transfer, stated):
         assert bytes(one["MASTERING_DISPLAY_METADATA"]) == bytes(other["MASTERING_DISPLAY_METADATA"])
 
 
-def test_a_soft_change_keeps_highlights(tmp_path, make_video):
+def test_a_small_change_keeps_highlights(tmp_path, make_video):
     image = np.full((64, 96, 3), 255, np.uint8)
     tags = {**HDR, "color_trc": 16}
     source = make_video(tmp_path / "in.mkv", [image], "ffv1", "yuv420p10le", matrix="bt2020", tags=tags)
     target = retouch(source, tmp_path / "out.mkv", lambda image: image - np.uint8(1), lossless=True)
     before, after = stored(source)[0][0].astype(int), stored(target)[0][0].astype(int)
-    # Ten thousand cd/m2 are 940, and the thousand that are white in standard range 722.
+    # 10,000 cd/m2 is code 940; 1,000 cd/m2, the white of standard range, is 722.
     assert (after < before).all() and (after > 850).all()
 
 
@@ -407,7 +407,7 @@ def test_each_frame_is_put_once(small_mp4, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_error_in_the_block_leaves_what_was_there(small_mp4, tmp_path):
+def test_an_error_in_the_block_keeps_the_earlier_file(small_mp4, tmp_path):
     target = tmp_path / "out.mp4"
     target.write_bytes(b"before")
     with pytest.raises(RuntimeError), VideoRetoucher(small_mp4, target) as retoucher:

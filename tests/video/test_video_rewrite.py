@@ -1,4 +1,4 @@
-"""Other pictures, and everything else as it was."""
+"""Rewritten videos: new pictures, everything else unchanged."""
 
 import os
 from fractions import Fraction
@@ -15,7 +15,7 @@ from toolkit.video.rewrite import VideoRewriter
 
 @pytest.fixture
 def talkie(tmp_path, picture):
-    """A function that makes a video with a tone, of even or uneven frame times, and maybe subtitles."""
+    """A function that writes a video with a tone, even or uneven frame times and optional subtitles."""
 
     def make(name="in.mp4", ticks=tuple(range(0, 2000, 40)), start=0.0, subtitles=False):
         path = tmp_path / name
@@ -67,7 +67,7 @@ def retouch(source, target, **options):
 
 @pytest.fixture
 def film(tmp_path, talkie):
-    """A Matroska with a tone, two languages of subtitles, chapters, a font and a disposition."""
+    """A Matroska file with a tone, subtitles in two languages, chapters, a font and a disposition."""
     path = tmp_path / "film.mkv"
     with av.open(str(talkie())) as source, av.open(str(path), "w") as container:
         copies = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
@@ -126,7 +126,7 @@ def test_subtitles_chapters_fonts_and_languages_are_kept(film, tmp_path, copy, l
 
 
 @pytest.mark.parametrize("copy", [rewrite, retouch])
-def test_what_a_container_cannot_hold_is_refused(film, tmp_path, copy):
+def test_streams_that_a_container_cannot_hold_are_refused(film, tmp_path, copy):
     with pytest.raises(UsageError, match=r"cannot hold the subtitle of film.mkv.*ends in .mkv"):
         copy(film, tmp_path / "out.mp4")
     assert not list(tmp_path.glob("*out*"))
@@ -156,13 +156,13 @@ def test_a_preview_ends_with_its_last_frame(film, tmp_path):
         assert 0 < len(after) < len(before)
         assert after == [packet for packet in before if packet[1] < end]
     assert contents(target)[2] == []
-    # A frame number beyond the end is the end.
+    # An index beyond the end means the end.
     whole = retouch(film, tmp_path / "whole.mkv", stop=1000)
     assert packets(whole, "audio") == packets(film, "audio") and probe(whole).frame_count == 50
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_chapters_and_timecode_are_kept_again_and_again(picture, tmp_path, suffix):
+def test_chapters_and_timecode_survive_repeated_edits(picture, tmp_path, suffix):
     source = tmp_path / f"in{suffix}"
     chapter = {"start": 200, "end": 1500, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}}
     with av.open(str(source), "w") as container:
@@ -197,7 +197,7 @@ def test_sound_is_copied_bit_for_bit_and_stays_in_step(talkie, tmp_path, suffix)
     before, after = packets(source, "audio"), packets(target, "audio")
     assert len(before) >= 80
     assert [data for data, _ in before] == [data for data, _ in after]
-    # Against the pictures, whatever the container does with the beginning.
+    # Relative to the pictures, because containers may shift the start.
     shift = next(read_frames(target)).time - next(read_frames(source)).time
     assert np.allclose([time for _, time in before], [time - shift for _, time in after], atol=2e-3)
 
@@ -212,7 +212,7 @@ def test_frames_keep_their_uneven_times(talkie, tmp_path):
     assert probe(target).variable_frame_rate
 
 
-def test_lossless_gives_back_every_value(talkie, tmp_path):
+def test_lossless_keeps_every_value(talkie, tmp_path):
     source = talkie("in.mkv")
 
     def blot(image):
@@ -233,7 +233,7 @@ def test_metadata_is_kept_and_added(talkie, tmp_path):
         assert container.metadata["comment"] == "edited"
 
 
-def test_error_in_the_block_leaves_what_was_there(talkie, tmp_path):
+def test_an_error_in_the_block_keeps_the_earlier_file(talkie, tmp_path):
     source, target = talkie(), tmp_path / "out.mp4"
     target.write_bytes(b"before")
     with pytest.raises(RuntimeError), VideoRewriter(source, target) as writer:

@@ -1,4 +1,4 @@
-"""Cuts are found at every junction, and nowhere else."""
+"""Cuts are detected at every junction and nowhere else."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,14 @@ def test_one_cut(shots, gray):
     assert cuts([*shots[0], *shots[1]]) == [12]
 
 
-def test_a_blank_frame_is_no_cut_and_hides_none(shots):
+def test_blank_frames_are_not_cuts_and_hide_none(shots):
     blank = np.zeros_like(shots[0, 0])
     assert cuts([*shots[0, :6], blank, blank, *shots[0, 6:]]) == []
     assert cuts([*shots[0], blank, 255 - blank, *shots[1]]) == [14]
     assert cuts([blank] * 5) == []
 
 
-def test_fades_and_mild_flashes_are_no_cuts(shots):
+def test_fades_and_mild_flashes_are_not_cuts(shots):
     fade = [(frame * (0.05 + 0.95 * t / 11)).astype(np.uint8) for t, frame in enumerate(shots[0])]
     assert cuts(fade) == [] and cuts(fade[::-1]) == []
     flash = shots[0].copy()
@@ -83,7 +83,7 @@ def test_a_real_truncated_clip_names_its_frame(shared):
         list(read_frames(shared("media/faces/eamm_sad.mp4")))
 
 
-def test_a_pan_that_is_too_fast_to_be_followed_is_one_cut():
+def test_a_pan_too_fast_to_follow_is_one_cut():
     rng = np.random.default_rng(0)
     still = [rng.integers(0, 256, (90, 160, 3), dtype=np.uint8)] * 5
     pan = [rng.integers(0, 256, (90, 160, 3), dtype=np.uint8) for _ in range(12)]  # no frame is like the one before
