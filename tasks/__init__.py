@@ -1,1 +1,1 @@
-"""Built-in tasks; each comes in through the entry points, as anybody's does."""
+"""The built-in tasks: light plugin classes with their options and trained removers."""

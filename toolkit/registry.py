@@ -1,7 +1,7 @@
-"""The tasks that are installed: entry points of the group ``toolkit.tasks``, the project's own like anybody's.
+"""Find the installed tasks by their entry points in the group ``toolkit.tasks``.
 
-Only the metadata says what is there. A plugin is imported when it is listed or asked for, and whatever goes wrong
-then is a row in the list; it is raised only for the one who asks for that task by name.
+The project's own tasks are found in the same way as those of any other distribution. Listing imports every plugin, and
+a plugin that fails becomes a row with a reason. Loading a task by name imports that plugin alone.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Status = Literal["ok", "broken", "conflict", "future"]
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """One task that some installed distribution offers.
+    """A task of an installed distribution.
 
     Attributes:
         name: the entry point's name; `qualified` adds the distribution.
-        distribution, version: who offers it.
+        distribution, version: name and version of the distribution.
         value: the entry point's value, ``module:attribute``.
-        status: ``ok``; ``broken`` (it cannot be used), ``future`` (made for a later contract) or ``conflict``
-            (another distribution offers the same name: ask for `qualified`).
-        reason: one sentence, empty where the status is ``ok``.
-        description: the task's own sentence, empty where it could not be loaded.
+        status: ``ok``, ``broken`` (it cannot be used), ``future`` (written for a later contract) or ``conflict``
+            (another distribution offers the same name; use `qualified`).
+        reason: one sentence, empty if the status is ``ok``.
+        description: the task's own sentence, empty if the task could not be loaded.
     """
 
     name: str
@@ -50,12 +50,12 @@ class TaskEntry:
 
 
 class _Future(ContractError):
-    """Made for a later contract."""
+    """The plugin was written for a later contract."""
 
 
 @dataclass(frozen=True)
 class _Found:
-    """An entry point with what its distribution calls itself; `problem` where the metadata cannot be read."""
+    """An entry point with the name and version of its distribution. `problem` tells why metadata cannot be read."""
 
     name: str
     distribution: str
@@ -64,12 +64,12 @@ class _Found:
     value: str = ""
     problem: str = ""
 
-    def load(self) -> type[AttributeTask]:
-        """Import the plugin and check what it is.
+    def load(self) -> type[AttributeTask[Any]]:
+        """Import the plugin and check that it is a usable task.
 
         Raises:
-            MissingExtra: it needs a package that is absent.
-            ContractError: its metadata, its import or its class is wrong.
+            MissingExtra: it needs a package that is not installed.
+            ContractError: its metadata, import or class is wrong.
         """
         who = f"the task {self.name!r} of the distribution {self.distribution} {self.version}".rstrip()
         if self.problem or self.point is None:
@@ -82,7 +82,7 @@ class _Found:
         except ModuleNotFoundError as error:
             missing = error.name or str(error)
             if f"{self.value.partition(':')[0]}.".startswith(f"{missing}."):
-                advice = f"its module {missing!r} is not there: reinstall it with `pip install {self.distribution}`"
+                advice = f"its module {missing!r} is missing: reinstall it with `pip install {self.distribution}`"
             else:
                 package = missing.split(".")[0]
                 advice = f"it imports {missing!r}, which is not installed: try `pip install {package}`"
@@ -94,7 +94,7 @@ class _Found:
             ) from error
         return self._checked(loaded, who)
 
-    def _checked(self, loaded: Any, who: str) -> type[AttributeTask]:
+    def _checked(self, loaded: Any, who: str) -> type[AttributeTask[Any]]:
         if not (isinstance(loaded, type) and issubclass(loaded, AttributeTask)):
             found = loaded.__name__ if isinstance(loaded, type) else f"a {type(loaded).__name__}"
             raise ContractError(
@@ -103,23 +103,23 @@ class _Found:
         version = getattr(loaded, "api_version", None)
         if isinstance(version, int) and version > API_VERSION:
             raise _Future(
-                f"{who} is made for version {version} of the contract and this toolkit knows {API_VERSION}: "
+                f"{who} was written for version {version} of the contract and this toolkit knows {API_VERSION}: "
                 f"update with `pip install --upgrade vlasik-toolkit`"
             )
         if getattr(loaded, "__abstractmethods__", None):
             missing = ", ".join(f"`{method}`" for method in sorted(loaded.__abstractmethods__))
             raise ContractError(f"{who} cannot be used: {self.value} does not define {missing}")
         if not isinstance(getattr(loaded, "description", None), str) or not hasattr(loaded, "name"):
-            raise ContractError(f"{who} cannot be used: {self.value} is an abstract base without a name or description")
+            raise ContractError(f"{who} cannot be used: {self.value} sets no `name` or no `description`")
         if loaded.name != self.name:
             raise ContractError(
-                f"{who} cannot be used: the class calls itself {loaded.name!r}; the entry point must have that name"
+                f"{who} cannot be used: its class has the name {loaded.name!r}, and the entry point must have the same"
             )
         return loaded
 
 
 def list_tasks() -> list[TaskEntry]:
-    """Every task that an installed distribution offers, by name; plugins are imported, and none can raise."""
+    """All installed tasks, sorted by name. Imports every plugin; none of them can raise."""
     entries = []
     for name, offers in sorted(_by_name().items()):
         for found in sorted(offers, key=lambda offer: offer.distribution):
@@ -135,37 +135,39 @@ def list_tasks() -> list[TaskEntry]:
                 if len(offers) > 1:
                     others = ", ".join(o.distribution for o in offers if o.distribution != found.distribution)
                     status = "conflict"
-                    reason = f"{others} offers {name!r} too: ask for {found.distribution}:{name}"
+                    reason = f"{others} also offers {name!r}: use {found.distribution}:{name}"
             entries.append(TaskEntry(name, found.distribution, found.version, found.value, status, reason, description))
     return entries
 
 
-def load_task_class(name: str) -> type[AttributeTask]:
-    """The class of a task, by ``name`` or ``distribution:name``; no other plugin is imported.
+def load_task_class(name: str) -> type[AttributeTask[Any]]:
+    """The class of a task, by ``name`` or ``distribution:name``. Imports no other plugin.
 
     Raises:
-        UsageError: there is no such task (the nearest name is given), or several distributions offer it.
-        MissingExtra, ContractError: it is broken or made for a later contract; the message names the distribution.
+        UsageError: no task has this name (the message suggests the nearest), or several distributions offer it.
+        MissingExtra, ContractError: the task is broken or written for a later contract. The message names the
+            distribution.
     """
     return _find(name).load()
 
 
-def load_task(name: str, options: Mapping[str, Any] | None = None) -> AttributeTask:
-    """A task with its options.
+def load_task(name: str, options: Mapping[str, Any] | None = None) -> AttributeTask[Any]:
+    """Build a task with these options.
 
     Raises:
-        UsageError: as `load_task_class`; or an option is unknown (the nearest is given) or has a wrong value.
-        MissingExtra, ContractError: as `load_task_class`.
+        UsageError: as for `load_task_class`, or an option is unknown (the message suggests the nearest) or has a wrong
+            value.
+        MissingExtra, ContractError: as for `load_task_class`.
     """
     task = load_task_class(name)
     return task(validated(task.Options, options or {}))
 
 
 def entry(name: str) -> TaskEntry:
-    """Who offers the task, without importing it; `description` is empty.
+    """The distribution and entry point of a task, without importing it. `description` is empty.
 
     Raises:
-        UsageError: there is no such task, or several distributions offer it.
+        UsageError: no task has this name, or several distributions offer it.
     """
     found = _find(name)
     return TaskEntry(found.name, found.distribution, found.version, found.value)
@@ -177,16 +179,16 @@ def _find(name: str) -> _Found:
     offers = [offer for offer in tasks.get(bare, ()) if not distribution or _same(offer.distribution, distribution)]
     if not offers:
         known = [*tasks, *(f"{offer.distribution}:{key}" for key, all_ in tasks.items() for offer in all_)]
-        hint = did_you_mean(name, known) or "; `toolkit tasks list` shows what is installed"
+        hint = did_you_mean(name, known) or "; `toolkit tasks list` shows the installed tasks"
         raise UsageError(f"there is no task {name!r}{hint}")
     if len(offers) > 1:
         choices = " or ".join(sorted(f"{offer.distribution}:{bare}" for offer in offers))
-        raise UsageError(f"several distributions offer the task {bare!r}: ask for {choices}")
+        raise UsageError(f"several distributions offer the task {bare!r}: use {choices}")
     return offers[0]
 
 
 def _by_name() -> dict[str, list[_Found]]:
-    """Every offer by task name; the same offer found twice is one."""
+    """All entry points by task name. An entry point that is found twice counts once."""
     tasks: dict[str, dict[_Found, None]] = defaultdict(dict)
     for found in _discover():
         tasks[found.name][found] = None
@@ -194,7 +196,7 @@ def _by_name() -> dict[str, list[_Found]]:
 
 
 def _merge_twice_declared(offers: list[_Found]) -> list[_Found]:
-    """One distribution that gives a name two values cannot be asked for by ``distribution:name``: it is broken."""
+    """Mark a name as broken if one distribution gives it two values, since ``distribution:name`` is then ambiguous."""
     by_distribution: dict[str, list[_Found]] = defaultdict(list)
     for offer in offers:
         by_distribution[offer.distribution].append(offer)
@@ -210,9 +212,9 @@ def _merge_twice_declared(offers: list[_Found]) -> list[_Found]:
 
 
 def _discover() -> Iterator[_Found]:
-    """`importlib.metadata.entry_points`, except that one distribution with broken metadata does not end the search.
+    """Entry points, as from `importlib.metadata.entry_points`, but tolerant of distributions with broken metadata.
 
-    As there, a distribution found again further down the path is shadowed, as its modules are.
+    A distribution that appears again further down the path is shadowed, like its modules.
     """
     seen = set()
     for distribution in distributions():

@@ -1,4 +1,4 @@
-"""The `glasses` task: pairs by inpainting masked real glasses (V-LASIK, section 4.1), or by rendering 3D ones."""
+"""The `glasses` task: pairs made by inpainting real glasses (V-LASIK, C.1) or by rendering 3D glasses."""
 
 from __future__ import annotations
 
@@ -12,39 +12,43 @@ from toolkit.task import AttributeTask, FaceClip, Masker, Measure, PairGenerator
 
 
 class GlassesOptions(TaskOptions):
-    """How pairs are made, what finds the glasses, and what a good pair is."""
+    """Options of the `glasses` task."""
 
     pairs: Literal["inpaint", "render"] = Field(
         "inpaint",
-        description="inpaint: take real glasses off (imperfect pairs, the paper's); "
-        "render: put 3D glasses on (perfect pairs)",
+        description="How pairs are made. inpaint: remove real glasses (imperfect pairs, as in the paper); "
+        "render: draw 3D glasses on faces without (perfect pairs).",
     )
     masker: Literal["embedded", "facer"] = Field(
-        "embedded", description="what finds glasses: the embedded segmenter, or the paper's FaRL parser (extra facer)"
+        "embedded",
+        description="Model that finds glasses: the embedded segmenter, or the paper's FaRL parser (extra facer).",
     )
-    sunglasses: float = Field(0.1, ge=0, le=1, description="render: share of clips with lenses that hide the eyes")
+    sunglasses: float = Field(0.1, ge=0, le=1, description="render: share of clips with lenses that hide the eyes.")
     min_eye_visibility: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="inpaint: eyes less visible than this, behind dark or reflecting lenses, teach dark eyes: left out",
+        description="inpaint: drop pairs whose eyes are less visible than this. Dark or reflecting lenses teach "
+        "dark eyes.",
     )
     max_mask_fraction: float = Field(
-        0.25, gt=0, le=0.5, description="a mask over a larger share of the crop is left out"
+        0.25, gt=0, le=0.5, description="Drop pairs whose mask covers a larger share of the crop."
     )
     max_change_outside: float = Field(
         16.0,
         ge=0,
         le=255,
-        description="inpaint: mean change by the model outside the mask, 0..255, over which it is left out",
+        description="inpaint: drop pairs whose mean change by the model outside the mask exceeds this, in 0..255.",
     )
     min_sharpness: float = Field(
-        0.25, ge=0, description="inpaint: fine detail inside the mask over that around it, under which it is left out"
+        0.25,
+        ge=0,
+        description="inpaint: drop pairs with less fine detail inside the mask, as a ratio to the detail around it.",
     )
 
 
 class GlassesTask(AttributeTask[GlassesOptions]):
-    """Takes eyeglasses off faces; learns from masked synthesis or from rendered glasses."""
+    """Removes eyeglasses. Learns from inpainted or from rendered pairs."""
 
     name = "glasses"
     description = "Eyeglasses: found by a segmenter and inpainted, or rendered in 3D on faces without."
@@ -55,12 +59,13 @@ class GlassesTask(AttributeTask[GlassesOptions]):
     recipes: ClassVar[Mapping[str, Path]] = {"glasses": Path(__file__).parent / "recipes" / "glasses.json"}
 
     def masker(self) -> Masker:
-        """Where the glasses are, without the eye holes."""
+        """A masker of the glasses without the eye holes."""
         from attributes.glasses.masker import create_masker
 
         return create_masker(self.options.masker)
 
     def pair_generator(self) -> PairGenerator:
+        """Pairs with real or with rendered glasses, as the option `pairs` says."""
         if self.options.pairs == "render":
             from attributes.glasses.generator import RenderedPairs
 
@@ -70,10 +75,11 @@ class GlassesTask(AttributeTask[GlassesOptions]):
         return InpaintedPairs(self.options.masker, self.prompt, self.negative_prompt, self.options.min_eye_visibility)
 
     def uses_inpainter(self) -> bool:
+        """True for inpainted pairs."""
         return self.options.pairs == "inpaint"
 
     def limits(self) -> Mapping[str, tuple[float | None, float | None]]:
-        """Rendered pairs are exact, whatever hides the eyes in them: only their size is limited."""
+        """The limits set by the options. Rendered pairs are exact even with hidden eyes, so only their size counts."""
         options = self.options
         limits: dict[str, tuple[float | None, float | None]] = {"mask_fraction": (None, options.max_mask_fraction)}
         if options.pairs == "inpaint":
@@ -85,13 +91,13 @@ class GlassesTask(AttributeTask[GlassesOptions]):
         return limits
 
     def metrics(self) -> Mapping[str, Measure]:
-        """dG, the paper's fidelity: glasses pixels before less those after, over the pixels of the frame."""
+        """dG, the paper's fidelity: pixels of glasses before minus those after, divided by the pixels of the frame."""
         from attributes.glasses.fidelity import RemovedGlasses
 
         removed = Measure(
             RemovedGlasses(self.options.masker),
             label="dG",
-            description="pixels of glasses in the original less those in the edit, over the pixels of the frame",
+            description="pixels of glasses in the original minus those in the edit, divided by the pixels of the frame",
             tool={"embedded": "the embedded segmenter", "facer": "FaRL's parser in facer"}[self.options.masker],
             unit=0.01,
             over_faces="sum",
@@ -100,7 +106,7 @@ class GlassesTask(AttributeTask[GlassesOptions]):
         return {"glasses_removed": removed}
 
     def example(self) -> FaceClip | None:
-        """The sample face; with rendered glasses on it where the task is to take them off."""
+        """The sample face, with rendered glasses if pairs are made by inpainting."""
         from attributes.glasses.example import bare_face, face_with_glasses
 
         return bare_face() if self.options.pairs == "render" else face_with_glasses()

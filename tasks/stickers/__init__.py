@@ -1,4 +1,4 @@
-"""The `stickers` task: pairs by drawing stickers on clean faces (V-LASIK, section 5)."""
+"""The `stickers` task: pairs made by drawing stickers on clean faces (V-LASIK, B)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.task import AttributeTask, Masker, Measure, PairGenerator
 
 
 class StickersTask(AttributeTask[StickersOptions]):
-    """Draws stickers on faces without one; learns to take them off."""
+    """Removes stickers. Learns from stickers drawn on clean faces."""
 
     name = "stickers"
     description = "Stickers on the skin, drawn on clean faces: they follow the tracked mesh and its light."
@@ -25,25 +25,26 @@ class StickersTask(AttributeTask[StickersOptions]):
     }
 
     def masker(self) -> Masker:
-        """Where a sticker may be: the skin that is turned to the viewer, without the forbidden regions."""
+        """A masker of the search area: the skin that faces the viewer, without the forbidden regions."""
         from attributes.stickers.generator import SkinMasker
 
         return SkinMasker(self.options)
 
     def metrics(self) -> Mapping[str, Measure]:
-        """How much of the sticker's rim is left where the edit changed the skin."""
+        """The share of the sticker's outline that is left where the edit changed the skin."""
         from attributes.stickers.fidelity import RimResidual
 
         left = Measure(
             RimResidual(),
             label="rim left",
-            description="contrast along the rim of what was changed on the skin, after over before; 1: nothing was",
+            description="contrast along the outline of the changed skin, after divided by before; 1 if nothing changed",
             better="lower",
             digits=2,
         )
         return {"rim_left": left}
 
     def pair_generator(self) -> PairGenerator:
+        """Pairs with drawn stickers."""
         from attributes.stickers.generator import StickerPairs
 
         return StickerPairs(self.options)

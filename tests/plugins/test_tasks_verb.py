@@ -135,7 +135,7 @@ def test_check_names_the_fault_and_exits_1(plugin, capsys):
     ("words", "message"),
     [
         (["show", "stikers"], "did you mean stickers?"),
-        (["check", "nothing-like-it"], "`toolkit tasks list` shows what is installed"),
+        (["check", "nothing-like-it"], "`toolkit tasks list` shows the installed tasks"),
         (["show"], "NAME"),
         ([], "ACTION"),
         (["lst"], "list"),
