@@ -1,6 +1,6 @@
-"""For authors of plugins: clips that need no model, and the conformance checks that `toolkit tasks check` runs.
+"""Test helpers for plugin authors: clips that need no model, and the checks of `toolkit tasks check`.
 
-In a plugin's tests::
+Use them in a plugin's tests::
 
     from toolkit.testing import assert_conforms
     from my_package import MyTask

@@ -1,4 +1,4 @@
-"""What importing and building a task does, seen from a fresh interpreter by its audit events."""
+"""Check in a fresh interpreter that importing and building a task is cheap."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from toolkit.task import AttributeTask
 
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "mediapipe", "cv2", "tensorflow", "jax", "onnxruntime")
-"""Libraries that take long to import; a task imports them in `masker` and `pair_generator`."""
+"""Libraries that are slow to import. Tasks import them in `masker` and `pair_generator`."""
 
 _TIMEOUT = 120
 
@@ -28,11 +29,11 @@ def watch(event, arguments):
             seen.append("opens " + path)
     elif event in ("socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system"):
         seen.append(event + " " + " ".join(map(str, arguments[1:2])))
-building = False  # imports read files; data are for the methods
+building = False  # an import may read files, the constructor may not
 sys.addaudithook(watch)
 if importlib.util.find_spec(request["module"].partition(".")[0]) is not None:
     module = importlib.import_module(request["module"])
-else:  # a module that lies outside the path, such as a test's
+else:  # a module outside the path, such as a test
     spec = importlib.util.spec_from_file_location(request["module"], request["file"])
     module = sys.modules[request["module"]] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -49,12 +50,12 @@ print("\\n" + json.dumps({"loaded": loaded, "built": built, "seen": seen}))
 """
 
 
-def building_problems(task: AttributeTask) -> list[str]:
-    """One sentence for each thing that importing the task's module or building it does and should not do."""
+def building_problems(task: AttributeTask[Any]) -> list[str]:
+    """One sentence for each forbidden action of importing the task's module or of building the task."""
     cls = type(task)
     if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
         return [
-            f"expected a class at the top of a module that can be imported, found {cls.__module__}.{cls.__qualname__}"
+            f"the class must be at the top level of an importable module, found {cls.__module__}.{cls.__qualname__}"
         ]
     request = {
         "module": cls.__module__,
@@ -74,11 +75,11 @@ def building_problems(task: AttributeTask) -> list[str]:
             timeout=_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        return [f"expected importing and building to take moments, found it running after {_TIMEOUT} s"]
+        return [f"importing and building the task must take moments; it was still running after {_TIMEOUT} s"]
     if ended.returncode:
         last = (ended.stderr.strip() or "no message").splitlines()[-1]
-        return [f"expected it to import and build in a fresh interpreter, found: {last}"]
+        return [f"the task must import and build in a fresh interpreter, found: {last}"]
     found = json.loads(ended.stdout.strip().splitlines()[-1])
-    problems = [f"expected a light import, found that the module imports {name}" for name in found["loaded"]]
-    problems += [f"expected building to do nothing, found that it imports {name}" for name in found["built"]]
-    return problems + [f"expected building to do nothing, found that it {event}" for event in found["seen"]]
+    problems = [f"the import must be light, found that the module imports {name}" for name in found["loaded"]]
+    problems += [f"the constructor must only store options, found that it imports {name}" for name in found["built"]]
+    return problems + [f"the constructor must only store options, found that it {event}" for event in found["seen"]]

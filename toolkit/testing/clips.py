@@ -1,4 +1,4 @@
-"""Clips of drawn heads whose landmarks are known exactly: no model, no file."""
+"""Draw clips of heads with exactly known landmarks. Needs no model and no file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ EYE_DISTANCE = 0.3
 """Distance between the outer eye corners as a share of the height of the frame."""
 
 _SKIN = np.array([205, 160, 135], np.float32)
-_LIGHT = np.array([-0.4, -0.5, -0.77], np.float32)  # from the upper left, towards the viewer's side
+_LIGHT = np.array([-0.4, -0.5, -0.77], np.float32)  # from the upper left, on the viewer's side
 
 
 def synthetic_clip(frames: int = 6, size: int = 128, faces: int = 1, seed: int = 0) -> FaceClip:
-    """A head that turns from one side to the other, drawn on a soft background.
+    """A drawn head that turns from one side to the other, in front of a blurred background.
 
     Args:
         frames: number of frames T.
         size: height in pixels; the width is `faces` times as much.
-        faces: heads side by side; the landmarks are the leftmost one's.
-        seed: of the background, the skin and the movement.
+        faces: number of heads, side by side; the landmarks belong to the leftmost.
+        seed: seed of the background, the skin and the movement.
 
     Returns:
         A clip with uint8 ``[T, size, faces * size, 3]`` frames and the topology ``mediapipe478``.
@@ -30,13 +30,13 @@ def synthetic_clip(frames: int = 6, size: int = 128, faces: int = 1, seed: int =
 
 
 def two_face_clips(frames: int = 6, size: int = 128, seed: int = 0) -> tuple[FaceClip, FaceClip]:
-    """Two faces in the same frames, one clip for each."""
+    """Two clips with the same frames, each with the landmarks of one of the two faces."""
     first, second = _clips(frames, size, 2, seed)
     return first, second
 
 
 def no_face_clip(frames: int = 6, size: int = 128, seed: int = 0) -> FaceClip:
-    """Background alone; all landmarks are NaN."""
+    """A clip of background only; all landmarks are NaN."""
     rng = np.random.default_rng(seed)
     pictures = np.repeat(_background(size, size, rng)[None], frames, axis=0)
     topology = load_topology("mediapipe478")
@@ -61,7 +61,7 @@ def _clip(pictures: np.ndarray, landmarks: np.ndarray, source: str) -> FaceClip:
 
 
 def _movement(frames: int, size: int, centre_x: float, rng: np.random.Generator) -> np.ndarray:
-    """Landmarks float32 ``[T, N, 3]`` of the mean face, turning by up to 14 degrees and shifting a little."""
+    """Landmarks float32 ``[T, N, 3]`` of the mean face, which turns by up to 14 degrees and shifts slightly."""
     mean = load_topology("mediapipe478").mean
     phase = rng.uniform(0, 2 * np.pi)
     turn = np.sin(phase + np.linspace(0, np.pi, frames))
@@ -89,7 +89,7 @@ def _background(height: int, width: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _draw(background: np.ndarray, texture: np.ndarray, heads: list[np.ndarray]) -> np.ndarray:
-    """The picture, drawn at three times its size and averaged, so that edges are soft."""
+    """Draw at three times the size and average, which antialiases the edges."""
     import cv2
 
     fine = 3
@@ -115,13 +115,13 @@ def _draw(background: np.ndarray, texture: np.ndarray, heads: list[np.ndarray]) 
 
 
 def _fill_mesh(picture: np.ndarray, points: np.ndarray, triangles: np.ndarray) -> None:
-    """Flat-shaded triangles, the farthest first."""
+    """Draw flat-shaded triangles, the farthest first."""
     import cv2
 
     corners = points[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-    normals *= -np.sign(normals[:, 2:])  # the winding may be either; the viewer sees the side with negative z
+    normals *= -np.sign(normals[:, 2:])  # either winding may occur; the viewer sees the side with negative z
     shade = 0.55 + 0.5 * np.clip(normals @ _LIGHT / np.linalg.norm(_LIGHT), 0, 1)
     for index in np.argsort(-corners[..., 2].mean(1)):
         polygon = np.rint(corners[index, :, :2]).astype(np.int32)

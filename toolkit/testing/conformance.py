@@ -1,4 +1,4 @@
-"""The checks that every task must pass, built-in or a stranger's."""
+"""Check that a task keeps the contract. Built-in and third-party tasks pass the same checks."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError
 from toolkit.evaluate.task_measures import checked_values, measures_of
+from toolkit.faces.types import FaceAnalyser
 from toolkit.synthesis.validator import changed_outside, check_pair, pair_problem
-from toolkit.task import API_VERSION, AttributeTask, FaceClip, Inpainted, Inpainter, Masker, Pair, as_masker
+from toolkit.task import (
+    API_VERSION,
+    AttributeTask,
+    FaceClip,
+    Inpainted,
+    Inpainter,
+    Masker,
+    Pair,
+    as_masker,
+)
 from toolkit.testing.building import building_problems
 from toolkit.testing.clips import no_face_clip, synthetic_clip, two_face_clips
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Outcome of one check: its name, whether it passed, and what was expected and found where it did not."""
+    """Name of a check, whether it passed, and if not, what was expected and found."""
 
     name: str
     ok: bool
@@ -30,22 +41,24 @@ class CheckResult:
 
 
 class Subject:
-    """A task under test, with what it gives on the synthetic clips, computed once."""
+    """A task under test. Its masker, its pair generator and its pairs are built once and kept."""
 
-    def __init__(self, task: AttributeTask):
+    def __init__(self, task: AttributeTask[Any]):
         self.task = task
 
     @cached_property
     def clip(self) -> FaceClip:
+        """The task's example, or a synthetic clip."""
         example = self.task.example()
         return _read_only(synthetic_clip() if example is None else example)
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """Pairs of `clip` with the generator of seed 0."""
+        """Pairs of `clip` with seed 0."""
         return self.generate(self.clip)
 
     def generate(self, clip: FaceClip, seed: int = 0) -> list[Pair]:
+        """Pairs of a clip."""
         return list(self.pair_generator(clip, np.random.default_rng(seed), tools()))
 
     @cached_property
@@ -59,7 +72,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """One demand of the contract; `run` raises AssertionError with what was expected and found."""
+    """One rule of the contract. `run` raises AssertionError that says what was expected and found."""
 
     name: str
     run: Callable[[Subject], None]
@@ -77,12 +90,12 @@ class Check:
 
 
 class _Tools:
-    """`Tools` without a video: analysers as a run would build them, and an inpainter that needs no weights."""
+    """`Tools` for tests: real analysers, and an inpainter that needs no weights."""
 
-    def __init__(self):
-        self._analysers = {}
+    def __init__(self) -> None:
+        self._analysers: dict[str, FaceAnalyser] = {}
 
-    def analyser(self, name: str | None = None):
+    def analyser(self, name: str | None = None) -> FaceAnalyser:
         from toolkit.faces import create_analyser
 
         name = name or "mediapipe"
@@ -94,11 +107,11 @@ class _Tools:
         return telea_inpainter
 
     def leave_out(self, reason: str, count: int = 1) -> None:
-        assert isinstance(reason, str) and reason, f"a reason must be a text, found {reason!r}"
+        assert isinstance(reason, str) and reason, f"a reason must be a non-empty string, found {reason!r}"
 
 
 def telea_inpainter(frames, masks, *, prompt: str, negative_prompt: str = "", seed: int = 0) -> Inpainted:
-    """An `Inpainter` for tests: OpenCV's, frame by frame, without any model (Telea 2004)."""
+    """An `Inpainter` for tests that uses OpenCV frame by frame and needs no model (Telea 2004)."""
     import cv2
 
     filled = np.stack(
@@ -108,49 +121,50 @@ def telea_inpainter(frames, masks, *, prompt: str, negative_prompt: str = "", se
 
 
 def tools() -> _Tools:
-    """What a pair generator gets as `tools` in the checks and may get in a plugin's own tests."""
+    """The `tools` that the checks pass to pair generators, for use in a plugin's own tests."""
     return _Tools()
 
 
-def check_task(task: type[AttributeTask] | AttributeTask) -> list[CheckResult]:
-    """Run every check on a task or on a task class with its default options."""
+def check_task(task: type[AttributeTask[Any]] | AttributeTask[Any]) -> list[CheckResult]:
+    """Run every check on a task, or on a task class with its default options."""
     if isinstance(task, type):
         if not issubclass(task, AttributeTask):
             return [CheckResult("class", False, f"expected a subclass of AttributeTask, found {task.__name__}")]
+        name = task.__name__
         try:
             task = task()
         except Exception as error:
-            return [CheckResult("class", False, f"{task.__name__}() raised {type(error).__name__}: {error}")]
+            return [CheckResult("class", False, f"{name}() raised {type(error).__name__}: {error}")]
     subject = Subject(task)
     return [check(subject) for check in conformance_checks()]
 
 
-def assert_conforms(task: type[AttributeTask] | AttributeTask) -> None:
-    """Raise AssertionError that lists every check that a task fails; for a plugin's tests."""
+def assert_conforms(task: type[AttributeTask[Any]] | AttributeTask[Any]) -> None:
+    """Raise AssertionError with every failed check, for a plugin's tests."""
     failed = [f"{result.name}: {result.detail}" for result in check_task(task) if not result.ok]
     assert not failed, "the task breaks the contract:\n  " + "\n  ".join(failed)
 
 
 def conformance_checks() -> list[Check]:
-    """All checks, in order; each takes a `Subject`, for pytest's parametrize."""
+    """All checks in order. Each takes a `Subject`; use them with pytest's parametrize."""
     return [Check(name, function) for name, function in _CHECKS.items()]
 
 
 def _class(subject: Subject) -> None:
     task = subject.task
-    assert task.api_version <= API_VERSION, f"made for contract {task.api_version}, this toolkit knows {API_VERSION}"
+    assert task.api_version <= API_VERSION, f"written for contract {task.api_version}; this toolkit knows {API_VERSION}"
     type(task)(task.Options())
 
 
 def _options(subject: Subject) -> None:
     options, model = subject.task.options, subject.task.Options
     back = model.model_validate_json(options.model_dump_json())
-    assert back == options, f"options must survive JSON, {options!r} came back as {back!r}"
+    assert back == options, f"options must survive JSON; {options!r} came back as {back!r}"
     try:
         model(**{"no_such_option": 1})
     except ValidationError:
         return
-    raise AssertionError("unknown options must be refused, `no_such_option` was taken")
+    raise AssertionError("unknown options must raise an error; `no_such_option` was accepted")
 
 
 def _building(subject: Subject) -> None:
@@ -164,7 +178,7 @@ def _pickling(subject: Subject) -> None:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         if "<locals>" in type(subject.task).__qualname__:
             return
-        raise AssertionError(f"the task must pickle, for worker processes: {error}") from error
+        raise AssertionError(f"the task must pickle, because worker processes receive it: {error}") from error
     assert back.options == subject.task.options, "options must survive pickling"
 
 
@@ -173,7 +187,7 @@ def _masker(subject: Subject) -> None:
     masks = subject.masker(clip)
     _check_masks(masks, clip)
     again = subject.masker(clip)
-    assert np.array_equal(masks, again), "the masker must give the same masks for the same clip"
+    assert np.array_equal(masks, again), "the masker must return the same masks for the same clip"
 
 
 def _opaque(subject: Subject) -> None:
@@ -200,7 +214,7 @@ def _check_masks(masks, clip: FaceClip) -> None:
     assert masks.shape == shape, f"masks must be {shape}, found {masks.shape}"
     assert masks.dtype in (np.bool_, np.float32), f"masks must be bool or float32, found {masks.dtype}"
     if masks.dtype == np.float32:
-        assert np.isfinite(masks).all() and masks.min() >= 0 and masks.max() <= 1, "soft masks must lie in 0..1"
+        assert np.isfinite(masks).all() and masks.min() >= 0 and masks.max() <= 1, "float masks must lie in 0..1"
 
 
 def _check_opaque(parts, clip: FaceClip) -> None:
@@ -213,7 +227,7 @@ def _check_opaque(parts, clip: FaceClip) -> None:
 
 def _pairs(subject: Subject) -> None:
     clip = subject.clip
-    assert subject.pairs, "a clip with a face must give at least one pair, found none"
+    assert subject.pairs, "a clip with a face must yield at least one pair, found none"
     seen = set()
     for pair in subject.pairs:
         assert isinstance(pair, Pair), f"expected Pair, found {type(pair).__name__}"
@@ -222,7 +236,7 @@ def _pairs(subject: Subject) -> None:
         assert pair.index not in seen, f"two pairs for frame {pair.index}"
         seen.add(pair.index)
         plain = all(isinstance(value, (str, int, float, np.integer, np.floating)) for value in pair.info.values())
-        assert plain, f"info must hold texts and numbers, found {dict(pair.info)}"
+        assert plain, f"info must hold strings and numbers, found {dict(pair.info)}"
         check_pair(pair, clip, subject.task.name, subject.task.limits())
     assert any(pair.mask.any() for pair in subject.pairs), "no pair shows the attribute: every mask is empty"
 
@@ -235,12 +249,14 @@ def _outside(subject: Subject) -> None:
 
 def _determinism(subject: Subject) -> None:
     again = subject.generate(subject.clip)
-    assert [pair.index for pair in again] == [pair.index for pair in subject.pairs], "the same seed gave other frames"
+    assert [pair.index for pair in again] == [pair.index for pair in subject.pairs], (
+        "the same seed must yield the same frames"
+    )
     for first, second in zip(subject.pairs, again):
         for name in ("image", "conditioning_image", "mask"):
             same = np.array_equal(getattr(first, name), getattr(second, name))
-            assert same, f"the same seed must give the same {name}, frame {first.index} differs"
-        assert dict(first.info) == dict(second.info), f"the same seed must give the same info, frame {first.index}"
+            assert same, f"the same seed must yield the same {name}; frame {first.index} differs"
+        assert dict(first.info) == dict(second.info), f"the same seed must yield the same info; {first.index} differs"
 
 
 def _global_randomness(subject: Subject) -> None:
@@ -268,7 +284,7 @@ def _input(subject: Subject) -> None:
 
 def _no_face(subject: Subject) -> None:
     found = subject.generate(_read_only(no_face_clip()))
-    assert not found, f"a clip without a face must give no pairs, found {len(found)}"
+    assert not found, f"a clip without a face must yield no pairs, found {len(found)}"
 
 
 def _face_in_some(subject: Subject) -> None:
@@ -276,7 +292,7 @@ def _face_in_some(subject: Subject) -> None:
     landmarks[1::2] = np.nan
     clip = replace(subject.clip, landmarks=landmarks)
     wrong = [pair.index for pair in subject.generate(clip) if not clip.present[pair.index]]
-    assert not wrong, f"frames without the face must give no pairs, found {wrong}"
+    assert not wrong, f"frames without the face must yield no pairs, found {wrong}"
     empty = ~subject.masker(clip)[1::2].any()
     assert empty, "masks of frames without the face must be empty"
     assert not subject.masker.opaque(clip)[1::2].any(), "opaque parts of frames without the face must be empty"
@@ -300,7 +316,7 @@ def _many_faces(subject: Subject) -> None:
 def _one_frame(subject: Subject) -> None:
     clip = _read_only(synthetic_clip(frames=1))
     _check_masks(subject.masker(clip), clip)
-    assert all(pair.index == 0 for pair in subject.generate(clip)), "a clip of one frame has only frame 0"
+    assert all(pair.index == 0 for pair in subject.generate(clip)), "pairs of a one-frame clip must have index 0"
 
 
 def _metrics(subject: Subject) -> None:
@@ -316,7 +332,7 @@ def _metrics(subject: Subject) -> None:
         again = checked_values(measure.metric(clip, edited), len(clip), name, task.name)
         assert np.array_equal(values, again, equal_nan=True), f"{name} must be the same for the same clips"
         still = checked_values(measure.metric(clip, clip), len(clip), name, task.name)
-        assert not np.isinf(still).any(), f"{name} of a clip that was not edited must be finite or NaN, found {still}"
+        assert not np.isinf(still).any(), f"{name} of an unedited clip must be finite or NaN, found {still}"
         empty = _read_only(no_face_clip())
         checked_values(measure.metric(empty, empty), len(empty), name, task.name)
 
@@ -328,10 +344,10 @@ def _read_only(clip: FaceClip) -> FaceClip:
 
 
 def _where(error: BaseException) -> str:
-    """The innermost place of the plugin's own code, for its author."""
+    """File and line of the innermost frame, for the plugin's author."""
     frames: Iterable = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else ()
-    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if not frame.filename.startswith("<")]
-    return f"at {places[-1]}" if places else ""
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in frames if not frame.filename.startswith("<")]
+    return f"at {lines[-1]}" if lines else ""
 
 
 _CHECKS: dict[str, Callable[[Subject], None]] = {

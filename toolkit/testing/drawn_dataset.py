@@ -1,10 +1,11 @@
-"""A small dataset of drawn pictures, written by the writer itself: no video, no face, no model."""
+"""Write a small dataset of drawn pictures with the real writer. Needs no video, no face and no model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,11 @@ from toolkit.dataset.layout import (
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.dataset.writer import open_shard
+from toolkit.files import write_bytes, write_text
 
 SOURCES: Mapping[str, Split] = {"alice.mp4": "train", "bob.mp4": "train", "carol.mp4": "validation"}
 CLIPS = 2
-"""Clips of each source."""
+"""Clips per source."""
 
 
 def drawn_dataset(
@@ -42,15 +44,17 @@ def drawn_dataset(
     task: str = "blot",
     inpainted: bool = False,
 ) -> Path:
-    """Write a sound dataset of pictures with a round blot, and return its path; the same arguments, the same bytes.
+    """Write a valid dataset of pictures with a round blot, and return its path.
+
+    The same arguments write the same bytes.
 
     Args:
-        folder: created where it is missing.
+        folder: created if it does not exist.
         resolution: side of the pictures in pixels.
-        frames: pairs of each clip; a source has `CLIPS` clips.
-        sources: their names and splits.
+        frames: pairs per clip; each source has `CLIPS` clips.
+        sources: names and splits of the sources.
         task: name of the task.
-        inpainted: say in the config that a model made the pictures without the blot, as builds that inpaint do.
+        inpainted: name a backbone in the config, as builds that inpaint do.
     """
     root = Path(folder)
     shards, records, inputs = [], [], []
@@ -70,13 +74,17 @@ def drawn_dataset(
         sources=records,
         shards=shards,
     )
-    config = {"config": {"task": task, "format": format, "resolution": resolution}, "versions": {}, "inputs": inputs}
+    config: dict[str, Any] = {
+        "config": {"task": task, "format": format, "resolution": resolution},
+        "versions": {},
+        "inputs": inputs,
+    }
     if inpainted:
         config["backbone"] = {"name": "drawn", "parts": {}}
-    (root / CONFIG).write_text(dump_json(config), encoding="utf-8")
-    (root / MANIFEST).write_text(dump_json(manifest.model_dump(mode="json")), encoding="utf-8")
-    (root / CARD).write_text(render_card(manifest, "A blot.", _text(task)), encoding="utf-8")
-    (root / PREVIEW).write_bytes(encode_png(render_preview(root, manifest)))
+    write_text(root / CONFIG, dump_json(config))
+    write_text(root / MANIFEST, dump_json(manifest.model_dump(mode="json")))
+    write_text(root / CARD, render_card(manifest, "A blot.", _text(task)))
+    write_bytes(root / PREVIEW, encode_png(render_preview(root, manifest)))
     return root
 
 
@@ -123,7 +131,7 @@ def _write_shard(
 
 
 def _pair(rng: np.random.Generator, side: int) -> dict[str, np.ndarray]:
-    """A gradient with some grain, and the same with a blot of another colour."""
+    """A grainy gradient, and the same with a blot of another colour."""
     image = np.cumsum(rng.integers(0, 5 * 64 // side + 1, (side, side, 3)), axis=1).clip(0, 255).astype(np.uint8)
     y, x = np.mgrid[:side, :side] / side
     cy, cx = rng.uniform(0.3, 0.7, 2)

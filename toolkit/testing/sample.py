@@ -1,7 +1,7 @@
-"""The embedded sample clip: a public-domain portrait that turns, nods, blinks and speaks.
+"""Render the sample clip: a public-domain portrait that turns, nods, blinks and speaks.
 
-Made, not stored: the portrait ships with scikit-image, and the face mesh says how deep it is. The same call gives the
-same frames.
+No video is stored. The portrait ships with scikit-image, and the face mesh supplies its depth. The same call returns
+the same frames.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def _frame(index: int, size: int) -> np.ndarray:
 
 
 def sample_frames(frames: int = PERIOD, size: int = 512) -> np.ndarray:
-    """Frames of the sample, uint8 ``[T, size, size, 3]``, RGB; the movement repeats after 80.
+    """Frames of the sample, uint8 ``[T, size, size, 3]``, RGB. The movement repeats after 80 frames.
 
     Raises:
-        ValueError: the size is odd or under 128.
-        MissingExtra: the default face analyser cannot be used; the message names the step that brings it.
+        ValueError: the size is odd or below 128.
+        MissingExtra: the default face analyser cannot be used; the message says how to get it.
     """
     return np.stack([_frame(index % PERIOD, size) for index in range(frames)])
 
@@ -44,10 +44,10 @@ def sample_frames(frames: int = PERIOD, size: int = 512) -> np.ndarray:
 def write_sample_video(
     path: str | Path, frames: int = PERIOD, fps: float = FPS, size: int = 512, mirrored: bool = False
 ) -> Path:
-    """Write the sample as H.264; memory does not grow with `frames`. Returns the path.
+    """Write the sample as H.264 and return the path. Memory does not grow with `frames`.
 
     Args:
-        mirrored: left becomes right, which makes another video of it.
+        mirrored: swap left and right, for a second video that differs.
     """
     from toolkit.video import VideoWriter
 
@@ -60,10 +60,10 @@ def write_sample_video(
 
 @cache
 def sample_clip(frames: int = 8, size: int = 256) -> FaceClip:
-    """The sample cropped around its face at `size` x `size`, with smoothed landmarks as a build makes them; read only.
+    """The sample cropped around its face to `size` x `size`, with smoothed landmarks as in a build. Read only.
 
     Raises:
-        MissingExtra: as `sample_frames`.
+        MissingExtra: as for `sample_frames`.
     """
     from toolkit.faces import create_analyser
     from toolkit.faces.smoothing import smooth_landmarks

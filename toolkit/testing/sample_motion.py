@@ -1,4 +1,4 @@
-"""How the head of the sample clip moves: one smooth movement that repeats every `PERIOD` frames."""
+"""Define the movement of the sample clip's head, which repeats every `PERIOD` frames."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _CLOSURE = (0.35, 0.9, 1.0, 0.8, 0.4, 0.12)
 
 @dataclass(frozen=True)
 class Pose:
-    """The head in one frame.
+    """Pose and expression of the head in one frame.
 
     Attributes:
         yaw, pitch, roll: radians; positive turns the face to the picture's right, down, and clockwise.
         shift: dx, dy of the whole head, in pixels of the original portrait.
         breath: rise of the shoulders, in the same pixels.
-        closure: 0 eyes open .. 1 closed.
+        closure: 0 for open eyes to 1 for closed eyes.
         jaw: drop of the jaw, in the same pixels.
-        smile: 0 as in the portrait .. 1 relaxed.
+        smile: 0 for the smile of the portrait to 1 for relaxed lips.
         brows: rise of the brows, in the same pixels.
     """
 
@@ -37,7 +37,7 @@ class Pose:
 
 
 def pose_at(frame: int) -> Pose:
-    """The pose in frame number `frame`; yaw within 18 degrees."""
+    """The pose in frame number `frame`. Yaw stays within 18 degrees."""
     t = frame % PERIOD
     phase = 2 * np.pi * t / PERIOD
 

@@ -1,4 +1,4 @@
-"""The portrait behind the sample clip, taken apart: head, what is behind it, and how far it stands out.
+"""Split the sample clip's portrait into the head, its background and a height map.
 
 The picture is `skimage.data.astronaut()`: Eileen Collins, photographed by NASA, public domain.
 """
@@ -13,10 +13,10 @@ import numpy as np
 from toolkit.faces.topology import Topology
 
 VIEW = 256
-"""Side of the square that is cut from the portrait, in its pixels; a clip shows it enlarged to the clip's size."""
+"""Side of the square cut from the portrait, in pixels. Clips resize it to their own size."""
 _LEFT, _TOP = 99, 0
 
-# Outline of hair, ears, jaw and neck in pixels of the portrait, clockwise from the crown; found with GrabCut.
+# Outline of hair, ears, jaw and neck in pixels of the portrait, clockwise from the crown, found with GrabCut.
 _OUTLINE = np.array(
     [
         *((237, 16), (241, 19), (251, 19), (276, 31), (288, 43), (296, 58), (296, 66), (299, 72), (300, 81), (299, 97)),
@@ -26,29 +26,29 @@ _OUTLINE = np.array(
     ],
     np.float32,
 )
-# Upper edge of the collar's rim where the head hides it, left to right, and its colours.
+# Upper edge of the collar's rim behind the head, left to right, and its colours.
 _RIM = np.array([(178, 148.5), (190, 148.7), (202, 150.5), (219, 155), (236, 162), (252, 171), (262, 178)], np.float32)
 _COLLAR_TOP = 144
 _EDGE_COLOUR, _RIM_COLOUR, _INSIDE_COLOUR = (150, 140, 150), (104, 92, 104), (3, 2, 3)
 _HAIR_CENTRE = np.array([227, 80], np.float32)
 _HAIR_BELOW = 125  # the outline above this row is hair
-_NECK_MOVES, _NECK_RESTS = 164, 192  # rows between which the head's motion fades into the body's
-_AXIS_DEPTH = 50  # z of the axis that the head turns on, where the face mesh has z = 0 near its middle
-_STEEPEST = 2.1  # of the height's slope
+_NECK_MOVES, _NECK_RESTS = 164, 192  # rows over which the head's motion fades into the body's
+_AXIS_DEPTH = 50  # z of the axis that the head turns on; the middle of the face mesh is at about z = 0
+_STEEPEST = 2.1  # steepest slope of the height
 
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """The portrait at one size; S is that size and lengths are in its pixels.
+    """The portrait resized to S x S pixels. Lengths are in these pixels.
 
     Attributes:
         image: uint8 ``[S, S, 3]``, RGB.
-        behind: uint8 ``[S, S, 3]``, the same without the head, filled in from around it.
+        behind: uint8 ``[S, S, 3]``, the background, filled in where the head was.
         alpha: float32 ``[S, S]`` in 0..1, the head's matte.
-        height: float32 ``[S, S]``, how far the head stands out before the axis that it turns on; 0 at its outline.
-        follows: float32 ``[S, S]`` in 0..1, 1 where the picture moves with the head and 0 where with the body.
+        height: float32 ``[S, S]``, distance of the surface from the head's turning axis; 0 at the outline.
+        follows: float32 ``[S, S]`` in 0..1: 1 moves with the head, 0 with the body.
         landmarks: float32 ``[N, 3]`` of the face.
-        topology: what the landmarks are.
+        topology: names the landmarks.
     """
 
     image: np.ndarray
@@ -70,8 +70,8 @@ def load_portrait(size: int) -> Portrait:
     """The portrait at `size` x `size`.
 
     Raises:
-        ValueError: the size is odd or under 128.
-        MissingExtra: the default face analyser cannot be used; the message names the step that brings it.
+        ValueError: the size is odd or below 128.
+        MissingExtra: the default face analyser cannot be used; the message says how to get it.
     """
     if size < 128 or size % 2:
         raise ValueError(f"size must be even and at least 128, not {size}")
@@ -107,7 +107,7 @@ def load_portrait(size: int) -> Portrait:
 
 
 def _landmarks(view: np.ndarray) -> tuple[np.ndarray, Topology]:
-    """The face's landmarks in pixels of `view`, found on an enlargement, where they are more exact."""
+    """Landmarks of the face in pixels of `view`, found on an enlarged copy for accuracy."""
     import cv2
 
     from toolkit.faces import create_analyser
@@ -121,7 +121,7 @@ def _landmarks(view: np.ndarray) -> tuple[np.ndarray, Topology]:
 
 
 def _behind(view: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Fill the head's place in: the rim and the dark inside of the suit's collar, and the wall above it."""
+    """Replace the head with the rim and the dark inside of the suit's collar, and with the wall above it."""
     import cv2
 
     rim = np.round((_RIM - (_LEFT, _TOP)) * 16).astype(np.int32)
@@ -131,10 +131,12 @@ def _behind(view: np.ndarray, hole: np.ndarray) -> np.ndarray:
     drawn = view.copy()
     cv2.fillPoly(drawn, [below], _INSIDE_COLOUR, shift=4)
     for thickness, colour in ((4, _RIM_COLOUR), (1, _EDGE_COLOUR)):
-        cv2.polylines(drawn, [rim + np.int32([0, 8 * thickness])], False, colour, thickness, cv2.LINE_AA, shift=4)
+        cv2.polylines(
+            drawn, [rim + np.array([0, 8 * thickness], np.int32)], False, colour, thickness, cv2.LINE_AA, shift=4
+        )
     collar = cv2.GaussianBlur(collar.astype(np.float32), (0, 0), 0.7)[..., None]
     unknown = hole.copy()
-    unknown[_COLLAR_TOP - _TOP :] = 1  # or the rim's colour would run up the wall
+    unknown[_COLLAR_TOP - _TOP :] = 1  # otherwise the rim's colour would run up the wall
     wall = cv2.GaussianBlur(cv2.inpaint(view, unknown, 5, cv2.INPAINT_TELEA), (0, 0), 4)
     filled = wall + collar * (drawn.astype(np.float32) - wall)
     weight = np.maximum(hole, cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 1.5))[..., None]
@@ -142,10 +144,10 @@ def _behind(view: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def _height(landmarks: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Height of the head over its axis, float32 ``[VIEW, VIEW]``: the face from its mesh, the hair as a dome.
+    """Height of the head above its axis, float32 ``[VIEW, VIEW]``.
 
-    A thin-plate spline through the face's points, a dome of hair and the outline; its slope is limited, so that a turn
-    of 20 degrees folds nothing over.
+    A thin-plate spline runs through the points of the face mesh, a dome for the hair, and the outline. Its slope is
+    limited so that a turn of 20 degrees does not fold the surface.
     """
     import cv2
     from scipy.interpolate import RBFInterpolator
@@ -169,7 +171,7 @@ def _height(landmarks: np.ndarray, outline: np.ndarray) -> np.ndarray:
     x, y = np.meshgrid(grid, grid)
     coarse = spline(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape).astype(np.float32)
     height = cv2.resize(np.clip(coarse, 0, None), (VIEW, VIEW), interpolation=cv2.INTER_CUBIC)
-    # Beyond the outline the head has no height; the spline would run on.
+    # The spline extrapolates beyond the outline, where the head has no height.
     inside = np.zeros((VIEW, VIEW), np.uint8)
     cv2.fillPoly(inside, [outline.astype(np.int32)], 1)
     fall = np.clip(cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / 24, 0, 1)

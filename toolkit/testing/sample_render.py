@@ -1,4 +1,4 @@
-"""Draw the portrait of the sample clip in a pose: one displacement field, one resampling."""
+"""Warp the sample clip's portrait into a pose, with one displacement field and one resampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RELIGHT = 0.28
 
 
 class Puppet:
-    """A portrait that takes poses. Holds what does not depend on the pose."""
+    """A portrait that can be drawn in any pose. Computes once what does not depend on the pose."""
 
     def __init__(self, portrait: Portrait):
         import cv2
@@ -29,9 +29,9 @@ class Puppet:
         down, across = np.gradient(cv2.GaussianBlur(self.height, (0, 0), 3.0 * portrait.scale / _STEP), _STEP)
         normals = np.stack([-across, -down, np.ones_like(across)], axis=-1)
         self.normals = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
-        # The head turns about the top of the neck.
+        # The pivot is the top of the neck.
         chin = portrait.landmarks[152, :2]
-        self.pivot = chin + np.float32([0, 4 * portrait.scale])
+        self.pivot = chin + np.array([0, 4 * portrait.scale], np.float32)
         self.textures: dict[float, np.ndarray] = {}
 
     def draw(self, pose: Pose) -> np.ndarray:
@@ -43,7 +43,7 @@ class Puppet:
         lit = self._light(pose)
         light = cv2.remap(lit, *self._cells(x, y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         x, y = self._expression(pose, x, y)
-        # Linearly, which OpenCV's cubic is not even for a straight line: a still pose is the portrait itself.
+        # Linear, because OpenCV's cubic resize does not preserve a linear field: the rest pose must equal the portrait.
         x, y, light = (cv2.resize(field, (size, size)) for field in (x, y, light))
         edge = {"borderMode": cv2.BORDER_REPLICATE}
         head = cv2.remap(self._texture(pose.closure), x, y, cv2.INTER_CUBIC, **edge).astype(np.float32)
@@ -53,11 +53,11 @@ class Puppet:
         return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
     def displacement(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """Where the picture's points go: dx, dy, each float32 on the grid of cells."""
+        """Displacement dx, dy of the picture's points, each float32 on the grid of cells."""
         scale = self.portrait.scale
         sin_yaw, sin_pitch = np.sin(pose.yaw), np.sin(pose.pitch)
         px, py = self.x - self.pivot[0], self.y - self.pivot[1]
-        # Seen from the front a round head keeps its outline when it turns; only the face grows narrower.
+        # A round head keeps its outline when it turns; only the face gets narrower.
         front = np.minimum(self.height / (45 * scale), 1)
         dx = sin_yaw * self.height - (1 - np.cos(pose.yaw)) * px * front
         eye_line = py + 70 * scale
@@ -73,24 +73,20 @@ class Puppet:
         return (x - half) / _STEP, (y - half) / _STEP
 
     def _sources(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """For every cell of the result the point of the portrait that moved there, by fixed-point iteration."""
+        """For each cell of the result, the point of the portrait that moved there, by fixed-point iteration."""
         import cv2
 
         dx, dy = self.displacement(pose)
         field = np.dstack([dx, dy]).astype(np.float32)
         x, y = self.x - dx, self.y - dy
         for _ in range(14):
-            moved = cv2.remap(
-                field,
-                *(part.astype(np.float32) for part in self._cells(x, y)),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            columns, rows = (part.astype(np.float32) for part in self._cells(x, y))
+            moved = cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             x, y = (x + self.x - moved[..., 0]) / 2, (y + self.y - moved[..., 1]) / 2
         return x.astype(np.float32), y.astype(np.float32)
 
     def _behind(self, pose: Pose) -> np.ndarray:
-        """The wall and the body without the head; only the breath moves them."""
+        """The wall and the body without the head. Only breathing moves them."""
         import cv2
 
         size, scale = len(self.portrait.image), self.portrait.scale
@@ -101,7 +97,7 @@ class Puppet:
         return cv2.remap(self.portrait.behind, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
     def _light(self, pose: Pose) -> np.ndarray:
-        """How much brighter each cell of the portrait gets when its normal turns and the lamp does not."""
+        """Change in brightness of each cell as its normal turns under a fixed lamp, as a factor."""
         nx, ny, nz = np.moveaxis(self.normals, -1, 0)
         turned = np.stack(
             [nx + np.sin(pose.yaw) * nz, ny + np.sin(pose.pitch) * nz, nz - np.sin(pose.yaw) * nx], axis=-1
@@ -110,7 +106,7 @@ class Puppet:
         return (1 + self.follows * (gain - 1)).astype(np.float32)
 
     def _expression(self, pose: Pose, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Move mouth, jaw and brows: small smooth bumps in the portrait's own coordinates."""
+        """Move mouth, jaw and brows with small smooth bumps in the coordinates of the portrait."""
         points, scale = self.portrait.landmarks, self.portrait.scale
 
         def bump(centre: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -127,7 +123,7 @@ class Puppet:
         return (x - dx).astype(np.float32), (y - dy).astype(np.float32)
 
     def _texture(self, closure: float) -> np.ndarray:
-        """The portrait with the eyes closed so far."""
+        """The portrait with its eyes closed by `closure`."""
         if closure not in self.textures:
             image = self.portrait.image
             for eye, brow in (("left_eye", "left_brow"), ("right_eye", "right_brow")):
@@ -136,7 +132,7 @@ class Puppet:
         return self.textures[closure]
 
     def _close(self, image: np.ndarray, eye: str, brow: str, closure: float) -> np.ndarray:
-        """Pull the skin between brow and upper lid down over the eye; its lashes come along."""
+        """Pull the skin between brow and upper lid down over the eye, with the lashes."""
         import cv2
 
         points, regions, scale = self.portrait.landmarks, self.portrait.topology.regions, self.portrait.scale
@@ -146,7 +142,7 @@ class Puppet:
         chains = loop[: far + 1], np.concatenate([loop[far:], loop[:1]])[::-1]
         upper, lower = sorted(chains, key=lambda chain: chain[:, 1].mean())
         columns = np.arange(len(image), dtype=np.float32)
-        # The mesh's eye is narrower than the lashes: a quarter wider.
+        # The lashes are a quarter wider than the eye of the mesh.
         middle = loop[:, 0].mean()
         top, bottom = (
             np.interp(columns, middle + 1.25 * (chain[:, 0] - middle), chain[:, 1]) for chain in (upper, lower)
@@ -154,7 +150,7 @@ class Puppet:
         open_ = bottom - top
         raised = bottom - 0.3 * closure * open_
         lid = top + closure * (raised + 0.4 * scale - top) * (open_ > 0)
-        # The lashes stand over the mesh's lid line; they come down as they are, the skin above them is stretched.
+        # The lashes lie above the mesh's lid line. They move down unstretched; the skin above them stretches.
         lashes = np.minimum(2.4 * scale, open_)
         lowered = lashes * (1 - 0.5 * closure)
         start = top - 0.9 * (top - points[regions[brow], 1].mean())

@@ -1,19 +1,21 @@
-"""A backbone of real classes with random weights: small enough that a test can run it on one core."""
+"""Write a backbone of real model classes with random weights, small enough for tests on one core."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from toolkit.files import write_text
 
 PARTS = (
     *("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
     *("controlnet_inpaint", "controlnet_tile", "motion_adapter"),
 )
-"""The folders that `tiny_backbone` writes; `tokenizer` only with a text encoder."""
+"""Folders that `tiny_backbone` writes. `tokenizer` exists only with a text encoder."""
 
 CHANNELS = (32, 64, 64)
-"""Width of the UNet's levels; the last has no attention, as in Stable Diffusion 1.5."""
+"""Widths of the UNet's levels. The last level has no attention, as in Stable Diffusion 1.5."""
 
 
 def tiny_backbone(
@@ -28,16 +30,17 @@ def tiny_backbone(
 ) -> Path:
     """Write a backbone in diffusers' folder format and return its path.
 
-    A UNet of Stable Diffusion 1.5's layout in three levels, two ControlNets whose output layers are not zero, a VAE,
-    a CLIP text model with a vocabulary of single letters, SD 1.5's DDIM noise schedule, and a motion adapter whose
-    output layers are not zero. The same arguments give the same files on one version of torch.
+    The backbone has a UNet with three levels in the layout of Stable Diffusion 1.5, two ControlNets, a VAE, a CLIP text
+    model with a vocabulary of single letters, SD 1.5's DDIM noise schedule, and a motion adapter. Output layers that
+    start at zero get random weights. The same arguments write the same files with the same version of torch.
 
     Args:
-        folder: created where it is missing; files of an earlier call are overwritten.
-        seed: of the weights.
-        text: whether it has a text encoder and a tokenizer; without, a `ConstantTextEncoder` of four tokens.
-        vae: `AutoencoderKL`, the deterministic `AutoencoderTiny`, or `PixelUnshuffleCoder`, which loses nothing.
-        latent_channels: of VAE, UNet and ControlNets; with `PixelUnshuffleCoder` the scale factor decides.
+        folder: created if it does not exist; files of an earlier call are overwritten.
+        seed: seed of the weights.
+        text: include a text encoder and a tokenizer; otherwise a `ConstantTextEncoder` of four tokens.
+        vae: `AutoencoderKL`, the deterministic `AutoencoderTiny`, or the lossless `PixelUnshuffleCoder`.
+        latent_channels: channels of VAE, UNet and ControlNets; ignored for `PixelUnshuffleCoder`, which derives them
+            from the scale factor.
         vae_scale_factor: pixels per latent cell.
         cross_attention_dim: width of the text encoder and of the UNet's cross-attention.
     """
@@ -57,18 +60,18 @@ def tiny_backbone(
                 _fill_zeros(part)
     for name, part in parts.items():
         part.save_pretrained(folder / name)
-    index = {"_class_name": "StableDiffusionPipeline"}
+    index: dict[str, str | list[str | None]] = {"_class_name": "StableDiffusionPipeline"}
     for name in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
         part = parts.get(name)
         module = type(part).__module__
-        # diffusers imports its own and transformers' classes from the top, a stranger's from their module.
+        # diffusers imports its own classes and those of transformers from the top level, all others from their module.
         library = None if part is None else module if module.startswith("toolkit.") else module.partition(".")[0]
         index[name] = [library, type(part).__name__ if part is not None else None]
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
     return folder
 
 
-def _models(vae: str, latent_channels: int, vae_scale_factor: int, cross_attention_dim: int) -> dict:
+def _models(vae: str, latent_channels: int, vae_scale_factor: int, cross_attention_dim: int) -> dict[str, Any]:
     from diffusers import ControlNetModel, DDIMScheduler, MotionAdapter, UNet2DConditionModel
 
     unet = UNet2DConditionModel(
@@ -161,7 +164,7 @@ def _text_encoder(text: bool, width: int):
 
 
 def _vocabulary() -> dict[str, int]:
-    """CLIP's byte alphabet without merges: every character alone and at the end of a word."""
+    """CLIP's byte alphabet without merges: each character inside and at the end of a word."""
     letters = [chr(code) for code in range(33, 127)]
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     return {token: number for number, token in enumerate(tokens)}
@@ -174,7 +177,7 @@ def _tokenizer():
 
 
 def _fill_zeros(module) -> None:
-    """Give small random values to layers that start at zero, so that no part is without effect."""
+    """Give small random values to layers that start at zero, so that every part has an effect."""
     import torch
 
     for parameter in module.parameters():

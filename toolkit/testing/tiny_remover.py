@@ -1,4 +1,4 @@
-"""A remover with random weights."""
+"""Write a remover with random weights."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 def tiny_remover(
     folder: str | Path, backbone: str | Path, tasks: Sequence[str] = ("stickers",), resolution: int = 64, seed: int = 0
 ) -> Path:
-    """Write a remover of a tiny backbone, as finetuning would; its edits are noise, but always the same.
+    """Write a remover for a tiny backbone in the format of finetuning. Its edits are noise, but deterministic.
 
     Args:
-        folder: the remover's.
-        backbone: folder of `tiny_backbone`.
-        tasks: names of the attributes that it is said to remove.
+        folder: where to write the remover.
+        backbone: folder written by `tiny_backbone`.
+        tasks: names of the tasks that the remover claims to handle.
         resolution: side of its pictures in pixels.
-        seed: of the weights by which it differs from another one.
+        seed: seed of the weights; removers with other seeds differ.
 
     Returns:
         The folder.
