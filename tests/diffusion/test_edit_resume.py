@@ -137,8 +137,8 @@ class Knowing(VideoEditPipeline):
     def _predict(self, sample, t, control, embeds, guidance_scale):
         return self.original.noise.read(0, len(sample))
 
-    def _blended(self, latents, clip, start, stop, scheduler, following, blend_range, width):
-        mixed = super()._blended(latents, clip, start, stop, scheduler, following, blend_range, width)
+    def _blended(self, latents, *arguments):
+        mixed = super()._blended(latents, *arguments)
         self.distances.append(float((mixed - latents).abs().max() / latents.abs().max()))
         return mixed
 

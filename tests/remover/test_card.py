@@ -1,4 +1,4 @@
-"""The model card as the Hub reads it."""
+"""The model card, parsed like the Hub does."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from toolkit.remover.layout import CURVE, GRID
 
 @pytest.fixture
 def remote(record):
-    """A record whose backbone came from repositories."""
+    """A record whose backbone is in repositories."""
     part = {"class_name": "X", "repository": "stable-diffusion-v1-5/stable-diffusion-v1-5", "revision": "0" * 40}
     backbone = {"name": "sd15", "parts": {name: part for name in ("unet", "vae", "text_encoder")}}
     return record.model_copy(update={"backbone": backbone, "licence": BACKBONES["sd15"].licence})
@@ -42,16 +42,19 @@ def test_text(record):
     assert f"](images/{GRID})" in text and CURVE not in text
     assert "| stickers | a face, bare \\| naïve |" in text
     assert "| g | glasses | 900 | 30 | imperfect |" in text and "| s\\|t | stickers | 800 | 20 | perfect |" in text
-    assert "those of step 750, the best on held-out pairs. Why training ended: early stopping: for 5" in text
+    assert (
+        "from step 750, which scored best on held-out pairs. Training ended for this reason: early stopping: for 5"
+        in text
+    )
     assert "| removal | 0.8123 |" in text and "| sharpness | not measured |" in text
     assert "| seed | 3 |" in text and "| train_batch_size | 8 |" in text and "snr_gamma" not in text
     assert re.findall(r"^## (.+)", text, re.M) == [
-        *("How to use it", "Training data", "Training", "On held-out people", "Limits and responsibility")
+        *("How to use it", "Training data", "Training", "Results on held-out people", "Limits and responsibility")
     ]
     assert "None" not in text and "{" not in text
 
 
-def test_training_that_began_with_another_remover(record):
+def test_training_that_started_from_another_remover(record):
     config = {"init": {"controlnet/config.json": "0" * 64}, "seed": 0}
     text = render_card(record.model_copy(update={"config": config}))
     assert "| init" not in text and "| seed | 0 |" in text

@@ -1,4 +1,4 @@
-"""Editing a clip with a remover: step 3 of V-LASIK (arXiv 2406.14510, section 4.3) as a pipeline of diffusers."""
+"""A diffusers pipeline that edits a clip with a remover: step 3 of V-LASIK (arXiv 2406.14510, section C.2)."""
 
 from __future__ import annotations
 
@@ -26,25 +26,28 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_finite
-from toolkit.diffusion.context_windows import WindowBlender, context_windows
+from toolkit.diffusion.context_windows import Window, WindowBlender, context_windows
 from toolkit.diffusion.cross_frame_attention import CrossFrameAttention
 from toolkit.diffusion.edit_progress import EditProgress
 from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.diffusion.frame_store import FrameStore
-from toolkit.diffusion.latent_mask import mask_to_latent
 from toolkit.diffusion.mask_schedule import original_weights
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
+from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
+Chunks = Iterable[tuple[np.ndarray, np.ndarray | None]]
+"""Frames and masks, chunk by chunk."""
+
 CHUNK = 16
-"""Frames that go through the VAE at a time: diffusers' `decode_chunk_size`, on which random draws depend."""
+"""Frames that go through the VAE together: diffusers' `decode_chunk_size`, which random draws depend on."""
 
 
 @dataclass
 class VideoEditOutput(BaseOutput):
-    """What the pipeline gives.
+    """Result of `VideoEditPipeline`.
 
     Attributes:
         frames: uint8 numpy ``[T, H, W, 3]``, or with ``output_type="latent"`` a tensor ``[T, C, h, w]``.
@@ -53,21 +56,38 @@ class VideoEditOutput(BaseOutput):
     frames: np.ndarray | torch.Tensor
 
 
-class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
-    """Takes an attribute off a clip of any length with a finetuned ControlNet and a motion module.
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that stays the same over all timesteps of a clip.
 
-    On at most `context_length` frames and without masks the result is that of diffusers'
-    `AnimateDiffVideoToVideoControlNetPipeline`. A longer clip is denoised in windows that overlap and are blended at
-    every step. Frames and latents lie on disk, so that memory is bounded by the window.
+    Attributes:
+        embeds: ``[1, N, D]``, or with guidance ``[2, N, D]``, the negative prompt first.
+        windows: in order, over the whole clip.
+        references: reference frames of each shot, by the shot's first frame.
+    """
+
+    clip: StoredClip
+    settings: EditSettings
+    embeds: torch.Tensor
+    windows: list[Window]
+    references: dict[int, list[int]]
+
+
+class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
+    """Removes an attribute from a clip of any length with a finetuned ControlNet and a motion module.
+
+    Without masks, and on at most `context_length` frames, it matches diffusers'
+    `AnimateDiffVideoToVideoControlNetPipeline`. Longer clips are denoised in overlapping windows, which are blended at
+    every step. Frames and latents are kept on disk, so memory use depends on the window and not on the clip.
 
     Args:
         vae: an autoencoder of diffusers with 2D latents.
-        text_encoder: a `CLIPTextModel`; without a tokenizer, a model whose output without input is one embedding.
-        tokenizer: of the text encoder, or None.
-        unet: a UNet with motion modules; some of its layers may have been removed, see `toolkit.diffusion`.
-        controlnet: the remover's; its hint is the frame, RGB in 0..1.
-        scheduler: of the motion module, which for AnimateDiff has the linear beta schedule.
-        hint: ``masked`` for a ControlNet 1.1 inpaint, whose hint is -1 where the frame is masked.
+        text_encoder: a `CLIPTextModel`, or, if `tokenizer` is None, a model that returns one embedding without input.
+        tokenizer: the text encoder's, or None.
+        unet: a UNet with motion modules. Some of its motion layers may be removed (`remove_motion_layers`).
+        controlnet: the remover's. Its input is the frame, RGB in 0..1.
+        scheduler: the motion module's. For AnimateDiff, one with a linear beta schedule.
+        hint: ``masked`` for ControlNet 1.1 inpaint, which expects -1 in masked pixels.
     """
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
@@ -125,7 +145,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             ToolkitError: a model returned NaN.
         """
         settings = (settings or EditSettings()).changed(changes)
-        frames = np.ascontiguousarray(frames)  # also lists, and views with reversed channels
+        frames = np.ascontiguousarray(frames)  # accepts lists, and views with reversed channels
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             raise UsageError(f"expected frames uint8 [T, H, W, 3], found {frames.dtype} {list(frames.shape)}")
         if masks is not None:
@@ -145,7 +165,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
     @torch.no_grad()
     def stream(
         self,
-        chunks: Iterable[tuple[np.ndarray, np.ndarray | None]],
+        chunks: Chunks,
         *,
         settings: EditSettings | None = None,
         generator: torch.Generator | None = None,
@@ -179,7 +199,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         if resume and folder is None:
             raise UsageError("resuming an edit needs a folder that outlives it; pass `folder`")
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
-            progress = EditProgress(folder if resume else Path(temporary), resume)
+            progress = EditProgress(folder if folder and resume else Path(temporary), resume)
             clip = self._clip(chunks, progress, generator, settings.shared_noise, hint == "masked")
             if not clip.count:
                 raise InputError("there is nothing to edit: the clip has no frames")
@@ -193,10 +213,17 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             clip.close()
             self.maybe_free_model_hooks()
 
-    def _clip(self, chunks, progress: EditProgress, generator, shared_noise: bool, hidden: bool) -> _Clip:
-        """The original, encoded; from the folder where it was whole already."""
+    def _clip(
+        self,
+        chunks: Chunks,
+        progress: EditProgress,
+        generator: torch.Generator | None,
+        shared_noise: bool,
+        hidden: bool,
+    ) -> StoredClip:
+        """The encoded original; from the folder if an earlier run encoded all of it."""
         if progress.clip is not None:
-            return _Clip(progress, **progress.clip)
+            return StoredClip(progress, **progress.clip)
         clip = self._encode(chunks, progress, generator, hidden)
         if clip.count:
             self._draw_noise(clip, generator, shared_noise)
@@ -206,92 +233,125 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
 
     def _denoised(
         self,
-        clip: _Clip,
+        clip: StoredClip,
         progress: EditProgress,
         settings: EditSettings,
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
     ) -> FrameStore:
-        """All timesteps over all windows."""
-        device, guidance_scale = self._execution_device, settings.guidance_scale
-        references = shot_references(settings.reference_frames, clip.count, settings.cuts)
-        embeds = self._embed(settings.prompt, settings.negative_prompt, guidance_scale, device)
-        windows = context_windows(clip.count, settings.context_length, settings.context_overlap, settings.cuts)
-        num_inference_steps, strength = settings.num_inference_steps, settings.strength
-        conditioning_scale = settings.controlnet_conditioning_scale
-        blending = settings.blend_masks and clip.mask is not None
-        try:
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
-        except ValueError as error:  # distilled ones have no more steps than they were distilled for
-            name = type(self.scheduler).__name__
-            raise UsageError(f"{name} cannot run num_inference_steps of {num_inference_steps}: {error}") from error
-        timesteps, _ = self.get_timesteps(num_inference_steps, self.scheduler.timesteps, strength, device)
-        if not len(timesteps):
-            raise UsageError(f"a strength of {strength} runs none of {num_inference_steps} steps; raise one of the two")
+        """Run all timesteps over all windows."""
+        device = self._execution_device
+        plan = _Plan(
+            clip=clip,
+            settings=settings,
+            references=shot_references(settings.reference_frames, clip.count, settings.cuts),
+            embeds=self._embed(settings.prompt, settings.negative_prompt, settings.guidance_scale, device),
+            windows=context_windows(clip.count, settings.context_length, settings.context_overlap, settings.cuts),
+        )
+        timesteps = self._timesteps(settings, device)
         step_kwargs = self.prepare_extra_step_kwargs(generator, 0.0)
-        # Some schedulers say at their first step that nothing was scaled for them; it was, by another one.
+        # Some schedulers warn at their first step unless they have scaled an input. Their copies do the scaling.
         self.scheduler.scale_model_input(torch.zeros(1, device=device), timesteps[0])
         states = SchedulerStates(self.scheduler, progress.folder)
         progress.restore(states, generator)
         latents = progress.store(f"latents-{progress.step % 2}", clip.source.shape, clip.source.dtype)
         if not progress.step:
             self._add_noise(latents, clip, timesteps[:1])
-        crossing = CrossFrameAttention(self.controlnet, self.unet) if references else nullcontext()
-        with crossing as attention, self.progress_bar(total=len(timesteps) * len(windows)) as progress_bar:
-            progress_bar.update(progress.step * len(windows))
-            on_windows(progress.step * len(windows))
+        crossing = CrossFrameAttention(self.controlnet, self.unet) if plan.references else nullcontext()
+        with crossing as attention, self.progress_bar(total=len(timesteps) * len(plan.windows)) as progress_bar:
+
+            def advance(count: int) -> None:
+                progress_bar.update(count)
+                on_windows(count)
+
+            advance(progress.step * len(plan.windows))
             for i in range(progress.step, len(timesteps)):
-                t = timesteps[i]
                 following = timesteps[i + 1] if i + 1 < len(timesteps) else None
-                made = progress.store(f"latents-{(i + 1) % 2}", latents.shape, latents.dtype)
-                blender = WindowBlender(windows)
+                stepped = progress.store(f"latents-{(i + 1) % 2}", latents.shape, latents.dtype)
                 scaling = states.of(states.last)
-                control, covered = None, 0
-                for start, stop in windows:
-                    if start in references:
-                        attention.record(len(references[start]), len(embeds))
-                        shown = [(k, k + 1) for k in references[start]]
-                        sample = torch.cat([latents.read(*one) for one in shown]).to(device)
-                        hint = torch.cat([clip.hint(*one, device) for one in shown])
-                        sample = scaling.scale_model_input(sample, t)
-                        control = self._control(sample, t, hint, embeds, conditioning_scale)
-                        self._predict(sample, t, control, embeds, guidance_scale)
-                        attention.reuse(len(embeds))
-                    sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
-                    # The ControlNet sees frames one by one: those that windows share need it once.
-                    known = max(0, covered - start)
-                    hint, covered = clip.hint(start + known, stop, device), stop
-                    new = self._control(sample[known:], t, hint, embeds, conditioning_scale)
-                    control = new if not known else [torch.cat([a[:, -known:], b], 1) for a, b in zip(control, new)]
-                    predicted = self._predict(sample, t, control, embeds, guidance_scale)
-                    for first, values in blender.add((start, stop), predicted):
-                        # A scheduler for each group of frames: multistep ones keep what they saw last.
-                        scheduler = states.of(first)
-                        end = first + len(values)
-                        part = latents.read(first, end).to(device)
-                        part = scheduler.step(values, t, part, **step_kwargs, return_dict=False)[0]
-                        if blending:
-                            part = self._blended(
-                                part, clip, first, end, scheduler, following, settings.blend_range, settings.blend_width
-                            )
-                        made.write(first, part)
-                        states.keep(first, scheduler)
-                    progress_bar.update()
-                    on_windows(1)
+                for first, predicted in self._predictions(plan, latents, timesteps[i], scaling, attention, advance):
+                    # Multistep schedulers remember earlier outputs, so each group of frames has its own.
+                    scheduler = states.of(first)
+                    part = latents.read(first, first + len(predicted)).to(device)
+                    part = scheduler.step(predicted, timesteps[i], part, **step_kwargs, return_dict=False)[0]
+                    if settings.blend_masks:
+                        part = self._blended(part, plan, first, scheduler, following)
+                    stepped.write(first, part)
+                    states.keep(first, scheduler)
                 latents.close()
-                latents = made
+                latents = stepped
                 latents.flush()
                 progress.stepped(i + 1, states, generator)
         return latents
 
-    def _embed(self, prompt: str, negative_prompt: str, guidance_scale: float, device) -> torch.Tensor:
-        """``[1, N, D]``, or with guidance ``[2, N, D]``, the negative one first."""
+    def _timesteps(self, settings: EditSettings, device: torch.device) -> torch.Tensor:
+        """The timesteps that `strength` leaves of the schedule."""
+        count = settings.num_inference_steps
+        try:
+            self.scheduler.set_timesteps(count, device=device)
+        except ValueError as error:  # a distilled schedule has a maximum
+            name = type(self.scheduler).__name__
+            raise UsageError(f"{name} cannot run num_inference_steps of {count}: {error}") from error
+        timesteps, _ = self.get_timesteps(count, self.scheduler.timesteps, settings.strength, device)
+        if not len(timesteps):
+            raise UsageError(
+                f"a strength of {settings.strength} runs none of {count} steps; raise strength or num_inference_steps"
+            )
+        return timesteps
+
+    def _predictions(
+        self,
+        plan: _Plan,
+        latents: FrameStore,
+        t: torch.Tensor,
+        scaling: Any,
+        attention: CrossFrameAttention | None,
+        advance: Callable[[int], None],
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Predictions of one timestep, blended over windows.
+
+        Args:
+            latents: of all frames at this timestep.
+            scaling: a scheduler, for its `scale_model_input`.
+            attention: entered, if there are references.
+            advance: called with 1 after each window.
+
+        Yields:
+            A first frame and ``[K, C, h, w]``.
+        """
+        clip, embeds, device = plan.clip, plan.embeds, self._execution_device
+        conditioning_scale = plan.settings.controlnet_conditioning_scale
+        guidance_scale = plan.settings.guidance_scale
+        blender = WindowBlender(plan.windows)
+        control: list[torch.Tensor] = []
+        covered = 0
+        for start, stop in plan.windows:
+            if attention is not None and start in plan.references:
+                frames = [(k, k + 1) for k in plan.references[start]]
+                attention.record(len(frames), len(embeds))
+                sample = torch.cat([latents.read(*frame) for frame in frames]).to(device)
+                hint = torch.cat([clip.hint(*frame, device) for frame in frames])
+                sample = scaling.scale_model_input(sample, t)
+                control = self._control(sample, t, hint, embeds, conditioning_scale)
+                self._predict(sample, t, control, embeds, guidance_scale)
+                attention.reuse(len(embeds))
+            sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
+            # The ControlNet has no motion layers, so frames shared with the window before are not run again.
+            shared = max(0, covered - start)
+            hint, covered = clip.hint(start + shared, stop, device), stop
+            new = self._control(sample[shared:], t, hint, embeds, conditioning_scale)
+            control = [torch.cat([a[:, -shared:], b], 1) for a, b in zip(control, new)] if shared else new
+            yield from blender.add((start, stop), self._predict(sample, t, control, embeds, guidance_scale))
+            advance(1)
+
+    def _embed(self, prompt: str, negative_prompt: str, guidance_scale: float, device: torch.device) -> torch.Tensor:
+        """Embed the prompts: ``[1, N, D]``, or with guidance ``[2, N, D]``, the negative prompt first."""
         guided = guidance_scale > 1
         if self.tokenizer is None:
             if guided:
-                raise UsageError("this backbone has one learned prompt, so there is nothing to guide by: use 1")
+                raise UsageError("this backbone has one learned prompt and cannot be guided; use a guidance_scale of 1")
             return self.text_encoder()[0][:1].to(device, self.unet.dtype)
-        # A video has many clips and one prompt.
+        # Clips of one video share a prompt, so the last embedding is kept.
         key = (id(self.text_encoder), prompt, negative_prompt if guided else "", guided, str(device), self.unet.dtype)
         if self._embedded is None or self._embedded[0] != key:
             positive, negative = self.encode_prompt(prompt, device, 1, guided, negative_prompt)
@@ -299,8 +359,12 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             self._embedded = key, embeds
         return self._embedded[1]
 
-    def _encode(self, chunks, progress: EditProgress, generator, hidden: bool) -> _Clip:
-        clip, device = None, self._execution_device
+    def _encode(
+        self, chunks: Chunks, progress: EditProgress, generator: torch.Generator | None, hidden: bool
+    ) -> StoredClip:
+        """Encode the clip chunk by chunk."""
+        clip: StoredClip | None = None
+        device = self._execution_device
         for frames, masks in chunks:
             if frames.shape[1] % self.vae_scale_factor or frames.shape[2] % self.vae_scale_factor:
                 raise UsageError(
@@ -313,15 +377,15 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latents
             latents = (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
             if hidden and masks is None:
-                raise UsageError("a masked hint needs masks; give some, or show the frame")
+                raise UsageError("a masked hint needs masks; pass masks, or use hint='frame'")
             if clip is None:
                 shapes = pictures.shape[1:], latents.shape[1:]
-                clip = _Clip(progress, *shapes, latents.dtype, masks is not None, hidden)
+                clip = StoredClip(progress, *shapes, latents.dtype, masks is not None, hidden)
             clip.add(pictures, latents, masks, self.vae_scale_factor)
-        return clip or _Clip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
+        return clip or StoredClip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
 
-    def _draw_noise(self, clip: _Clip, generator, shared: bool) -> None:
-        """Chunks draw from the generator one after the other what one draw would give."""
+    def _draw_noise(self, clip: StoredClip, generator: torch.Generator | None, shared: bool) -> None:
+        """Draw the noise chunk by chunk, which gives the same numbers as one draw for all frames."""
         device, dtype = self._execution_device, clip.source.dtype
         one = randn_tensor((1, *clip.source.shape), generator=generator, device=device, dtype=dtype) if shared else None
         for start in range(0, clip.count, CHUNK):
@@ -331,17 +395,17 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             else:
                 clip.noise.write(start, randn_tensor(shape, generator=generator, device=device, dtype=dtype))
 
-    def _add_noise(self, latents: FrameStore, clip: _Clip, timestep: torch.Tensor) -> None:
-        """The latents to start from."""
+    def _add_noise(self, latents: FrameStore, clip: StoredClip, timestep: torch.Tensor) -> None:
+        """Fill `latents` with the original, noised to the first timestep."""
         for start in range(0, clip.count, CHUNK):
             part = start, min(start + CHUNK, clip.count)
             source, noise = (store.read(*part).to(self._execution_device) for store in (clip.source, clip.noise))
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
 
     def _control(
-        self, sample: torch.Tensor, t, hint: torch.Tensor, embeds: torch.Tensor, scale: float
+        self, sample: torch.Tensor, t: torch.Tensor, hint: torch.Tensor, embeds: torch.Tensor, scale: float
     ) -> list[torch.Tensor]:
-        """What the ControlNet adds to the UNet's blocks, the middle one last: ``[G, F, C', h', w']`` for G prompts."""
+        """The ControlNet's residuals for G prompts, the middle block last: ``[G, F, C', h', w']``."""
         groups, count = len(embeds), len(sample)
         down, mid = self.controlnet(
             torch.cat([sample] * groups).to(self.controlnet.dtype),
@@ -354,7 +418,12 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         return [residual.unflatten(0, (groups, count)) for residual in (*down, mid)]
 
     def _predict(
-        self, sample: torch.Tensor, t, control: list[torch.Tensor], embeds: torch.Tensor, guidance_scale: float
+        self,
+        sample: torch.Tensor,
+        t: torch.Tensor,
+        control: list[torch.Tensor],
+        embeds: torch.Tensor,
+        guidance_scale: float,
     ) -> torch.Tensor:
         """The guided prediction for a window, ``[F, C, h, w]``."""
         groups, count = len(embeds), len(sample)
@@ -371,16 +440,22 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         negative, positive = predicted
         return negative + guidance_scale * (positive - negative)
 
-    def _blended(self, latents, clip, start, stop, scheduler, following, blend_range, width) -> torch.Tensor:
-        """The latents with the original, noised to the level of the next step, blended in around the mask."""
-        device = latents.device
-        source, noise, mask = (store.read(start, stop).to(device) for store in (clip.source, clip.noise, clip.mask))
-        changed = 1 - original_weights(mask, blend_range, width).to(device)
-        return blend(latents, source, noise, changed, scheduler, following, ratio=1.0)
+    def _blended(
+        self, latents: torch.Tensor, plan: _Plan, first: int, scheduler: Any, following: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Blend in the original around the masks, noised to the level of the next step; unchanged without masks."""
+        clip, device, stop = plan.clip, latents.device, first + len(latents)
+        if clip.mask is None:
+            return latents
+        source, noise, mask = (store.read(first, stop).to(device) for store in (clip.source, clip.noise, clip.mask))
+        kept = original_weights(mask, plan.settings.blend_range, plan.settings.blend_width).to(device)
+        return blend(latents, source, noise, 1 - kept, scheduler, following, ratio=1.0)
 
     @staticmethod
-    def _normalised(latents: FrameStore, clip: _Clip, kind: str, progress: EditProgress) -> FrameStore:
-        """Two passes: statistics of the whole clip, then the change, in a store of its own."""
+    def _normalised(latents: FrameStore, clip: StoredClip, kind: str, progress: EditProgress) -> FrameStore:
+        """Gather statistics over the whole clip, then normalise it into another store."""
+        if clip.mask is None:
+            return latents
         chunks = [(start, min(start + CHUNK, clip.count)) for start in range(0, clip.count, CHUNK)]
         edited, original = RegionStatistics(), RegionStatistics()
         for chunk in chunks:
@@ -396,6 +471,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         return normalised
 
     def _decoded(self, latents: FrameStore, output_type: str) -> Iterator[np.ndarray | torch.Tensor]:
+        """Decode chunk by chunk."""
         for start in range(0, len(latents), CHUNK):
             part = latents.read(start, min(start + CHUNK, len(latents)))
             check_finite(part, "denoising UNet")
@@ -407,60 +483,3 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             check_finite(pictures, "VAE")
             pictures = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
             yield (pictures * 255).round().astype(np.uint8)
-
-
-class _Clip:
-    """The original on disk: frames, latents, noise and mask."""
-
-    def __init__(
-        self,
-        progress: EditProgress,
-        picture,
-        latent,
-        dtype: torch.dtype,
-        masked: bool,
-        hidden: bool = False,
-        count: int = 0,
-    ):
-        self.count = count
-        self._latent = tuple(latent)
-        self.pictures = progress.store("pictures", tuple(picture), torch.uint8)
-        self.source, self.noise = (progress.store(name, tuple(latent), dtype) for name in ("source", "noise"))
-        self.mask = progress.store("mask", (1, *latent[1:]), torch.float32) if masked else None
-        self.hidden = progress.store("hidden", tuple(picture[:2]), torch.uint8) if hidden else None
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """The arguments that open it again."""
-        shapes = {"picture": self.pictures.shape, "latent": self._latent}
-        kinds = {"masked": self.mask is not None, "hidden": self.hidden is not None}
-        return {**shapes, "dtype": self.source.dtype, **kinds, "count": self.count}
-
-    def add(self, pictures: torch.Tensor, latents: torch.Tensor, masks: np.ndarray | None, scale: int) -> None:
-        self.pictures.write(self.count, pictures)
-        self.source.write(self.count, latents)
-        if self.mask is not None:
-            self.mask.write(self.count, mask_to_latent(masks, scale))
-        if self.hidden is not None:
-            self.hidden.write(self.count, torch.from_numpy((masks >= 0.5).astype(np.uint8)))
-        self.count += len(pictures)
-
-    def hint(self, start: int, stop: int, device) -> torch.Tensor:
-        """float32 ``[F, 3, H, W]`` in 0..1, and -1 where it is hidden."""
-        shown = self.pictures.read(start, stop).to(device).permute(0, 3, 1, 2).float() / 255
-        if self.hidden is None:
-            return shown
-        return shown.masked_fill(self.hidden.read(start, stop).to(device)[:, None] > 0, -1.0)
-
-    def flush(self) -> None:
-        for store in self._stores:
-            store.flush()
-
-    def close(self) -> None:
-        for store in self._stores:
-            store.close()
-
-    @property
-    def _stores(self) -> list[FrameStore]:
-        stores = self.pictures, self.source, self.noise, self.mask, self.hidden
-        return [store for store in stores if store is not None]

@@ -1,9 +1,9 @@
-"""The remover's format on disk: what finetuning writes and editing reads.
+"""The remover format: finetuning writes it, editing reads it.
 
-A remover is a folder with ``controlnet/`` (a `ControlNetModel` as diffusers saves it), ``remover.json`` (the record),
-``README.md`` (model card) and ``images/``. `layout` names the files and has the record's models, `writing` and
-`reading` are the two ends, `card` describes a remover, `pushing` uploads one. Nothing heavy is imported until a name
-is used.
+A remover is a folder with ``controlnet/`` (a `ControlNetModel` in diffusers' format), ``remover.json`` (the record),
+``README.md`` (the model card) and ``images/``. `layout` defines file names and the record, `writing` and `reading`
+write and read a remover, `card` renders the model card, `pushing` uploads a remover. Heavy libraries are imported on
+first use.
 """
 
 from toolkit.lazy import lazy_names

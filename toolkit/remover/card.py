@@ -1,4 +1,4 @@
-"""The model card: README.md with the front matter of the Hugging Face Hub."""
+"""The model card: README.md with front matter for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from toolkit.remover.layout import CONTROLNET, CURVE, GRID, IMAGES, RECORD, Remo
 _BODY = """
 # Remover of {tasks}
 
-Removes {tasks} from videos of faces and leaves everything else as it is. It is a ControlNet for the backbone
+Removes {tasks} from videos of faces and leaves everything else unchanged. This is a ControlNet for the backbone
 {backbone}, finetuned with the vlasik toolkit
-after "V-LASIK: Consistent Glasses-Removal from Videos Using Synthetic Data" (arXiv 2406.14510).
+by the method of "V-LASIK: Consistent Glasses-Removal from Videos Using Synthetic Data" (arXiv 2406.14510).
 {pictures}
 ## How to use it
 
@@ -28,7 +28,7 @@ from diffusers import ControlNetModel
 controlnet = ControlNetModel.from_pretrained("path/to/this/folder", subfolder="{controlnet}")
 ```
 
-Its input is the frame with the attribute: a face in a square crop of {resolution}x{resolution} pixels. The prompts are:
+The input is a frame with the attribute: a face in a square crop of {resolution}x{resolution} pixels. Use these prompts:
 
 {prompts}
 
@@ -36,30 +36,30 @@ Its input is the frame with the attribute: a face in a square crop of {resolutio
 
 {datasets}
 
-In perfect pairs the picture without the attribute is a real frame, and the attribute was drawn on it. In imperfect
-pairs the picture with the attribute is the real frame, and the one without was inpainted; its artefacts are
-why training is stopped early.
+In perfect pairs, the image without the attribute is a real frame, and the attribute was drawn on it. In imperfect
+pairs, the image with the attribute is the real frame, and the other one was inpainted. Inpainting leaves artefacts,
+so training stops before the model learns them.
 
 ## Training
 
-The weights are those of step {step}, the best on held-out pairs. Why training ended: {stopped}.
+The weights are from step {step}, which scored best on held-out pairs. Training ended for this reason: {stopped}.
 
 {settings}
 
-`{record}` has every setting, the versions of the libraries, and the checksums of the files and of the datasets.
+`{record}` lists all settings, library versions, and checksums of files and datasets.
 
-## On held-out people
+## Results on held-out people
 
 {figures}
 
 ## Limits and responsibility
 
-- It was trained on crops of {resolution} pixels around a face, and is worse on faces that look smaller or larger in the
-  crop than those of the training data.
-- The part of a face that the attribute hides is made up. The result shows a plausible face, not the true one, and
-  must not serve to identify a person.
-- The faces of the people in the training data may influence what it makes up.
-- Use it only on videos that you own or are licensed to edit, of people who agree, and say that a video was edited.
+- The model was trained on crops of {resolution} pixels around a face. Faces that fill the crop more or less than in the
+  training data give worse results.
+- The model invents the part of the face that the attribute hides. The result is a plausible face, not the true one.
+  Do not use it to identify people.
+- The faces in the training data can influence the invented parts.
+- Edit only videos that you own or may edit, of people who consent, and disclose that a video was edited.
 """
 
 _SETTINGS = (
@@ -67,19 +67,19 @@ _SETTINGS = (
     *("lr_warmup_steps", "max_grad_norm", "mixed_precision", "mask_weight", "snr_gamma", "proportion_empty_prompts"),
     *("use_ema", "variants", "balance"),
 )
-"""Settings that the card names, as they are called in the training's config or in one of its groups."""
+"""Settings shown on the card, by their name in the finetuning config or in one of its groups."""
 
 _PICTURES = (
-    (GRID, "Held-out pairs", "Pairs that were held out: input, output, target."),
-    (CURVE, "Why training ended", "Removal and artefacts on held-out pairs in the course of training."),
+    (GRID, "Held-out pairs", "Held-out pairs: input, output, target."),
+    (CURVE, "Training curve", "Removal and artefacts on held-out pairs over the course of training."),
 )
 
 
 def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
-    """The text of README.md.
+    """Render README.md.
 
     Args:
-        record: its `files` are not looked at.
+        record: of the remover. `files` is ignored.
         pictures: names of the files in ``images/``.
     """
     uses = record.datasets
@@ -112,7 +112,7 @@ def _front(record: RemoverRecord) -> str:
     from huggingface_hub import ModelCardData
 
     licences = {"creativeml openrail-m": "creativeml-openrail-m", "apache-2.0": "apache-2.0"}
-    licence = next((name for words, name in licences.items() if words in record.licence.lower()), "other")
+    licence = next((name for phrase, name in licences.items() if phrase in record.licence.lower()), "other")
     repository = record.backbone["parts"]["unet"].get("repository")
     front = ModelCardData(
         library_name="diffusers",
@@ -135,7 +135,7 @@ def _settings(config: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     for group in config.values():
         if isinstance(group, dict):
             flat.update(group)
-    # A training that began with another remover has that one's checksums as `init`.
+    # If training started from another remover, `init` holds checksums, which the card leaves out.
     return ((name, flat[name]) for name in _SETTINGS if isinstance(flat.get(name), (str, int, float)))
 
 
@@ -145,7 +145,7 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text in one line that means nothing to Markdown's tables, links and HTML."""
+    """One line of text, escaped for Markdown tables, links and HTML."""
     text = " ".join(str(value).split())
     for sign in "\\|<[`*":
         text = text.replace(sign, "\\" + sign)

@@ -1,4 +1,4 @@
-"""Names of the files of a remover, and the records of `remover.json`."""
+"""File names of a remover, and the models of `remover.json`."""
 
 from __future__ import annotations
 
@@ -9,64 +9,64 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from toolkit.dataset.layout import is_safe
 
-SCHEMA_VERSION = 1
-"""Version of the layout; written into `remover.json`."""
+SCHEMA_VERSION: Literal[1] = 1
+"""Format version, saved in `remover.json`."""
 
 CONTROLNET, RECORD, CARD, IMAGES = "controlnet", "remover.json", "README.md", "images"
 GRID, CURVE = "grid.jpg", "curve.png"
-"""Pictures in `IMAGES`: held-out pairs (input, output, target), and the curve that shows why training ended."""
+"""Files in `IMAGES`: held-out pairs (input, output, target), and the curve that shows why training ended."""
 
 WRITING, WRITTEN = ".remover-writing", ".remover-written"
-"""Folders of a remover that is being written, and of one that is whole and on its way into its place."""
+"""Staging folders: of a remover being written, and of a complete one whose files are being moved into place."""
 
 COMPARED_PARTS = ("unet", "vae", "text_encoder")
-"""Parts of the backbone that a remover depends on."""
+"""Backbone parts that a remover depends on."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-"""Endings of files that are pickles, which could run code when they are loaded."""
+"""Suffixes of pickle files, which could run code when loaded."""
 
 
 class DatasetUse(BaseModel):
-    """One dataset that a remover was trained on."""
+    """A dataset used to train a remover."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="name of its folder")
-    task: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its manifest.json, which has the shards' checksums")
-    pairs: int = Field(ge=0, description="pairs that it was trained on")
-    clips: int = Field(ge=0, description="clips that these come from")
-    perfect: bool = Field(description="whether its pictures without the attribute are true; else they were inpainted")
+    name: str = Field(description="Name of the dataset's folder.")
+    task: str = Field(description="Task that built the dataset.")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 of manifest.json, which holds the checksums of the shards."
+    )
+    pairs: int = Field(ge=0, description="Pairs used for training.")
+    clips: int = Field(ge=0, description="Clips that these pairs come from.")
+    perfect: bool = Field(description="Whether images without the attribute are real, not inpainted.")
 
 
 class RemoverRecord(BaseModel):
-    """What a remover is and where it comes from: `remover.json`."""
+    """Content of `remover.json`: what a remover does and how it was trained."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    tasks: list[str] = Field(min_length=1, description="attributes that it removes")
-    prompts: dict[str, str] = Field(description="the prompt of each task")
-    backbone: dict[str, Any] = Field(description="what `toolkit.backbones.identity` says of the frozen models")
-    resolution: int = Field(
-        ge=16, le=2048, multiple_of=8, description="side in px of the pictures that it was trained on"
-    )
-    prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="what the UNet predicts")
-    step: int = Field(ge=0, description="training steps behind these weights")
-    held_out: dict[str, FiniteFloat | None] = Field(description="metrics on held-out pairs; None: not measured")
-    stopped: str = Field(description="why training ended")
-    datasets: list[DatasetUse] = Field(min_length=1)
-    config: dict[str, Any] = Field(description="settings of the training")
-    versions: dict[str, str] = Field(description="versions of the toolkit and of the libraries below it")
-    licence: str = Field(description="licence of the backbone's weights, from which it was trained")
+    tasks: list[str] = Field(min_length=1, description="Tasks whose attributes the remover removes.")
+    prompts: dict[str, str] = Field(description="Prompt of each task.")
+    backbone: dict[str, Any] = Field(description="Frozen models, as described by `toolkit.backbones.identity`.")
+    resolution: int = Field(ge=16, le=2048, multiple_of=8, description="Side of the training images in pixels.")
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="Target that the UNet predicts.")
+    step: int = Field(ge=0, description="Training steps behind these weights.")
+    held_out: dict[str, FiniteFloat | None] = Field(description="Metrics on held-out pairs, or null if not measured.")
+    stopped: str = Field(description="Reason why training ended.")
+    datasets: list[DatasetUse] = Field(min_length=1, description="Datasets used for training.")
+    config: dict[str, Any] = Field(description="Settings of the training.")
+    versions: dict[str, str] = Field(description="Versions of the toolkit and its libraries.")
+    licence: str = Field(description="Licence of the backbone's weights, which training started from.")
     files: dict[str, str] = Field(
-        default_factory=dict, description="sha256 of each file besides this one, by its path; filled by `write_remover`"
+        default_factory=dict, description="SHA-256 of each other file, by path. `write_remover` fills it in."
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> RemoverRecord:
         if set(self.prompts) != set(self.tasks):
-            raise ValueError(f"there must be a prompt for each of {sorted(self.tasks)}, found {sorted(self.prompts)}")
+            raise ValueError(f"expected one prompt for each of {sorted(self.tasks)}, found {sorted(self.prompts)}")
         parts = self.backbone.get("parts")
         for name in COMPARED_PARTS:
             if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
@@ -75,15 +75,15 @@ class RemoverRecord(BaseModel):
 
 
 def is_remover(folder: Path) -> bool:
-    """Whether the folder has a remover in it; a training's folder has one once it has ended."""
+    """Whether the folder holds a remover. A training folder does once training has ended."""
     return (folder / RECORD).is_file()
 
 
 def problem_with_files(names: list[str]) -> str | None:
-    """What is wrong with the paths of a record's `files`, in words; None if nothing is.
+    """Describe the first problem with the paths in a record's `files`, or return None.
 
-    They must be plain relative paths to the card or into ``controlnet/`` and ``images/``, no pickles among them, and
-    enough for a ControlNet.
+    Each must be a plain relative path to the card or into ``controlnet/`` or ``images/``. Pickles are refused. A
+    ControlNet must be among the files.
     """
     for name in names:
         path = PurePosixPath(name)

@@ -1,4 +1,4 @@
-"""Uploads a remover to the Hugging Face Hub, only when the user asks."""
+"""Upload a remover to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.remover.layout import CONTROLNET, IMAGES, RECORD
 from toolkit.remover.reading import read_remover
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 
 def push_remover(
@@ -21,24 +25,25 @@ def push_remover(
     revision: str | None = None,
     message: str | None = None,
 ) -> str:
-    """Upload a remover's own files, in one commit; what else lies in its folder stays here.
+    """Upload the files of a remover in one commit. Other files in its folder are not uploaded.
 
-    The repository is created where it is missing. Files of an earlier remover that this one has not are deleted there.
+    Creates the repository if it does not exist. In the repository, deletes files of an earlier remover that this one
+    does not have.
 
     Args:
-        folder: of the remover; every checksum is compared first.
+        folder: of the remover. All checksums are verified first.
         repository: ``OWNER/NAME``.
-        private: whether only the owner may see it. A public repository is never uploaded to unless this is False.
-        revision: branch to commit to, created where it is missing; the main one if None.
-        message: of the commit.
+        private: create a private repository, and refuse to upload to a public one.
+        revision: branch to commit to, created if it does not exist. The main branch if None.
+        message: commit message.
 
     Returns:
-        The address of the repository's page, of the branch's where one was named.
+        The address of the repository's page, or of the branch's page if `revision` is set.
 
     Raises:
-        InputError: as `read_remover`.
-        UsageError: no such name is possible, or the repository is public.
-        ToolkitError: nobody is logged in, no network, the server's refusal, a transfer that broke off.
+        InputError: as for `read_remover`.
+        UsageError: the name is invalid, or the repository is public.
+        ToolkitError: nobody is logged in, the Hub cannot be reached or refuses, or the transfer was interrupted.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
@@ -48,14 +53,14 @@ def push_remover(
     try:
         validate_repo_id(repository)
     except ValueError as error:
-        raise UsageError(f"--repo {repository!r} is no possible name: {_first_line(error)}") from error
+        raise UsageError(f"--repo {repository!r} is not a valid name: {_first_line(error)}") from error
     remover = read_remover(folder)
     api = HfApi(token=True)
     with _explained(repository):
         page = api.create_repo(repository, private=private, exist_ok=True)
         if private and api.model_info(repository).private is False:
             raise UsageError(
-                f"the repository {repository} is public: name another one, or give --no-private to publish the remover"
+                f"the repository {repository} is public: choose another one, or publish the remover with --no-private"
             )
         if revision is not None:
             api.create_branch(repository, branch=revision, exist_ok=True)
@@ -72,7 +77,7 @@ def push_remover(
 
 @contextmanager
 def _explained(repository: str) -> Iterator[None]:
-    """The client's errors as sentences."""
+    """Turn the client's errors into one-sentence messages."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     try:
@@ -82,31 +87,32 @@ def _explained(repository: str) -> Iterator[None]:
     except LocalTokenNotFoundError as error:
         raise ToolkitError("nobody is logged in to the Hugging Face Hub: run `hf auth login`") from error
     except OfflineModeIsEnabled as error:
-        raise ToolkitError("the Hub is switched off: unset HF_HUB_OFFLINE to upload") from error
+        raise ToolkitError("HF_HUB_OFFLINE is set: unset it to upload") from error
     except Exception as error:
-        # An error in a thread that uploads a large file comes wrapped into a RuntimeError.
+        # Errors from the threads that upload large files arrive wrapped in a RuntimeError.
         cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
         if isinstance(cause, HfHubHTTPError):
             raise ToolkitError(_refusal(repository, cause)) from error
-        # The package of the HTTP client changes with the library's releases.
+        # Releases of the library use different HTTP clients.
         if isinstance(cause, OSError) or re.match(r"http|requests", type(cause).__module__):
             reason = _first_line(cause)
             raise ToolkitError(
-                f"{repository} was not uploaded: the Hub cannot be reached, or the transfer broke off ({reason}); run "
-                "the command again where there is a network, it continues"
+                f"{repository} was not uploaded: the Hub cannot be reached, or the transfer broke off ({reason}); "
+                "check the network and run the command again, the upload resumes"
             ) from error
         if isinstance(cause, ValueError):
             raise ToolkitError(f"{repository} was not uploaded: {' '.join(str(cause).split())}") from error
         raise
 
 
-def _refusal(repository: str, error: Exception) -> str:
-    status = error.response.status_code if error.response is not None else None
+def _refusal(repository: str, error: HfHubHTTPError) -> str:
+    response: Any = error.response
+    status = response.status_code if response is not None else None
     said = _first_line(getattr(error, "server_message", None) or error)
     if status == 401:
-        return f"the Hub does not accept the login for {repository}: run `hf auth login` with a token that may write"
+        return f"the Hub does not accept the login for {repository}: run `hf auth login` with a token that can write"
     if status == 403:
-        return f"the login has no right to write to {repository} ({said}): use a token with that right, or another name"
+        return f"the login has no right to write to {repository} ({said}): use a token that can write, or another name"
     if status == 404:
         return f"the Hub has no {repository}, or the login may not see it ({said}): check --repo, then `hf auth login`"
     return f"{repository} was not uploaded, the Hub says: {said}"

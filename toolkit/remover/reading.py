@@ -1,8 +1,7 @@
-"""Reads a remover: the record, and whether the files are those that training wrote."""
+"""Read a remover, and check that its files are the ones training wrote."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from toolkit.backbones.locations import identity
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
-from toolkit.files import sha256_of
+from toolkit.files import read_json, sha256_of
 from toolkit.remover.layout import (
     CARD,
     COMPARED_PARTS,
@@ -35,8 +34,8 @@ class Remover:
     """A remover on this machine.
 
     Attributes:
-        folder: where it lies.
-        record: its `remover.json`.
+        folder: path of the remover.
+        record: content of `remover.json`.
     """
 
     folder: Path
@@ -44,21 +43,21 @@ class Remover:
 
     @property
     def controlnet(self) -> Path:
-        """The folder that `ControlNetModel.from_pretrained` loads."""
+        """Folder for `ControlNetModel.from_pretrained`."""
         return self.folder / CONTROLNET
 
 
 def read_remover(folder: str | Path, verify: bool = True) -> Remover:
-    """The remover in a folder; nothing of it is loaded.
+    """Read the remover in a folder without loading its weights.
 
-    The model card may differ from what training wrote, since people edit it; every other file must be the same.
+    The model card may be edited. All other files must match their checksums.
 
     Args:
-        verify: whether checksums are compared, which reads all files. Paths, links and pickles are always looked at.
+        verify: compare checksums, which reads all files. Paths, links and pickles are always checked.
 
     Raises:
-        InputError: there is no remover, or it is incomplete, damaged, changed, of a newer version of the toolkit, or
-            has something in it that could harm.
+        InputError: the folder holds no remover, or the remover is incomplete, damaged, changed, unsafe, or from a
+            newer version of the toolkit.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -70,7 +69,7 @@ def read_remover(folder: str | Path, verify: bool = True) -> Remover:
         try:
             return _read(folder, verify)
         except InputError:
-            # A training may be replacing the remover at this moment, which takes milliseconds.
+            # A training run may be replacing the remover right now, which takes milliseconds.
             if before == _state(folder) and not (folder / WRITTEN).exists():
                 raise
             if attempt == _ATTEMPTS - 1:
@@ -78,15 +77,15 @@ def read_remover(folder: str | Path, verify: bool = True) -> Remover:
         time.sleep(_PAUSE)
     raise InputError(
         f"the training was killed while it replaced the remover in {folder}; run `toolkit finetune` again with "
-        "--resume-from-checkpoint latest, which finishes that"
+        "--resume-from-checkpoint latest to finish the replacement"
     )
 
 
 def check_backbone(remover: Remover, spec: BackboneSpec) -> None:
-    """Compare a backbone with the one that the remover was trained on.
+    """Check that a backbone is the one the remover was trained on.
 
     Raises:
-        InputError: the unet, the vae, the text_encoder or the prediction type differ; the sentence says how.
+        InputError: the unet, the vae, the text_encoder or the prediction type differs. The message says how.
         UsageError, MissingExtra: as for `toolkit.backbones.part_folder`.
     """
     record = remover.record
@@ -96,23 +95,23 @@ def check_backbone(remover: Remover, spec: BackboneSpec) -> None:
     for name in COMPARED_PARTS:
         expected = record.backbone["parts"][name]
         if found[name] != expected:
-            _refuse(remover, spec, f"its {name} is {_words(found[name])}, not {_words(expected)}")
+            _refuse(remover, spec, f"its {name} is {_described(found[name])}, not {_described(expected)}")
 
 
 def _refuse(remover: Remover, spec: BackboneSpec, reason: str) -> None:
     trained = remover.record.backbone.get("name")
     raise InputError(
-        f"the remover {remover.folder} was trained on the backbone {trained}, and {spec.name} is another one: "
-        f"{reason}; name the backbone of the training with --backbone"
+        f"the remover {remover.folder} was trained on the backbone {trained}, but {spec.name} is different: "
+        f"{reason}; select the backbone used for training with --backbone"
     )
 
 
-def _words(part: dict[str, Any]) -> str:
+def _described(part: dict[str, Any]) -> str:
     if part.get("repository"):
         revision = str(part.get("revision"))[:12]
-        place = "/".join(str(part[key]) for key in ("repository", "subfolder") if part.get(key))
+        path = "/".join(str(part[key]) for key in ("repository", "subfolder") if part.get(key))
         variant = f" ({part['variant']})" if part.get("variant") else ""
-        return f"{place} at {revision}{variant}"
+        return f"{path} at {revision}{variant}"
     return f"the {part.get('class_name')} with sha256 {str(part.get('sha256'))[:12]}"
 
 
@@ -127,18 +126,18 @@ def _state(folder: Path) -> tuple[int, int] | None:
 def _read(folder: Path, verify: bool) -> Remover:
     if not is_remover(folder):
         raise InputError(
-            f"expected a remover with a {RECORD} in {folder}, found none; its training has not written one yet, "
-            "or it is another folder"
+            f"expected a remover with a {RECORD} in {folder}, found none; either training has not written one yet, "
+            "or this is the wrong folder"
         )
     record = _record(folder / RECORD)
     problem = problem_with_files(list(record.files))
     if problem:
         raise InputError(f"{folder / RECORD} {problem}; do not trust this remover")
-    _check_places(folder, record)
+    _check_files(folder, record)
     for name, sha256 in record.files.items():
         if verify and name != CARD and _sha256(folder / name) != sha256:
             raise InputError(
-                f"{folder / name} is damaged or was changed: its sha256 is not the one in {RECORD}; "
+                f"{folder / name} is damaged or was changed: its sha256 differs from the one in {RECORD}; "
                 "copy or train the remover again"
             )
     return Remover(folder, record)
@@ -146,7 +145,7 @@ def _read(folder: Path, verify: bool) -> Remover:
 
 def _record(path: Path) -> RemoverRecord:
     try:
-        values = json.loads(path.read_bytes())
+        values = read_json(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -154,7 +153,7 @@ def _record(path: Path) -> RemoverRecord:
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{path} is of version {version} of the format, and this toolkit knows up to {SCHEMA_VERSION}: update it"
+            f"{path} has version {version} of the format, but this toolkit supports up to {SCHEMA_VERSION}: update it"
         )
     try:
         return RemoverRecord.model_validate(values)
@@ -164,24 +163,24 @@ def _record(path: Path) -> RemoverRecord:
         raise InputError(f"{path} is damaged: {where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _check_places(folder: Path, record: RemoverRecord) -> None:
-    """Every file is there and a plain one, and `controlnet/` has no others."""
+def _check_files(folder: Path, record: RemoverRecord) -> None:
+    """Check that each file exists and is no link, and that `controlnet/` holds no other files."""
     for name in (RECORD, *record.files):
-        path = PurePosixPath(name)
-        for place in (*list(path.parents)[:-1], path):
-            if (folder / place).is_symlink():
+        relative = PurePosixPath(name)
+        for part in (*list(relative.parents)[:-1], relative):
+            if (folder / part).is_symlink():
                 raise InputError(
-                    f"{folder / place} is a link, and a remover has plain files only; copy it with `cp -rL`, or "
+                    f"{folder / part} is a link, but a remover must consist of plain files; copy it with `cp -rL`, or "
                     "download it with `hf download --local-dir`"
                 )
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing, which {RECORD} names; copy or train the remover again")
+            raise InputError(f"{folder / name} is missing, but {RECORD} lists it; copy or train the remover again")
     for path in sorted((folder / CONTROLNET).rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix.lower() in PICKLES:
-            raise InputError(f"{path} is a pickle, which could run code; remove it, a remover has safetensors only")
+            raise InputError(f"{path} is a pickle, which could run code; delete it, removers use safetensors only")
         if name not in record.files and (path.is_symlink() or not path.is_dir()):
-            raise InputError(f"{path} is not part of the remover: {RECORD} does not name it; remove it")
+            raise InputError(f"{path} is not part of the remover: {RECORD} does not list it; delete it")
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,95 @@
+"""The original clip of an edit on disk: frames, latents, noise and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.diffusion.edit_progress import EditProgress
+from toolkit.diffusion.frame_store import FrameStore
+from toolkit.diffusion.latent_mask import mask_to_latent
+
+
+class StoredClip:
+    """An encoded clip in the stores of an edit's folder.
+
+    Args:
+        progress: of the edit; its folder holds the stores.
+        picture: shape of a frame, ``(H, W, 3)``.
+        latent: shape of its latents, ``(C, h, w)``.
+        dtype: of the latents.
+        masked: whether there are masks.
+        hidden: whether the ControlNet's input hides the masked pixels.
+        count: frames that are already stored.
+    """
+
+    def __init__(
+        self,
+        progress: EditProgress,
+        picture: Sequence[int],
+        latent: Sequence[int],
+        dtype: torch.dtype,
+        masked: bool,
+        hidden: bool = False,
+        count: int = 0,
+    ):
+        self.count = count
+        self._latent = tuple(latent)
+        self.pictures = progress.store("pictures", tuple(picture), torch.uint8)
+        self.source, self.noise = (progress.store(name, tuple(latent), dtype) for name in ("source", "noise"))
+        self.mask = progress.store("mask", (1, *latent[1:]), torch.float32) if masked else None
+        self.hidden = progress.store("hidden", tuple(picture[:2]), torch.uint8) if hidden else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The arguments, besides `progress`, that open this clip again."""
+        return {
+            "picture": self.pictures.shape,
+            "latent": self._latent,
+            "dtype": self.source.dtype,
+            "masked": self.mask is not None,
+            "hidden": self.hidden is not None,
+            "count": self.count,
+        }
+
+    def add(self, pictures: torch.Tensor, latents: torch.Tensor, masks: np.ndarray | None, cell: int) -> None:
+        """Append frames.
+
+        Args:
+            pictures: uint8 ``[K, H, W, 3]``.
+            latents: ``[K, C, h, w]``.
+            masks: bool, or float in 0..1, ``[K, H, W]``; needed if the clip is masked or hidden.
+            cell: side of a latent cell in pixels.
+        """
+        self.pictures.write(self.count, pictures)
+        self.source.write(self.count, latents)
+        if self.mask is not None and masks is not None:
+            self.mask.write(self.count, mask_to_latent(masks, cell))
+        if self.hidden is not None and masks is not None:
+            self.hidden.write(self.count, torch.from_numpy((masks >= 0.5).astype(np.uint8)))
+        self.count += len(pictures)
+
+    def hint(self, start: int, stop: int, device: torch.device) -> torch.Tensor:
+        """The ControlNet's input: float32 ``[K, 3, H, W]`` in 0..1, and -1 in hidden pixels."""
+        shown = self.pictures.read(start, stop).to(device).permute(0, 3, 1, 2).float() / 255
+        if self.hidden is None:
+            return shown
+        return shown.masked_fill(self.hidden.read(start, stop).to(device)[:, None] > 0, -1.0)
+
+    def flush(self) -> None:
+        """Hand all frames to the operating system."""
+        for store in self._stores:
+            store.flush()
+
+    def close(self) -> None:
+        """Close the stores."""
+        for store in self._stores:
+            store.close()
+
+    @property
+    def _stores(self) -> list[FrameStore]:
+        stores = self.pictures, self.source, self.noise, self.mask, self.hidden
+        return [store for store in stores if store is not None]
