@@ -1,4 +1,4 @@
-"""The one place that decides on which device, in which dtype and in which memory format models run."""
+"""Choose the device, dtype and memory format that models run with."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class ComputeDevice:
-    """Where and how a model runs; plain values, so that a config can be compared and saved.
+    """Device, dtype and memory format of a model, as plain values that can be compared and saved.
 
     Attributes:
-        device: torch's name of it, such as ``cpu``, ``cuda:0`` or ``mps``.
+        device: torch's name, such as ``cpu``, ``cuda:0`` or ``mps``.
         dtype: one of `DTYPES`.
-        channels_last: whether four-dimensional weights and inputs lie in memory as NHWC.
+        channels_last: store four-dimensional weights and inputs as NHWC.
     """
 
     device: str
@@ -34,25 +34,25 @@ class ComputeDevice:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """`dtype` as torch's object."""
+        """`dtype` as a `torch.dtype`."""
         import torch
 
         return getattr(torch, self.dtype)
 
     def prepare(self, module: Module) -> Module:
-        """Move a module there, in place, and return it."""
+        """Move a module to the device, dtype and memory format, in place, and return it."""
         import torch
 
         memory_format = torch.channels_last if self.channels_last else torch.preserve_format
         module = module.to(device=self.device, memory_format=memory_format)
-        # diffusers warns about every cast, so cast only what is of another dtype.
+        # diffusers warns about every cast, so skip casts that change nothing.
         if any(tensor.is_floating_point() and tensor.dtype != self.torch_dtype for tensor in module.parameters()):
             module = module.to(dtype=self.torch_dtype)
         return module
 
 
 def available_devices() -> list[str]:
-    """Names of the devices that this machine and this build of torch have, the preferred one first."""
+    """Names of the devices that this machine and this build of torch support, preferred first."""
     import torch
 
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -62,37 +62,39 @@ def available_devices() -> list[str]:
 
 
 def choose_device_name(device: str | None = None) -> str:
-    """The named device, or the first of `available_devices`. A bare ``cuda`` stays as it is.
+    """Return the named device if it is available, or the first of `available_devices` if None.
+
+    ``cuda`` without an index is accepted and returned unchanged.
 
     Raises:
-        UsageError: it is not here, or it is no device.
+        UsageError: the device is unknown or not available.
     """
     available = available_devices()
     if device is None:
         return available[0]
     if device in available or (device == "cuda" and "cuda:0" in available):
         return device
-    raise UsageError(f"there is no device {device!r} here; choose one of {', '.join(available)}")
+    raise UsageError(f"no device {device!r} on this machine; choose one of {', '.join(available)}")
 
 
 def choose_device(device: str | None = None, dtype: str | None = None) -> ComputeDevice:
     """Choose the device, dtype and memory format of diffusion models by the table in docs/backbones.md.
 
-    CPU: float32, channels last. CUDA: float16 and channels last where it has tensor cores (compute capability 7.0 and
-    later), else float32. MPS: float32. `benchmarks/device.py` measures the alternatives.
+    CPU: float32, channels last. CUDA: float16 and channels last with tensor cores (compute capability 7.0 and later),
+    float32 without. MPS: float32. `benchmarks/device.py` measures the alternatives.
 
     Args:
         device: as for `choose_device_name`.
-        dtype: one of `DTYPES`.
+        dtype: one of `DTYPES`, or None to choose by device.
 
     Raises:
-        UsageError: the device is not here, or it cannot compute in that dtype.
+        UsageError: the device is not available, or does not support the dtype.
     """
     import torch
 
     device = choose_device_name(device)
     if dtype is not None and dtype not in DTYPES:
-        raise UsageError(f"there is no dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; choose one of {', '.join(DTYPES)}")
+        raise UsageError(f"unknown dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; choose one of {', '.join(DTYPES)}")
     if device == "cpu":
         return ComputeDevice(device, dtype or "float32", True)
     if device == "mps":
@@ -100,7 +102,7 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> Comput
     capability = torch.cuda.get_device_capability(device)
     if dtype == "bfloat16" and capability < (8, 0):
         raise UsageError(
-            f"{device} has compute capability {capability[0]}.{capability[1]}, and bfloat16 needs 8.0: use float16"
+            f"{device} has compute capability {capability[0]}.{capability[1]}, but bfloat16 needs 8.0: use float16"
         )
     dtype = dtype or ("float16" if capability >= (7, 0) else "float32")
     return ComputeDevice(device, dtype, dtype != "float32")
@@ -108,12 +110,12 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> Comput
 
 @contextlib.contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Take numbers next to zero for zero, which the CPU is slow with; as it was before, afterwards."""
+    """Flush denormal numbers to zero, because CPUs are slow with them. Restores the previous mode at the end."""
     import numpy as np
     import torch
 
     for kind in (np.float32, np.float64):
-        np.finfo(kind)  # numpy looks at the smallest numbers once, and warns if there are none
+        np.finfo(kind)  # cached by numpy, which warns if denormals are already flushed
     flushed_before = not torch.tensor(1e-310, dtype=torch.float64) * 1
     torch.set_flush_denormal(True)
     try:

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are used, so that importing the package stays cheap (PEP 562)."""
+"""Import the names of a package on first use, which keeps importing the package cheap (PEP 562)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of a package.
+    """Return the ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
-        package: its ``__name__``.
-        homes: public names to the modules of the package that define them.
+        package: ``__name__`` of the package.
+        homes: maps each public name to the module of the package that defines it.
     """
 
     def get(name: str) -> Any:

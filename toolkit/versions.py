@@ -1,4 +1,4 @@
-"""Versions of what made a file, to be saved beside it."""
+"""Versions of installed libraries, saved with every output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:
-    """The versions of those distributions that are installed."""
+    """Return the versions of the given distributions, leaving out those that are not installed."""
     found = {}
     for library in libraries:
-        with suppress(PackageNotFoundError):  # OpenCV and mediapipe come under several names
+        with suppress(PackageNotFoundError):  # OpenCV and mediapipe have several distribution names
             found[library] = version(library)
     return found

@@ -90,7 +90,7 @@ def test_file_instead_of_a_folder(tmp_path):
 @pytest.mark.parametrize("part", ["vae", "unet", "text_encoder", "tokenizer", "scheduler"])
 def test_missing_part_is_named(folder, part):
     shutil.rmtree(folder / part)
-    with pytest.raises(InputError, match=f"expected a backbone in .*no folder {part}/ in it; it has .*controlnet"):
+    with pytest.raises(InputError, match=f"expected a backbone in .*has no folder {part}/; it has .*controlnet"):
         describe(folder)
 
 
@@ -118,7 +118,7 @@ def test_damaged_configuration(folder, text):
         ("scheduler", {"prediction_type": "magic"}),
     ],
 )
-def test_values_of_the_wrong_kind(folder, part, changes):
+def test_values_of_the_wrong_type(folder, part, changes):
     path = next((folder / part).glob("*config.json"))
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError) as caught:
@@ -154,14 +154,14 @@ def test_spec_file_stays_inside(folder):
     outside = json.loads((write_spec(folder) / "backbone.json").read_text())["vae"]
     for path in ("../elsewhere", "/etc", "vae/../../other"):
         write_spec(folder, vae=outside | {"folder": path})
-        with pytest.raises(InputError, match="the folder of the vae must lie inside"):
+        with pytest.raises(InputError, match="the folder of the vae must be inside"):
             describe(folder)
     write_spec(folder, vae=outside | {"folder": "a\0b"})
-    with pytest.raises(InputError, match="is no path"):
+    with pytest.raises(InputError, match="is not a valid path"):
         describe(folder)
     (folder / "link").symlink_to("/etc")
     write_spec(folder, vae=outside | {"folder": "link"})
-    with pytest.raises(InputError, match="must lie inside"):
+    with pytest.raises(InputError, match="must be inside"):
         describe(folder)
 
 
@@ -188,7 +188,7 @@ def test_spec_file_with_bad_values(folder, changes, sentence):
 
 def test_clip_needs_its_tokenizer():
     part = {"folder": "x"}
-    with pytest.raises(ValueError, match="a tokenizer must be there too"):
+    with pytest.raises(ValueError, match="needs a tokenizer: add one"):
         BackboneSpec(
             name="x",
             resolution=64,

@@ -60,20 +60,20 @@ def test_a_named_device_wins(cuda):
 
 
 def test_absent_device_lists_what_there_is(no_accelerator, cuda):
-    with pytest.raises(UsageError, match=r"no device 'cuda' here; choose one of cpu$"):
+    with pytest.raises(UsageError, match=r"no device 'cuda' on this machine; choose one of cpu$"):
         choose_device("cuda")
     with pytest.raises(UsageError, match="no device 'gpu'"):
         choose_device_name("gpu")
     cuda(8, 0)
-    with pytest.raises(UsageError, match=r"no device 'cuda:1' here; choose one of cuda:0, .*cpu$"):
+    with pytest.raises(UsageError, match=r"no device 'cuda:1' on this machine; choose one of cuda:0, .*cpu$"):
         choose_device_name("cuda:1")
 
 
 def test_bad_dtype_and_a_card_without_bfloat16(cuda):
-    with pytest.raises(UsageError, match=r"no dtype 'float61', did you mean float16\?"):
+    with pytest.raises(UsageError, match=r"unknown dtype 'float61', did you mean float16\?"):
         choose_device("cpu", "float61")
     cuda(7, 5)
-    with pytest.raises(UsageError, match=r"compute capability 7\.5, and bfloat16 needs 8\.0"):
+    with pytest.raises(UsageError, match=r"compute capability 7\.5, but bfloat16 needs 8\.0"):
         choose_device(dtype="bfloat16")
 
 

@@ -63,7 +63,7 @@ def test_damaged_weights(folder, part, file, kind):
     path.write_bytes(
         {"empty": b"", "truncated": data[: len(data) // 2], "garbage": b"\x93" * 500, "other weights": other}[kind]
     )
-    with pytest.raises(InputError, match=f"as the {part} of the backbone .* damaged or do not fit") as caught:
+    with pytest.raises(InputError, match=f"as the {part} of the backbone .* damaged or do not match") as caught:
         load(folder, parts=[part], compute=CPU)
     assert "\n" not in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_absent_weights_are_not_made_up(folder):
     tensors = load_file(path)
     tensors.pop("conv_in.weight")
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"1 weights are absent, the first is conv_in\.weight"):
+    with pytest.raises(InputError, match=r"1 weights are missing, the first is conv_in\.weight"):
         load(folder, parts=["controlnet_inpaint"], compute=CPU)
 
 
@@ -84,7 +84,7 @@ def test_device_without_memory(pristine, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
     monkeypatch.setattr(ComputeDevice, "prepare", full)
-    with pytest.raises(ToolkitError, match="unet of the backbone backbone does not fit into the memory of cpu"):
+    with pytest.raises(ToolkitError, match="unet of the backbone backbone does not fit into the free memory of cpu"):
         load(pristine, parts=["unet"], compute=CPU)
 
 
@@ -129,22 +129,22 @@ def test_damaged_tokenizer(folder):
 @pytest.mark.parametrize(
     ("file", "changes", "sentence"),
     [
-        ("unet", {"cross_attention_dim": 1024}, "unet's cross_attention_dim is 1024, and the text_encoder's"),
-        ("unet", {"in_channels": 9}, "unet's in_channels is 9, and the vae's latent_channels is 4"),
+        ("unet", {"cross_attention_dim": 1024}, "unet's cross_attention_dim is 1024, but the text_encoder's"),
+        ("unet", {"in_channels": 9}, "unet's in_channels is 9, but the vae's latent_channels is 4"),
         ("unet", {"addition_embed_type": "text_time"}, "SDXL's extra conditions"),
-        ("vae", {"latent_channels": 16}, "unet's in_channels is 4, and the vae's latent_channels is 16"),
+        ("vae", {"latent_channels": 16}, "unet's in_channels is 4, but the vae's latent_channels is 16"),
         ("text_encoder", {"hidden_size": 768}, "the text_encoder's hidden_size is 768"),
         ("controlnet_inpaint", {"block_out_channels": [320, 640, 1280]}, r"block_out_channels is \[320, 640, 1280\]"),
         ("controlnet_inpaint", {"cross_attention_dim": 2048}, "controlnet_inpaint's cross_attention_dim is 2048"),
-        ("controlnet_tile", {"conditioning_embedding_out_channels": [8, 8]}, "shrinks its hint 2 times"),
+        ("controlnet_tile", {"conditioning_embedding_out_channels": [8, 8]}, "downscales its input 2 times"),
         ("motion_adapter", {"block_out_channels": [320, 640, 1280, 1280]}, "motion_adapter's block_out_channels"),
-        ("motion_adapter", {"motion_layers_per_block": 2}, "motion_layers_per_block is 2, and the unet's"),
-        ("motion_adapter", {"conv_in_channels": 9}, "brings an input layer of its own"),
+        ("motion_adapter", {"motion_layers_per_block": 2}, "motion_layers_per_block is 2, but the unet's"),
+        ("motion_adapter", {"conv_in_channels": 9}, "has its own input layer"),
         ("unet", {"block_out_channels": 7, "in_channels": {}}, "unet's in_channels is {}"),
-        ("vae", {"block_out_channels": 5}, "values of the wrong kind"),
+        ("vae", {"block_out_channels": 5}, "a value of the wrong type"),
     ],
 )
-def test_parts_that_do_not_belong_together(folder, file, changes, sentence):
+def test_parts_that_do_not_fit_together(folder, file, changes, sentence):
     spec = describe(folder)
     edit(folder / file / "config.json", **changes)
     with pytest.raises(InputError, match=sentence):
@@ -154,7 +154,7 @@ def test_parts_that_do_not_belong_together(folder, file, changes, sentence):
 def test_scheduler_must_predict_what_the_description_says(folder):
     spec = describe(folder)
     edit(folder / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
-    with pytest.raises(InputError, match="prediction_type is v_prediction, and the description says epsilon"):
+    with pytest.raises(InputError, match="prediction_type is v_prediction, but the description says epsilon"):
         load(spec, compute=CPU)
     assert describe(folder).prediction_type == "v_prediction"
 
@@ -163,7 +163,7 @@ def test_real_mixture_of_two_backbones(folder, tmp_path):
     other = tiny_backbone(tmp_path / "wide", cross_attention_dim=64)
     (folder / "controlnet_inpaint").rename(tmp_path / "old")
     (other / "controlnet_inpaint").rename(folder / "controlnet_inpaint")
-    with pytest.raises(InputError, match=r"controlnet_inpaint's cross_attention_dim is 64, and the unet's .* is 32"):
+    with pytest.raises(InputError, match=r"controlnet_inpaint's cross_attention_dim is 64, but the unet's .* is 32"):
         load(folder, compute=CPU)
 
 
@@ -173,7 +173,7 @@ def test_tokenizer_of_a_larger_vocabulary(folder):
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     tokenizer.add_tokens(["glasses"])
     tokenizer.save_pretrained(folder / "tokenizer")
-    with pytest.raises(InputError, match="the tokenizer knows 191 tokens, and the text_encoder has embeddings for 190"):
+    with pytest.raises(InputError, match="the tokenizer has 191 tokens, but the text_encoder has embeddings for 190"):
         load(folder, compute=CPU)
 
 

@@ -1,6 +1,6 @@
-"""Backbones: which VAE, UNet, text encoder, ControlNets and motion adapter work together, and where they lie.
+"""Backbones: sets of a VAE, UNet, text encoder, ControlNets and motion adapter that work together.
 
-Nothing heavy is imported until a name is used; only `load` imports torch.
+Modules are imported on first use. Only `load` imports torch.
 """
 
 from toolkit.lazy import lazy_names

@@ -1,4 +1,4 @@
-"""Whether the parts of a backbone belong together, told from their configurations before any weight is read."""
+"""Check that the parts of a backbone fit together, from their configurations and before reading weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Config = Mapping[str, Any]
 
 
 def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
-    """Compare widths and channels of the named parts.
+    """Compare the widths and channels of the named parts.
 
     Raises:
-        InputError: two of them disagree, as parts of SD 1.5, SD 2 and SDXL do; the sentence names both and the numbers.
+        InputError: two parts disagree, such as parts of SD 1.5 and SD 2 or SDXL. The message names both values.
         UsageError, MissingExtra: as for `part_folder`.
     """
     configs = {name: read_config(spec, name) for name in spec.parts if name in parts}
@@ -24,20 +24,20 @@ def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
         problem = next(_problems(spec, configs), None)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(
-            f"a configuration of the backbone {spec.name} has values of the wrong kind: {error}"
+            f"a configuration of the backbone {spec.name} has a value of the wrong type: {error}"
         ) from error
     if problem:
-        raise InputError(f"the parts of the backbone {spec.name} do not belong together: {problem}")
+        raise InputError(f"the parts of the backbone {spec.name} do not fit together: {problem}")
 
 
 def cell_size(vae: Config) -> int:
-    """Pixels per latent cell of a VAE, from its configuration."""
+    """Side of a VAE's latent cell in pixels, from its configuration."""
     channels = vae.get("encoder_block_out_channels") or vae.get("block_out_channels") or (1, 1, 1, 1)
     return 2 ** (len(channels) - 1)
 
 
 def controlnet_problems(name: str, controlnet: Config, unet: Config | None, vae: Config | None) -> Iterator[str]:
-    """Why a ControlNet, called `name` in the sentences, does not fit a UNet or a VAE."""
+    """Yield the reasons why a ControlNet does not fit a UNet or a VAE. `name` is its name in these messages."""
     if unet is not None:
         for key, default in (
             ("in_channels", 4),
@@ -49,7 +49,7 @@ def controlnet_problems(name: str, controlnet: Config, unet: Config | None, vae:
     if vae is not None:
         hint = 2 ** (len(controlnet.get("conditioning_embedding_out_channels") or [16, 32, 96, 256]) - 1)
         if hint != cell_size(vae):
-            yield f"the {name} shrinks its hint {hint} times, and the vae shrinks a frame {cell_size(vae)} times"
+            yield f"the {name} downscales its input {hint} times, but the vae downscales frames {cell_size(vae)} times"
 
 
 def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str
     if unet is not None:
         if unet.get("addition_embed_type"):
             yield (
-                f"the unet wants SDXL's extra conditions (addition_embed_type {unet['addition_embed_type']}), and only "
-                "UNets of the kind of SD 1.5 are supported"
+                f"the unet needs SDXL's extra conditions (addition_embed_type {unet['addition_embed_type']}), but only "
+                "UNets like that of SD 1.5 are supported"
             )
         if vae is not None:
             yield from _differ("unet", "in_channels", unet.get("in_channels", 4), "vae", *_latents(vae))
@@ -75,7 +75,7 @@ def _problems(spec: BackboneSpec, configs: Mapping[str, Config]) -> Iterator[str
     if "scheduler" in configs:
         found = configs["scheduler"].get("prediction_type", "epsilon")
         if found != spec.prediction_type:
-            yield f"the scheduler's prediction_type is {found}, and the description says {spec.prediction_type}"
+            yield f"the scheduler's prediction_type is {found}, but the description says {spec.prediction_type}"
 
 
 def _motion(unet: Config, motion: Config) -> Iterator[str]:
@@ -85,8 +85,8 @@ def _motion(unet: Config, motion: Config) -> Iterator[str]:
     yield from _differ("motion_adapter", "motion_layers_per_block", layers[0], "unet", "layers_per_block", layers[1])
     if motion.get("conv_in_channels"):
         yield (
-            f"the motion_adapter brings an input layer of its own (conv_in_channels {motion['conv_in_channels']}), "
-            "which the unet here has not"
+            f"the motion_adapter has its own input layer (conv_in_channels {motion['conv_in_channels']}), which this "
+            "unet does not support"
         )
 
 
@@ -96,9 +96,9 @@ def _latents(vae: Config) -> tuple[str, Any]:
 
 def _differ(one: str, key: str, value: Any, other: str, other_key: str, other_value: Any) -> Iterator[str]:
     if _expanded(value, other_value) != _expanded(other_value, value):
-        yield f"the {one}'s {key} is {value}, and the {other}'s {other_key} is {other_value}"
+        yield f"the {one}'s {key} is {value}, but the {other}'s {other_key} is {other_value}"
 
 
 def _expanded(value: Any, like: Any) -> Any:
-    """A number as a list where the other one is given per level, as diffusers allows."""
+    """Repeat a single number for each level if the other value is a list; diffusers accepts both forms."""
     return [value] * len(like) if isinstance(like, list) and not isinstance(value, list) else value

@@ -1,6 +1,8 @@
-"""A learned constant in the place of a text encoder, for backbones whose prompt never changes."""
+"""A learned constant that replaces the text encoder in backbones with a single prompt."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -9,11 +11,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 
 class ConstantTextEncoder(ModelMixin, ConfigMixin):
-    """Gives the same hidden states for every prompt, so that a backbone needs neither text encoder nor tokenizer.
+    """Returns the same hidden states for every prompt, so the backbone needs no tokenizer.
 
     Args:
         num_tokens: length N of the constant sequence.
-        hidden_size: width D, which must equal the UNet's `cross_attention_dim`.
+        hidden_size: width D, equal to the UNet's `cross_attention_dim`.
     """
 
     @register_to_config
@@ -21,11 +23,11 @@ class ConstantTextEncoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.hidden_states = torch.nn.Parameter(torch.zeros(1, num_tokens, hidden_size))
 
-    def forward(self, input_ids: torch.Tensor | None = None, **_) -> BaseModelOutput:
-        """The constant, ``[B, N, D]``; B is the number of rows of `input_ids`, or 1 without them.
+    def forward(self, input_ids: torch.Tensor | None = None, **_: Any) -> BaseModelOutput:
+        """Return the constant as ``[B, N, D]``. B is the number of rows of `input_ids`, or 1 if None.
 
-        The output's first item and its `last_hidden_state` are the constant, as with `CLIPTextModel`. What else a
-        pipeline hands to a text encoder, such as an attention mask, has no meaning here.
+        As with `CLIPTextModel`, it is the first item of the output and its `last_hidden_state`. Other arguments, such
+        as an attention mask, are ignored.
         """
         batch = 1 if input_ids is None else len(input_ids)
         return BaseModelOutput(last_hidden_state=self.hidden_states.expand(batch, -1, -1))

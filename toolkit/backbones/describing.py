@@ -1,4 +1,4 @@
-"""From a name or a folder to a `BackboneSpec`."""
+"""Find the `BackboneSpec` for a name or a folder."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from toolkit.errors import InputError, UsageError
 from toolkit.validation import did_you_mean
 
 EMBEDDED = Path(__file__).parent / "data"
-"""Package data: one folder with a `backbone.json` for each backbone that needs no download."""
+"""Package data: one folder with a `backbone.json` for each embedded backbone."""
 
 SPEC_FILE = "backbone.json"
 
 _FOLDERS = {"controlnet_inpaint": ("controlnet_inpaint", "controlnet"), "controlnet_tile": ("controlnet_tile",)}
-"""Folders in which a part may lie, where they are not named like it."""
+"""Folder names of parts whose folder may have another name than the part."""
 
 
 def backbone_names() -> list[str]:
-    """Names that `describe` knows: the built-in ones and those embedded in the package."""
+    """Names that `describe` accepts: downloadable backbones, then embedded ones."""
     return [*BACKBONES, *sorted(path.parent.name for path in EMBEDDED.glob(f"*/{SPEC_FILE}"))]
 
 
 def describe(name_or_folder: str | Path) -> BackboneSpec:
-    """The backbone of a name, or of a folder.
+    """Describe a backbone by name or folder, without reading weights.
 
-    A folder either has a ``backbone.json``, a `BackboneSpec` whose folders are relative to it, or it is a pipeline in
-    diffusers' format: ``vae/``, ``unet/``, ``text_encoder/``, ``tokenizer/``, ``scheduler/``, and beside them
-    ``controlnet_inpaint/`` (or ``controlnet/``), ``controlnet_tile/`` and ``motion_adapter/``. Of the weights only
-    their files' names are looked at.
+    A folder contains a ``backbone.json``, which is a `BackboneSpec` with folders relative to it, or a pipeline in
+    diffusers' format: ``vae/``, ``unet/``, ``text_encoder/``, ``tokenizer/``, ``scheduler/``, and optionally
+    ``controlnet_inpaint/`` (or ``controlnet/``), ``controlnet_tile/`` and ``motion_adapter/``.
 
     Raises:
-        UsageError: neither a known name nor a folder.
-        InputError: the folder lacks a part without which there is no backbone, or a configuration is damaged.
+        UsageError: the argument is neither a known name nor a folder.
+        InputError: the folder lacks a required part, or a configuration is damaged.
     """
     known = backbone_names()
     if str(name_or_folder) in BACKBONES:
@@ -47,8 +46,8 @@ def describe(name_or_folder: str | Path) -> BackboneSpec:
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
         hint = did_you_mean(str(name_or_folder), known)
-        what = "a file, not a folder" if folder.exists() else f"neither a known name nor a folder{hint}"
-        raise UsageError(f"the backbone {str(name_or_folder)!r} is {what}; known are {', '.join(known)}")
+        found = "a file, not a folder" if folder.exists() else f"neither a known name nor a folder{hint}"
+        raise UsageError(f"the backbone {str(name_or_folder)!r} is {found}; known are {', '.join(known)}")
     folder = folder.resolve()
     if (folder / SPEC_FILE).is_file():
         return _from_file(folder / SPEC_FILE)
@@ -69,14 +68,14 @@ def _from_file(path: Path) -> BackboneSpec:
 
 
 def _inside(path: Path, name: str, relative: str) -> Path:
-    """The named folder, which must lie beside the description or below it."""
+    """Resolve a folder, which must be inside the folder of the description."""
     root = path.parent.resolve()
     try:
         folder = (root / relative).resolve()
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: the folder of the {name} is no path: {error}") from error
+        raise InputError(f"{path}: the folder of the {name} is not a valid path: {error}") from error
     if not folder.is_relative_to(root):
-        raise InputError(f"{path}: the folder of the {name} must lie inside {root}, found {relative!r}")
+        raise InputError(f"{path}: the folder of the {name} must be inside {root}, found {relative!r}")
     return folder
 
 
@@ -93,11 +92,11 @@ def _from_pipeline(root: Path) -> BackboneSpec:
         absent = ["tokenizer"]
     if absent:
         found = f"it has {', '.join(configs)}" if configs else "it has none of a backbone's parts"
-        raise InputError(f"expected a backbone in {root}, but there is no folder {absent[0]}/ in it; {found}")
+        raise InputError(f"expected a backbone in {root}, but it has no folder {absent[0]}/; {found}")
     try:
         values["resolution"] = _resolution(configs)
     except (TypeError, ValueError) as error:
-        raise InputError(f"a configuration in {root} has values of the wrong kind: {error}") from error
+        raise InputError(f"a configuration in {root} has a value of the wrong type: {error}") from error
     values["prediction_type"] = configs["scheduler"].get("prediction_type", "epsilon")
     return _validated(root, values)
 
@@ -108,11 +107,11 @@ def _part(folder: Path, name: str) -> tuple[Part, dict[str, Any]]:
     class_name = config.get("_class_name") or config.get("tokenizer_class")
     if class_name is None and isinstance(config.get("architectures"), list):
         class_name = next(iter(config["architectures"]), None)
-    # Older and newer releases of transformers write several names for the one tokenizer.
+    # Releases of transformers save different names for this tokenizer.
     if name == "tokenizer" and class_name in ("CLIPTokenizerFast", None):
         class_name = "CLIPTokenizer"
     if class_name not in PART_CLASSES[name]:
-        known = " or ".join(PART_CLASSES[name][:3]) + (" or the like" if len(PART_CLASSES[name]) > 3 else "")
+        known = " or ".join(PART_CLASSES[name][:3]) + (" or similar" if len(PART_CLASSES[name]) > 3 else "")
         raise InputError(f"expected a {known} as the {name}, but {folder / config_name} says {class_name}")
     part = Part(class_name=class_name, folder=folder)
     if part.weights is not None and not _has_weights(part):
@@ -123,11 +122,11 @@ def _part(folder: Path, name: str) -> tuple[Part, dict[str, Any]]:
 
 
 def _has_weights(part: Part) -> bool:
-    return any((part.folder / (part.weights + suffix)).exists() for suffix in ("", ".index.json"))
+    return any((part.local / f"{part.weights}{suffix}").exists() for suffix in ("", ".index.json"))
 
 
 def _resolution(configs: Mapping[str, Mapping[str, Any]]) -> int:
-    """px: the UNet's `sample_size`, in latent cells, times the size of a cell."""
+    """Resolution in pixels: the UNet's `sample_size` in latent cells, times the size of a cell."""
     from toolkit.backbones.compatible import cell_size
 
     cells = configs["unet"].get("sample_size") or 64
@@ -139,6 +138,6 @@ def _validated(path: Path, values: Mapping[str, Any]) -> BackboneSpec:
         return BackboneSpec.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
+        field = ".".join(map(str, problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path} describes no backbone: {where + ': ' if where else ''}{message}") from None
+        raise InputError(f"{path} does not describe a backbone: {field + ': ' if field else ''}{message}") from None

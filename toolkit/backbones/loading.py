@@ -1,4 +1,4 @@
-"""From a `BackboneSpec` to models on a device."""
+"""Load the models of a `BackboneSpec` on a device."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 INPAINTING = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_inpaint")
-"""The parts that step 1 needs."""
+"""Parts for synthesising pairs by inpainting (step 1)."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Loaded parts, in eval mode and without gradients; None where a part was not asked for.
+    """Loaded parts, in eval mode and without gradients. Parts that were not requested are None.
 
     Attributes:
-        tokenizer: None too where the text encoder is a `ConstantTextEncoder`.
+        spec: description of the backbone.
+        compute: device, dtype and memory format of the models.
+        tokenizer: also None if the text encoder is a `ConstantTextEncoder`.
     """
 
     spec: BackboneSpec
@@ -48,18 +50,18 @@ class Backbone:
 def load(
     spec: BackboneSpec | str | Path, parts: Collection[str] = INPAINTING, compute: ComputeDevice | None = None
 ) -> Backbone:
-    """Load parts of a backbone; nothing is downloaded.
+    """Load parts of a backbone. Downloads nothing.
 
     Args:
-        spec: a description, or what `describe` takes.
-        parts: names of the parts. The tokenizer is left out in silence where the text encoder needs none.
-        compute: chosen by `choose_device` if None.
+        spec: a description, or a name or folder for `describe`.
+        parts: names of the parts. The tokenizer is skipped if the text encoder needs none.
+        compute: device, dtype and memory format. If None, `choose_device` chooses.
 
     Raises:
-        UsageError: an unknown name, or a part that this backbone does not have.
-        MissingExtra: the weights are not in the cache; the sentence says how to fetch them.
-        InputError: a file is missing, damaged or a pickle, or parts do not belong together.
-        ToolkitError: the device has no memory left.
+        UsageError: a name is unknown, or the backbone lacks the part.
+        MissingExtra: the weights are not in the cache. The message says how to fetch them.
+        InputError: a file is missing, damaged or a pickle, or the parts do not fit together.
+        ToolkitError: the device is out of memory.
     """
     if not isinstance(spec, BackboneSpec):
         spec = describe(spec)
@@ -81,7 +83,7 @@ def load(
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    """transformers draws one for each part, on a terminal or not."""
+    """Turn off the progress bars that transformers prints for each part, even without a terminal."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -100,8 +102,8 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, compute: ComputeDevi
     part = spec.parts[name]
     if part.sha256 is not None and digest(folder, part) != part.sha256:
         raise InputError(
-            f"the {name} of the backbone {spec.name} in {folder} is damaged or was changed: its sha256 is not the one "
-            "in the backbone's description; install or train it again"
+            f"the {name} of the backbone {spec.name} in {folder} is damaged or was changed: its sha256 differs from "
+            "the one in the backbone's description; install or train it again"
         )
     try:
         model = _from_pretrained(part, folder, compute)
@@ -110,14 +112,14 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, compute: ComputeDevi
         return compute.prepare(model.eval().requires_grad_(False))
     except torch.OutOfMemoryError as error:
         raise ToolkitError(
-            f"the {name} of the backbone {spec.name} does not fit into the memory of {compute.device} that is free: "
-            "free it, choose a dtype of 16 bits, or the device cpu"
+            f"the {name} of the backbone {spec.name} does not fit into the free memory of {compute.device}: free some, "
+            "choose a 16-bit dtype, or use the device cpu"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
             f"expected a {part.class_name} as the {name} of the backbone {spec.name} in {folder}, but its files are "
-            f"damaged or do not fit its configuration ({lines[0]}); fetch or save it again"
+            f"damaged or do not match its configuration ({lines[0]}); fetch or save it again"
         ) from error
 
 
@@ -125,7 +127,7 @@ def _from_pretrained(part: Part, folder: Path, compute: ComputeDevice) -> Any:
     cls = _class(part)
     if part.weights is None:
         return cls.from_pretrained(folder, local_files_only=True)
-    # Both libraries fill absent weights with random numbers and only warn, so ask what was absent.
+    # Both libraries fill missing weights with random numbers and only warn, so check the list of missing keys.
     dtype = {"dtype" if part.class_name == "CLIPTextModel" else "torch_dtype": compute.torch_dtype}
     model, info = cls.from_pretrained(
         folder,
@@ -137,11 +139,11 @@ def _from_pretrained(part: Part, folder: Path, compute: ComputeDevice) -> Any:
     )
     absent = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
     if absent:
-        raise ValueError(f"{len(absent)} weights are absent, the first is {absent[0]}")
+        raise ValueError(f"{len(absent)} weights are missing, the first is {absent[0]}")
     return model
 
 
-def _class(part: Part) -> type:
+def _class(part: Part) -> Any:
     if part.class_name == "ConstantTextEncoder":
         from toolkit.backbones.constant import ConstantTextEncoder
 
@@ -163,6 +165,6 @@ def _check_vocabulary(spec: BackboneSpec, tokenizer: Any, text_encoder: Any) -> 
     size = getattr(text_encoder.config, "vocab_size", None)
     if size is not None and len(tokenizer) > size:
         raise InputError(
-            f"the parts of the backbone {spec.name} do not belong together: the tokenizer knows {len(tokenizer)} "
-            f"tokens, and the text_encoder has embeddings for {size}"
+            f"the parts of the backbone {spec.name} do not fit together: the tokenizer has {len(tokenizer)} tokens, "
+            f"but the text_encoder has embeddings for {size}"
         )

@@ -1,4 +1,4 @@
-"""What a backbone is made of, as typed data: where each part lies and of which class it is."""
+"""Data models of a backbone: the class and location of each part."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ PART_CLASSES: dict[str, tuple[str, ...]] = {
     "controlnet_tile": ("ControlNetModel",),
     "motion_adapter": ("MotionAdapter",),
 }
-"""The parts of a backbone, with the classes of diffusers, transformers or this package that each may have."""
+"""Parts of a backbone, and the classes of diffusers, transformers or this package that each may have."""
 
 REQUIRED = ("vae", "unet", "text_encoder", "scheduler")
-"""Parts without which nothing can be generated; `CLIPTextModel` also needs the tokenizer."""
+"""Parts that every backbone needs. `CLIPTextModel` also needs the tokenizer."""
 
 
 class Part(BaseModel):
-    """Where one part lies: in a repository of the Hugging Face Hub, or in a folder."""
+    """One part of a backbone, in a repository of the Hugging Face Hub or in a folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     class_name: str = Field(description="Class of the part, one of `PART_CLASSES`.")
-    repository: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository id on the Hub.")
-    folder: Path | None = Field(None, description="Folder with the part, instead of a repository.")
+    repository: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository ID on the Hub.")
+    folder: Path | None = Field(None, description="Folder of the part, instead of a repository.")
     subfolder: str = Field("", pattern=r"^([\w-][\w.-]*)?$", description="Folder inside the repository.")
     revision: str = Field("main", description="Commit, tag or branch of the repository.")
-    variant: str | None = Field(None, pattern=r"^\w+$", description="Variant of the weights' file, such as fp16.")
+    variant: str | None = Field(None, pattern=r"^\w+$", description="Variant of the weights file, such as `fp16`.")
     weights_format: Literal["safetensors", "bin"] = Field(
-        "safetensors", description="`bin`, read as tensors only, is for built-in backbones that have nothing else."
+        "safetensors",
+        description="Format of the weights. `bin`, read as tensors only, is for built-in backbones.",
     )
-
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="Digest of a folder's part; other files than these are refused."
+        None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of a part in a folder. Files that differ are refused."
     )
 
     @model_validator(mode="after")
-    def _one_place(self) -> Part:
+    def _one_location(self) -> Part:
         if (self.repository is None) == (self.folder is None):
-            raise ValueError("a part lies either in a repository or in a folder: name one of the two")
+            raise ValueError("a part is either in a repository or in a folder: set one of the two")
         return self
 
     @property
     def weights(self) -> str | None:
-        """Name of the file with the weights; None for a tokenizer or a scheduler."""
+        """Name of the weights file, or None for a tokenizer or a scheduler."""
         if self.class_name == "CLIPTokenizer" or self.class_name.endswith("Scheduler"):
             return None
         name = "model" if self.class_name == "CLIPTextModel" else "diffusion_pytorch_model"
@@ -64,12 +64,23 @@ class Part(BaseModel):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that the part needs, without its subfolder; the first is its configuration."""
+        """Names of the required files, without the subfolder. The first is the configuration."""
         if self.class_name == "CLIPTokenizer":
             return ("tokenizer_config.json", "vocab.json", "merges.txt")
         if self.class_name.endswith("Scheduler"):
             return ("scheduler_config.json",)
-        return ("config.json", self.weights)
+        return ("config.json", self.weights) if self.weights else ("config.json",)
+
+    @property
+    def local(self) -> Path:
+        """The part's folder.
+
+        Raises:
+            ValueError: the part is in a repository.
+        """
+        if self.folder is None:
+            raise ValueError(f"the part is in the repository {self.repository}, not in a folder")
+        return self.folder
 
 
 class BackboneSpec(BaseModel):
@@ -77,30 +88,30 @@ class BackboneSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, description="Name for people and for the dataset's config.")
-    resolution: int = Field(gt=0, description="Side in px of the squares that it was trained on.")
+    name: str = Field(min_length=1, description="Name, shown in messages and saved in dataset configs.")
+    resolution: int = Field(gt=0, description="Side of the training images in pixels.")
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(
-        "epsilon", description="What the UNet predicts, in diffusers' terms; must equal the scheduler's."
+        "epsilon", description="Target that the UNet predicts, as in diffusers. Must equal the scheduler's."
     )
     motion_beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] | None = Field(
         "linear",
-        description="Noise schedule that the motion adapter was trained with, AnimateDiff's where nothing is said; "
-        "none: the scheduler's own.",
+        description="Noise schedule that the motion adapter was trained with. The default is AnimateDiff's. If null, "
+        "the scheduler's own.",
     )
     num_inference_steps: int | None = Field(
-        None, ge=1, le=1000, description="Denoising steps that it was made for; without it whoever samples chooses."
+        None, ge=1, le=1000, description="Denoising steps that the backbone is made for. If unset, the caller chooses."
     )
     training_timesteps: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
         min_length=1,
-        description="Timesteps that it was trained on, to be drawn evenly; one named twice weighs double. Without it "
-        "all of them.",
+        description="Timesteps that the backbone was trained on, drawn uniformly. Repeat one to raise its weight. If "
+        "unset, all timesteps.",
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="With which removers are finetuned on it; without it whoever trains chooses."
+        None, gt=0, description="Learning rate for finetuning removers. If unset, the caller chooses."
     )
     licence: str = Field("", description="Licence of the weights.")
-    download_size: str = Field("", description="Size of all files that `toolkit fetch` brings, for people.")
+    download_size: str = Field("", description="Size of the download with `toolkit fetch`, as text.")
     vae: Part
     unet: Part
     text_encoder: Part
@@ -117,12 +128,12 @@ class BackboneSpec(BaseModel):
                 known = ", ".join(PART_CLASSES[name])
                 raise ValueError(f"the {name} is a {part.class_name}, but it must be one of {known}")
         if self.text_encoder.class_name == "CLIPTextModel" and self.tokenizer is None:
-            raise ValueError("the text_encoder is a CLIPTextModel, so a tokenizer must be there too")
+            raise ValueError("the text_encoder is a CLIPTextModel, which needs a tokenizer: add one")
         return self
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The parts that it has, by name."""
+        """Parts of this backbone, by name."""
         return {name: part for name in PART_CLASSES if (part := getattr(self, name)) is not None}
 
 
@@ -153,14 +164,14 @@ BACKBONES = {
             revision="c96e03a807e64135568ba8aecb66b3a306ec73bd",
             variant="fp16",
         ),
-        # The branch has no safetensors: only a pull request of a stranger has.
+        # The branch has no safetensors; only an unmerged pull request does.
         controlnet_tile=Part(
             class_name="ControlNetModel",
             repository="lllyasviel/control_v11f1e_sd15_tile",
             revision="3f877705c37010b7221c3d10743307d6b5b6efac",
             weights_format="bin",
         ),
-        # The variant fp16 of this repository is as large as the plain file.
+        # The fp16 variant of this repository is as large as the plain file.
         motion_adapter=Part(
             class_name="MotionAdapter",
             repository="guoyww/animatediff-motion-adapter-v1-5-2",
@@ -168,4 +179,4 @@ BACKBONES = {
         ),
     )
 }
-"""Backbones that are known by name; the commits are pinned, so that a dataset can be made again."""
+"""Downloadable backbones by name, pinned to commits so that datasets are reproducible."""

@@ -1,4 +1,4 @@
-"""An image coder that loses nothing: pixels become channels."""
+"""A lossless image coder that turns pixels into channels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 
 class PixelUnshuffleCoder(ModelMixin, ConfigMixin):
-    """Stands in the place of a VAE in small backbones: every square of pixels becomes one latent cell, exactly.
+    """Replaces the VAE in small backbones. Each square of pixels becomes one latent cell, without loss.
 
     Args:
-        block_out_channels: channels after each halving, ``(3, 12, 48)`` for cells of 4 pixels; as with
-            `AutoencoderKL`, their number less one is how often the picture is halved.
-        latent_channels: the last of them.
-        scaling_factor: what latents are multiplied with; 2 gives pictures of faces about unit variance.
+        block_out_channels: channels before and after each halving of the resolution: ``(3, 12, 48)`` halves it twice,
+            which gives cells of 4 pixels. The meaning is that of `AutoencoderKL`.
+        latent_channels: the last of `block_out_channels`.
+        scaling_factor: latents are multiplied by this. With 2, images of faces have roughly unit variance.
     """
 
     @register_to_config
@@ -33,17 +33,17 @@ class PixelUnshuffleCoder(ModelMixin, ConfigMixin):
         if latent_channels != block_out_channels[-1]:
             raise ValueError(f"latent_channels must be {block_out_channels[-1]}, found {latent_channels}")
         self.cell = 2 ** (len(block_out_channels) - 1)
-        # diffusers asks a model for its dtype and device, which it reads from a parameter.
+        # diffusers reads the dtype and device of a model from a parameter, so there must be one.
         self.unused = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
 
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[torch.Tensor]:
-        """Pixels ``[B, 3, H, W]`` to latents ``[B, C, H / cell, W / cell]``, not yet scaled."""
+        """Encode pixels ``[B, 3, H, W]`` as unscaled latents ``[B, C, H / cell, W / cell]``."""
         latents = F.pixel_unshuffle(x, self.cell)
         return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
 
     def decode(
         self, z: torch.Tensor, generator: torch.Generator | None = None, return_dict: bool = True
     ) -> DecoderOutput | tuple[torch.Tensor]:
-        """Latents to pixels, the inverse of `encode`; `generator` is not used."""
+        """Decode latents to pixels, the inverse of `encode`. `generator` is ignored."""
         pixels = F.pixel_shuffle(z, self.cell)
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
