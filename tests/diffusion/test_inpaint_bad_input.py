@@ -65,7 +65,7 @@ def test_frames_and_masks_that_do_not_fit(pipeline, small, change, error, messag
         ({"num_inference_steps": 1000}, "beyond the 1000 timesteps of the model; take at most 500"),
         ({"strength": 0}, "above 0 and up to 1"),
         ({"strength": 1.5}, "above 0 and up to 1"),
-        ({"strength": 0.1, "num_inference_steps": 5}, "leaves no step of 5"),
+        ({"strength": 0.1, "num_inference_steps": 5}, "runs none of 5 steps"),
         ({"blend_ratio": 1.2}, r"0\.\.1 or None"),
         ({"blend_ratio": -0.1}, r"0\.\.1 or None"),
         ({"shared_noise": "yes"}, "'inversion', 'seed' or None"),
@@ -130,8 +130,8 @@ def test_a_real_failed_allocation(pipeline, clip, monkeypatch):
         pipeline(*clip, num_inference_steps=2)
 
 
-@pytest.mark.parametrize(("part", "message"), [("unet", "denoising UNet gave NaN"), ("vae", "VAE gave NaN")])
-def test_models_that_give_nan_are_named(pipeline, clip, monkeypatch, part, message):
+@pytest.mark.parametrize(("part", "message"), [("unet", "denoising UNet returned NaN"), ("vae", "VAE returned NaN")])
+def test_models_that_return_nan_are_named(pipeline, clip, monkeypatch, part, message):
     if part == "unet":
         monkeypatch.setattr(pipeline.unet, "forward", lambda sample, *args, **kwargs: (sample * torch.nan,))
     else:

@@ -97,5 +97,5 @@ def test_bad_requests(parts, latents):
 
 def test_a_model_that_predicts_the_picture_is_refused():
     scheduler = DDIMScheduler(prediction_type="sample")
-    with pytest.raises(UsageError, match="predicts the picture"):
+    with pytest.raises(UsageError, match="predicts the image"):
         invert(torch.zeros(1, 1, 2, 2), lambda x, t: x, scheduler, 4)

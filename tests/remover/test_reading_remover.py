@@ -74,7 +74,7 @@ def test_damaged_record(remover, data):
         ({"step": None}, "step: Field required"),
         ({"step": -1}, "step: "),
         ({"tasks": []}, "tasks: "),
-        ({"prompts": {"glasses": "x"}}, "a prompt for each of"),
+        ({"prompts": {"glasses": "x"}}, "one prompt for each of"),
         ({"backbone": {"name": "x", "parts": {"unet": {}}}}, "backbone.parts must describe the vae"),
         ({"backbone": {"parts": 3}}, "backbone.parts must describe the unet"),
         ({"colour": "red"}, "colour: Extra"),
@@ -83,7 +83,7 @@ def test_damaged_record(remover, data):
         ({"files": [1]}, "files: "),
     ],
 )
-def test_record_of_another_kind(remover, values, where):
+def test_record_with_bad_values(remover, values, where):
     change(remover, **values)
     with pytest.raises(InputError, match="damaged: ") as caught:
         read_remover(remover)

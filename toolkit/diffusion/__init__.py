@@ -1,6 +1,6 @@
-"""The pieces of V-LASIK (arXiv 2406.14510, section 4), one file each, and the pipelines that join them.
+"""The diffusion methods of V-LASIK (arXiv 2406.14510), one module each, and the pipelines that combine them.
 
-Nothing heavy is imported until a name is used.
+Modules are imported on first use.
 """
 
 from toolkit.lazy import lazy_names

@@ -1,9 +1,10 @@
-"""Checks of what the video inpainting pipeline is called with; every refusal is a sentence."""
+"""Validate the arguments of `VideoInpaintPipeline`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,34 +16,34 @@ OUTPUT_TYPES = ("np", "pil", "pt", "uint8", "latent")
 SHARED_NOISES = ("inversion", "seed", None)
 
 
-def check_clip(frames, masks, cell: int) -> ClipInput:
-    """Frames and masks that fit each other and the VAE.
+def check_clip(frames: Any, masks: Any, cell: int) -> ClipInput:
+    """Check that frames and masks fit each other and the VAE.
 
     Args:
-        frames: uint8 numpy ``[T, H, W, 3]``, or floating torch ``[T, 3, H, W]`` in 0..1, or a list of PIL pictures of
+        frames: uint8 numpy ``[T, H, W, 3]``, or floating torch ``[T, 3, H, W]`` in 0..1, or a list of PIL images of
             one size.
         masks: bool, or floating in 0..1, ``[T, H, W]``, numpy or torch.
-        cell: the VAE's scale factor, which the sides must be multiples of.
+        cell: the VAE's scale factor. Both sides of the frames must be multiples of it.
 
     Raises:
-        UsageError: the shapes or dtypes are others, or do not fit each other or the VAE.
-        InputError: a value is not finite or out of range, nothing is masked, or a frame is masked as a whole.
+        UsageError: a shape or dtype is wrong, or does not fit the other argument or the VAE.
+        InputError: a value is not finite or out of range, nothing is masked, or a frame is masked entirely.
     """
-    frames = _frames(frames)
+    frames = _checked_frames(frames)
     height, width = frames.shape[2:] if isinstance(frames, torch.Tensor) else frames.shape[1:3]
     if height % cell or width % cell:
         raise UsageError(
-            f"expected frames whose sides are multiples of {cell} pixels, which is what this VAE encodes, found "
+            f"expected frames whose sides are multiples of {cell} pixels, as this VAE requires, found "
             f"{width}x{height}; crop or resize the clip, for example to {_near(width, cell)}x{_near(height, cell)}"
         )
-    masks = _masks(masks, (len(frames), height, width))
+    masks = _checked_masks(masks, (len(frames), height, width))
     clip = ClipInput(frames, masks)
     if clip.empty.all():
-        raise InputError("there is nothing to inpaint: the masks of all frames are empty; leave this clip out")
+        raise InputError("there is nothing to inpaint: the masks of all frames are empty; skip this clip")
     if whole := [t for t, mask in enumerate(masks) if (mask >= 0.5).all()]:
         raise InputError(
-            f"the mask covers the whole of frame {whole[0]}, which leaves nothing to tell the face from; mask only the "
-            "part that is to be made anew"
+            f"the mask covers the whole of frame {whole[0]}, which leaves no context for inpainting; mask only the "
+            "part to replace"
         )
     return clip
 
@@ -51,10 +52,10 @@ def _near(side: int, cell: int) -> int:
     return max(cell, side // cell * cell)
 
 
-def _frames(frames) -> np.ndarray | torch.Tensor:
+def _checked_frames(frames: Any) -> np.ndarray | torch.Tensor:
     if isinstance(frames, Sequence) and len(frames) and all(hasattr(frame, "convert") for frame in frames):
         if len(sizes := {frame.size for frame in frames}) > 1:
-            raise UsageError(f"expected pictures of one size, found {', '.join(f'{w}x{h}' for w, h in sorted(sizes))}")
+            raise UsageError(f"expected images of one size, found {', '.join(f'{w}x{h}' for w, h in sorted(sizes))}")
         frames = np.stack([np.asarray(frame.convert("RGB")) for frame in frames])
     if isinstance(frames, np.ndarray):
         fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
@@ -64,7 +65,7 @@ def _frames(frames) -> np.ndarray | torch.Tensor:
     if not fits:
         raise UsageError(
             "expected frames as a numpy array uint8 [T, H, W, 3], a torch tensor of floats [T, 3, H, W] in 0..1 or a "
-            f"list of PIL pictures, found {_describe(frames)}"
+            f"list of PIL images, found {_describe(frames)}"
         )
     if 0 in frames.shape:
         raise InputError(f"there is nothing to inpaint: the clip has the shape {tuple(frames.shape)}")
@@ -73,14 +74,14 @@ def _frames(frames) -> np.ndarray | torch.Tensor:
     return frames
 
 
-def _masks(masks, shape: tuple[int, int, int]) -> np.ndarray:
+def _checked_masks(masks: Any, shape: tuple[int, int, int]) -> np.ndarray:
     if isinstance(masks, torch.Tensor):
         masks = masks.detach().cpu()
         masks = (masks.float() if masks.dtype == torch.bfloat16 else masks).numpy()
     if not isinstance(masks, np.ndarray) or not (masks.dtype == bool or np.issubdtype(masks.dtype, np.floating)):
         raise UsageError(
             f"expected masks as an array of bool, or of floats in 0..1, found {_describe(masks)}; "
-            "from 0 and 255, use `mask > 127`"
+            "convert masks of 0 and 255 with `mask > 127`"
         )
     if masks.shape != shape:
         raise UsageError(
@@ -92,7 +93,7 @@ def _masks(masks, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _check_values(name: str, values: np.ndarray | torch.Tensor) -> None:
-    """Refuse what is not finite or not in 0..1, frame by frame so that no second copy of the clip is needed."""
+    """Refuse values that are not finite or not in 0..1; frame by frame, to avoid a copy of the clip."""
     for t, frame in enumerate(values):
         low, high = float(frame.min()), float(frame.max())
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -101,7 +102,7 @@ def _check_values(name: str, values: np.ndarray | torch.Tensor) -> None:
             raise InputError(f"expected {name} in 0..1, found {low:.3g} to {high:.3g} in frame {t}")
 
 
-def _describe(value) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, np.ndarray | torch.Tensor):
         return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
     return f"{type(value).__name__} of length {len(value)}" if isinstance(value, Sequence) else type(value).__name__
@@ -116,10 +117,10 @@ def check_settings(
     frame_batch_size: int,
     output_type: str,
 ) -> None:
-    """Refuse settings out of range.
+    """Check the ranges of settings.
 
     Raises:
-        UsageError: names the setting, what was expected and what was found.
+        UsageError: a setting is out of range.
     """
     if num_inference_steps < 1:
         raise UsageError(f"expected at least 1 inference step, found {num_inference_steps}")
@@ -127,7 +128,7 @@ def check_settings(
         raise UsageError(f"expected a strength above 0 and up to 1, found {strength}")
     if int(num_inference_steps * strength) < 1:
         raise UsageError(
-            f"a strength of {strength} leaves no step of {num_inference_steps}; raise it or num_inference_steps"
+            f"a strength of {strength} runs none of {num_inference_steps} steps; raise strength or num_inference_steps"
         )
     if blend_ratio is not None and not 0 <= blend_ratio <= 1:
         raise UsageError(f"expected a blend_ratio in 0..1 or None, found {blend_ratio}")
@@ -139,12 +140,12 @@ def check_settings(
         raise UsageError(f"expected an output_type of {', '.join(OUTPUT_TYPES)}, found {output_type!r}")
 
 
-def check_models(vae, unet, scheduler) -> None:
-    """Refuse a UNet that does not denoise this VAE's latents alone, and a scheduler of another kind of model.
+def check_models(vae: Any, unet: Any, scheduler: Any) -> None:
+    """Check that the UNet denoises the VAE's latents, and that the scheduler fits Stable Diffusion.
 
     Raises:
-        UsageError: for a UNet made for inpainting, with 9 input channels, for any other mismatch, and for a scheduler
-            of flow matching.
+        UsageError: the UNet has other channels, such as the 9 input channels of an inpainting UNet, or the scheduler
+            is for flow matching.
     """
     if not all(hasattr(scheduler, name) for name in ("add_noise", "scale_model_input", "init_noise_sigma")):
         raise UsageError(
@@ -153,40 +154,40 @@ def check_models(vae, unet, scheduler) -> None:
         )
     if unet.config.in_channels != vae.config.latent_channels:
         raise UsageError(
-            f"expected a UNet with {vae.config.latent_channels} input channels, as many as the VAE's latents have, "
-            f"found {unet.config.in_channels}; take a base model, not one finetuned to inpaint, and its own VAE"
+            f"expected a UNet with {vae.config.latent_channels} input channels, as many as the VAE's latents, "
+            f"found {unet.config.in_channels}; use a base model with its own VAE, not an inpainting model"
         )
 
 
 def check_finite(values: torch.Tensor, model: str) -> None:
-    """Refuse what a model made if it is NaN or infinite, which half precision does where float32 does not.
+    """Check a model's output for NaN and infinity, which half precision can cause.
 
     Raises:
-        ToolkitError: names the model and what to try.
+        ToolkitError: a value is not finite. The message names the model and suggests a remedy.
     """
     if not torch.isfinite(values).all():
         raise ToolkitError(
-            f"the {model} gave NaN or infinity instead of a picture; run it in float32 or bfloat16; if it "
-            "already is, its weights or the latents it was given are damaged"
+            f"the {model} returned NaN or infinity; run it in float32 or bfloat16; if it already does, its weights or "
+            "its input latents are damaged"
         )
 
 
 @contextmanager
 def memory_advice(clip_size: tuple[int, int], frame_batch_size: int) -> Iterator[None]:
-    """Turn a failed allocation, on whichever device, into one sentence that says what to lower.
+    """Turn a failed allocation on any device into a message that says what to lower.
 
     Raises:
-        ToolkitError: the memory did not suffice.
+        ToolkitError: the device or the machine is out of memory.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         text = str(error).lower()
-        told = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(part in text for part in told):
+        signs = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(sign in text for sign in signs):
             raise
         height, width = clip_size
         raise ToolkitError(
             f"not enough memory to inpaint frames of {width}x{height} pixels, {frame_batch_size} at a time; lower "
-            "frame_batch_size or the resolution, take fewer reference frames, or use dtype float16 or bfloat16"
+            "frame_batch_size or the resolution, use fewer reference frames, or a dtype of float16 or bfloat16"
         ) from error

@@ -1,4 +1,4 @@
-"""A clip and its masks as the pipeline's models want them, batch by batch."""
+"""Convert a clip and its masks into model inputs, batch by batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class ClipInput:
-    """Checked frames and masks (see `toolkit.diffusion.checks.check_clip`), converted only for the batch at hand.
+    """Frames and masks checked by `check_clip`, converted one batch at a time.
 
     Attributes:
         frames: numpy uint8 ``[T, H, W, 3]``, or torch float ``[T, 3, H, W]`` in 0..1.
@@ -27,23 +27,23 @@ class ClipInput:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.masks.shape[1:]
+        return self.masks.shape[1], self.masks.shape[2]
 
     @cached_property
     def empty(self) -> np.ndarray:
-        """bool ``[T]``: the frames in which nothing is masked."""
+        """bool ``[T]``: frames in which nothing is masked."""
         return ~np.array([(mask >= 0.5).any() for mask in self.masks])
 
     def pixels(self, indices: list[int], device: torch.device) -> torch.Tensor:
-        """float32 ``[B, 3, H, W]`` in 0..1."""
+        """The frames: float32 ``[B, 3, H, W]`` in 0..1."""
         if isinstance(self.frames, torch.Tensor):
             return self.frames[indices].to(device, torch.float32)
         return torch.from_numpy(self.frames[indices]).to(device).permute(0, 3, 1, 2).float() / 255
 
     def hard_masks(self, indices: list[int], device: torch.device) -> torch.Tensor:
-        """bool ``[B, 1, H, W]``: a soft mask counts from a half on, as in diffusers."""
+        """The masks thresholded at 0.5, as in diffusers: bool ``[B, 1, H, W]``."""
         return torch.from_numpy(self.masks[indices] >= 0.5).to(device)[:, None]
 
     def hint(self, indices: list[int], device: torch.device) -> torch.Tensor:
-        """What ControlNet 1.1 inpaint is conditioned on: float32 ``[B, 3, H, W]`` in 0..1, and -1 where masked."""
+        """Input of ControlNet 1.1 inpaint: float32 ``[B, 3, H, W]`` in 0..1, and -1 in masked pixels."""
         return self.pixels(indices, device).masked_fill(self.hard_masks(indices, device), -1.0)

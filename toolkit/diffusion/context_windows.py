@@ -1,17 +1,18 @@
-"""Windows of a clip that a motion module sees at a time, and the blending of what it says in them."""
+"""Split a clip into overlapping windows for the motion module, and blend the predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import ceil
+from typing import TypeAlias
 
 import torch
 
 from toolkit.errors import UsageError
 
-Window = tuple[int, int]
-"""First frame, and the one after the last."""
+Window: TypeAlias = tuple[int, int]
+"""First frame, and the frame after the last."""
 
 
 def context_windows(
@@ -19,20 +20,22 @@ def context_windows(
 ) -> list[Window]:
     """Windows that cover a clip, in order.
 
-    Within a shot they are spread evenly, so that neighbours share about `context_overlap` frames: as many windows as
-    come nearest to that, and never less than half of it. A shot of fewer frames is one window. The paper has 16 and 4
-    (section 4.3).
+    The windows of a shot are spaced evenly. Their number is chosen so that neighbours share as close to
+    `context_overlap` frames as possible, and at least half of that. A shot that fits in one window has one. The paper
+    uses windows of 16 frames with 4 shared frames (section C.2).
 
     Args:
-        length: frames of the clip, at least 1.
-        cuts: first frames of new shots; no window crosses one. 0 and what lies beyond the clip are ignored.
+        length: frames in the clip, at least 1.
+        context_length: frames in a window, at least 1.
+        context_overlap: frames shared by neighbouring windows, less than `context_length`.
+        cuts: first frames of new shots. No window crosses a cut. 0 and indices beyond the clip are ignored.
 
     Raises:
-        UsageError: a length is below 1, or the overlap is not between 0 and the length less one.
+        UsageError: a length is below 1, or the overlap is negative or not below `context_length`.
     """
     if length < 1 or context_length < 1 or not 0 <= context_overlap < context_length:
         raise UsageError(
-            "expected at least one frame, a context length of at least 1 and an overlap from 0 to below it, found "
+            "expected at least one frame, a context length of at least 1 and a smaller overlap of at least 0, found "
             f"{length}, {context_length} and {context_overlap}"
         )
     edges = [0, *sorted({int(cut) for cut in cuts if 0 < cut < length}), length]
@@ -48,19 +51,19 @@ def context_windows(
 
 
 def window_weights(size: int) -> torch.Tensor:
-    """float32 ``[size]``: how much a window counts at each of its frames before weights are made to sum to 1.
+    """Weights of a window at each of its frames, not normalised: float32 ``[size]``.
 
-    They rise from both ends by one for each frame, so that a window fades in where the one before fades out.
+    The weights rise by one per frame from both ends, so a window fades in while the one before fades out.
     """
     ramp = torch.arange(1, size + 1)
     return torch.minimum(ramp, ramp.flip(0)).float()
 
 
 class WindowBlender:
-    """Weighted means of what overlapping windows say; holds no more frames than still can change.
+    """Weighted means over overlapping windows. Keeps only frames that a later window can still change.
 
     Args:
-        windows: all that will come, in order.
+        windows: all windows, in order.
     """
 
     def __init__(self, windows: Sequence[Window]):
@@ -70,17 +73,18 @@ class WindowBlender:
         self._weights = torch.zeros(0)
 
     def add(self, window: Window, values: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Take in a window.
+        """Add the values of a window.
 
         Args:
-            window: the next of the windows.
-            values: ``[K, ...]``, of its K frames.
+            window: the next window.
+            values: ``[K, ...]`` for its K frames.
 
         Yields:
-            A first frame and ``[M, ...]``: frames that no later window reaches, in order, each once.
+            A first frame and the means ``[M, ...]``, for frames that no later window covers. Each frame comes once, in
+            order.
 
         Raises:
-            ValueError: another window was expected, or the number of frames is another one.
+            ValueError: this is not the next window, or the number of frames is wrong.
         """
         start, stop = window
         if self._next >= len(self._windows) or window != self._windows[self._next] or len(values) != stop - start:
@@ -91,9 +95,9 @@ class WindowBlender:
         grow = stop - self._first - len(self._sum)
         self._sum = torch.cat([self._sum, values.new_zeros((grow, *values.shape[1:]))])
         self._weights = torch.cat([self._weights, torch.zeros(grow)])
-        weights, place = window_weights(len(values)), slice(start - self._first, stop - self._first)
-        self._sum[place] += values * self._shaped(weights, values)
-        self._weights[place] += weights
+        weights, covered = window_weights(len(values)), slice(start - self._first, stop - self._first)
+        self._sum[covered] += values * self._shaped(weights, values)
+        self._weights[covered] += weights
         done = self._windows[self._next][0] if self._next < len(self._windows) else stop
         count = done - self._first
         if count > 0:

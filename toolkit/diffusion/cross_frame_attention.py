@@ -1,4 +1,4 @@
-"""Cross-frame attention: self-attention whose keys and values come from reference frames (V-LASIK, eq. 1)."""
+"""Cross-frame attention: self-attention with keys and values of reference frames (V-LASIK, eq. 1)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from toolkit.errors import UsageError
 class CrossFrameProcessor:
     """Attention processor of one layer: softmax(Q [K_1 .. K_k]^T / sqrt(d)) [V_1 .. V_k].
 
-    A batch is ``groups`` runs of frames, such as the halves of classifier-free guidance, which never see each other.
-    All else is as in `diffusers.models.attention_processor.AttnProcessor2_0`.
+    A batch consists of equal groups of frames, such as the two halves of classifier-free guidance, which never attend
+    to each other. Otherwise it works like `diffusers.models.attention_processor.AttnProcessor2_0`.
     """
 
     def __init__(self, control: CrossFrameAttention):
@@ -29,16 +29,22 @@ class CrossFrameProcessor:
         attention_mask: torch.Tensor | None = None,
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``[groups * frames, S, channels]``, or ``[.., channels, h, w]``, to the same shape.
+        """Attend to the reference frames.
+
+        Args:
+            hidden_states: ``[groups * frames, S, channels]`` or ``[groups * frames, channels, h, w]``.
+
+        Returns:
+            The same shape as `hidden_states`.
 
         Raises:
-            UsageError: the layer attends to something else than the frames, or nothing was recorded for this batch.
+            UsageError: the layer is not plain self-attention, or no references were recorded for this batch.
         """
         if encoder_hidden_states is not None or attention_mask is not None:
-            raise UsageError("cross-frame attention takes the place of self-attention without a mask only")
+            raise UsageError("cross-frame attention can only replace self-attention without a mask")
         groups = self._control.groups
         if len(hidden_states) % groups:
-            raise UsageError(f"expected a batch of {groups} equal groups of frames, found {len(hidden_states)} entries")
+            raise UsageError(f"expected a batch of {groups} equal groups of frames, found {len(hidden_states)} frames")
 
         residual = hidden_states
         if attn.spatial_norm is not None:
@@ -53,7 +59,7 @@ class CrossFrameProcessor:
             self._record(attn, hidden_states, groups)
         if self._key is None or len(self._key) != groups:
             raise UsageError("cross-frame attention needs a recorded pass of the reference frames, in the same groups")
-        # The frames of a group share their keys, so their queries form one long sequence and no key is copied.
+        # Frames of a group share keys. Joining their queries into one sequence avoids copying the keys.
         query = self._heads(attn, attn.to_q(hidden_states), groups)
         if attn.norm_q is not None:
             query = attn.norm_q(query)
@@ -68,7 +74,7 @@ class CrossFrameProcessor:
         return hidden_states / attn.rescale_output_factor
 
     def _record(self, attn: Attention, hidden_states: torch.Tensor, groups: int) -> None:
-        """Keep the keys and values of the first frames of each group, ``[groups, heads, k * S, d]``."""
+        """Store keys and values of the first frames of each group: ``[groups, heads, k * S, d]``."""
         frames = hidden_states.unflatten(0, (groups, -1))[:, : self._control.references].flatten(0, 1)
         key = self._heads(attn, attn.to_k(frames), groups)
         self._key = key if attn.norm_k is None else attn.norm_k(key)
@@ -76,17 +82,17 @@ class CrossFrameProcessor:
 
     @staticmethod
     def _heads(attn: Attention, projected: torch.Tensor, groups: int) -> torch.Tensor:
-        """``[groups * n, S, heads * d]`` to ``[groups, heads, n * S, d]``."""
+        """Reshape ``[groups * n, S, heads * d]`` to ``[groups, heads, n * S, d]``."""
         return projected.reshape(groups, -1, attn.heads, projected.shape[-1] // attn.heads).transpose(1, 2)
 
 
 class CrossFrameAttention:
-    """Puts cross-frame attention in the place of every self-attention (``attn1``) of some models while it is entered.
+    """Replaces every self-attention (``attn1``) of the models by cross-frame attention inside a ``with`` block.
 
-    Motion modules, whose attention goes along time, keep theirs.
+    Motion modules keep their attention, because it runs along time.
 
-    In each denoising step the first batch of frames is recorded and the rest, in batches of any size, reuse what was
-    recorded::
+    In each denoising step, record the references with the first batch of frames, then reuse them for the rest in
+    batches of any size::
 
         with CrossFrameAttention(unet, controlnet) as attention:
             attention.record(references=2, groups=2)  # the first 2 frames of each group are the references
@@ -94,13 +100,13 @@ class CrossFrameAttention:
             attention.reuse(groups=2)
             unet(torch.cat([more_frames] * 2), ...)
 
-    The result is that of one batch of all frames; the keys and values of the references are computed once per step.
+    The result is the same as with all frames in one batch. Keys and values of the references are computed once a step.
 
     Args:
         models: UNets and ControlNets of diffusers.
 
     Raises:
-        UsageError: on entering: no model has self-attention, or a layer's processor is not the plain one.
+        UsageError: on entering, if no model has self-attention, or if a layer does not use the plain processor.
     """
 
     def __init__(self, *models: torch.nn.Module):
@@ -117,28 +123,28 @@ class CrossFrameAttention:
             if name.rpartition(".")[2] == "attn1" and ".motion_modules." not in name and isinstance(layer, Attention)
         ]
         if not layers:
-            raise UsageError("cross-frame attention needs models with self-attention, found none; turn it off")
+            raise UsageError("cross-frame attention needs models with self-attention, found none; disable it")
         for name, layer in layers:
             if type(layer.processor) not in (AttnProcessor, AttnProcessor2_0) or layer.fused_projections:
                 raise UsageError(
                     f"cross-frame attention needs diffusers' plain attention, found {type(layer.processor).__name__} "
-                    f"in {name}; undo fused projections, attention slicing or xformers first, or turn it off"
+                    f"in {name}; undo fused projections, attention slicing or xformers first, or disable it"
                 )
         for _, layer in layers:
             self._originals.append((layer, layer.processor))
             layer.set_processor(CrossFrameProcessor(self))
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for layer, processor in self._originals:
             layer.set_processor(processor)
         self._originals.clear()
         self.references = 0
 
     def record(self, references: int, groups: int = 1) -> None:
-        """From now on the first `references` frames of each of the `groups` of a batch are kept as references."""
+        """Make the first `references` frames of each group in a batch the references."""
         self.references, self.groups = references, groups
 
     def reuse(self, groups: int = 1) -> None:
-        """From now on frames attend to the references recorded last."""
+        """Let frames attend to the references recorded last."""
         self.references, self.groups = 0, groups

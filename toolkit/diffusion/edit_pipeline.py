@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from toolkit.diffusion.scheduler_states import SchedulerStates
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
-Chunks = Iterable[tuple[np.ndarray, np.ndarray | None]]
+Chunks: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray | None]]
 """Frames and masks, chunk by chunk."""
 
 CHUNK = 16

@@ -1,15 +1,14 @@
-"""How far the editing of a clip has come, on disk: a killed run goes on after the last timestep that it finished."""
+"""Progress of an edit on disk, so that a killed run resumes after its last completed timestep."""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from toolkit.diffusion.frame_store import FrameStore
+from toolkit.files import read_json, write_json
 
 if TYPE_CHECKING:
     from toolkit.diffusion.scheduler_states import SchedulerStates
@@ -18,49 +17,47 @@ _FILE = "progress.json"
 
 
 class EditProgress:
-    """What a run has in its folder.
+    """Stores and progress of one clip's edit.
 
     Args:
-        folder: of this clip's edit.
-        keep: whether stores have names, so that another run finds them.
-
-    Attributes:
-        clip: what describes the encoded original; None while it is not whole.
-        step: timesteps that are finished.
+        folder: of the edit.
+        keep: save the progress and name the stores, so that a later run can resume.
     """
 
     def __init__(self, folder: Path, keep: bool):
         self.folder, self._keep = folder, keep
         self._values: dict[str, Any] = {}
         if keep and (folder / _FILE).is_file():
-            self._values = json.loads((folder / _FILE).read_text())
+            self._values = read_json(folder / _FILE)
 
     @property
     def clip(self) -> dict[str, Any] | None:
+        """Arguments of the encoded `StoredClip`, or None if it is not complete."""
         description = self._values.get("clip")
         return description and {**description, "dtype": getattr(torch, description["dtype"])}
 
     @property
     def step(self) -> int:
+        """Number of completed timesteps."""
         return self._values.get("step", 0)
 
     def store(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> FrameStore:
-        """A store of the clip's frames."""
+        """Open a store for the clip's frames."""
         return FrameStore(shape, dtype, self.folder, name if self._keep else None)
 
     def encoded(self, clip: dict[str, Any], generator: torch.Generator | None) -> None:
-        """The original is in its stores."""
+        """Save that the original is completely encoded."""
         self._values["clip"] = {**clip, "dtype": str(clip["dtype"]).removeprefix("torch.")}
         self._write(generator)
 
     def stepped(self, step: int, states: SchedulerStates, generator: torch.Generator | None) -> None:
-        """A timestep is finished for all frames."""
+        """Save that a timestep is complete for all frames."""
         schedulers = states.turn()
         self._values |= {"step": step, "schedulers": schedulers}
         self._write(generator)
 
     def restore(self, states: SchedulerStates, generator: torch.Generator | None) -> None:
-        """Put schedulers and generator where the last timestep, or the encoding, left them."""
+        """Restore schedulers and generator to their state after the last timestep, or after encoding."""
         if "schedulers" in self._values:
             states.resume(self._values["schedulers"])
         if generator is not None and "generator" in self._values:
@@ -71,6 +68,4 @@ class EditProgress:
             return
         if generator is not None:
             self._values["generator"] = generator.get_state().numpy().tobytes().hex()
-        temporary = self.folder / f"{_FILE}.part"
-        temporary.write_text(json.dumps(self._values))
-        os.replace(temporary, self.folder / _FILE)
+        write_json(self.folder / _FILE, self._values, indent=None)

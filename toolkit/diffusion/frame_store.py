@@ -1,4 +1,4 @@
-"""Tensors of a video's frames on disk, so that memory is bounded by a window and not by the video."""
+"""Per-frame tensors on disk, so that memory use does not grow with the video."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 class FrameStore:
-    """One tensor of the same shape and dtype for each frame, in a file.
+    """A file with one tensor of the same shape and dtype for each frame.
 
     Args:
-        shape: of one frame's tensor.
-        dtype: of all.
-        folder: where the file lies; the system's temporary folder if None.
-        name: of the file, which is then kept, and gone on with where it is there already; without it the file has
-            no name and vanishes with the object.
+        shape: shape of one frame's tensor.
+        dtype: dtype of all tensors.
+        folder: folder of the file. If None, the system's temporary folder.
+        name: file name. An existing file is continued, and the file remains after closing. If None, the file is
+            anonymous and deleted on closing.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None, name: str | None = None):
@@ -32,14 +32,14 @@ class FrameStore:
             self._length = os.fstat(handle).st_size // self._bytes
 
     def __len__(self) -> int:
-        """Frames up to the last one that was written."""
+        """Number of frames, up to the last one written."""
         return self._length
 
     def write(self, start: int, frames: torch.Tensor) -> None:
-        """Put frames ``[K, *shape]`` at `start` and after; they are stored in the store's dtype.
+        """Write frames ``[K, *shape]`` from index `start` on, converted to the store's dtype.
 
         Raises:
-            ValueError: the shape is another one.
+            ValueError: the shape differs from the store's.
             OSError: the disk is full.
         """
         if tuple(frames.shape[1:]) != self.shape:
@@ -50,13 +50,13 @@ class FrameStore:
         self._length = max(self._length, start + len(frames))
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Frames ``[stop - start, *shape]``, on the CPU.
+        """Read frames ``[stop - start, *shape]`` to the CPU.
 
         Raises:
-            IndexError: there are not so many.
+            IndexError: the range exceeds the store.
         """
         if not 0 <= start <= stop <= self._length:
-            raise IndexError(f"frames {start} to {stop} of {self._length}")
+            raise IndexError(f"expected a range within {self._length} frames, found {start} to {stop}")
         self._file.flush()
         data = bytearray(os.pread(self._file.fileno(), (stop - start) * self._bytes, start * self._bytes))
         if not data:
@@ -64,7 +64,7 @@ class FrameStore:
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape)
 
     def flush(self) -> None:
-        """Hand everything to the system, so that it is there when this process is killed.
+        """Hand all frames to the operating system, so that they survive if this process is killed.
 
         Raises:
             OSError: the disk is full.
@@ -72,5 +72,5 @@ class FrameStore:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; one without a name gives its space on the disk back."""
+        """Close the file, and delete it if it is anonymous."""
         self._file.close()

@@ -1,9 +1,9 @@
-"""Masked synthesis of a clip: step 1 of V-LASIK (arXiv 2406.14510, section 4.1) as a pipeline of diffusers."""
+"""A diffusers pipeline that inpaints a clip: data synthesis, step 1 of V-LASIK (arXiv 2406.14510, section C.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -24,6 +24,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from toolkit.backbones.loading import Backbone
 from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_clip, check_finite, check_models, check_settings, memory_advice
 from toolkit.diffusion.clip_input import ClipInput
@@ -33,33 +34,36 @@ from toolkit.diffusion.references import reference_indices
 from toolkit.diffusion.shared_noise import invert
 from toolkit.errors import UsageError
 
+Frames: TypeAlias = np.ndarray | torch.Tensor | list[PIL.Image.Image]
+Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
+
 
 @dataclass
 class VideoInpaintOutput(BaseOutput):
-    """What the pipeline gives.
+    """Result of `VideoInpaintPipeline`.
 
     Attributes:
         frames: by `output_type`: ``np`` float32 ``[T, H, W, 3]`` in 0..1, ``uint8`` numpy ``[T, H, W, 3]``, ``pt``
-            float32 tensor ``[T, 3, H, W]`` in 0..1, ``pil`` a list of pictures, ``latent`` a tensor ``[T, C, h, w]``.
+            float32 tensor ``[T, 3, H, W]`` in 0..1, ``pil`` a list of images, ``latent`` a tensor ``[T, C, h, w]``.
     """
 
-    frames: np.ndarray | torch.Tensor | list[PIL.Image.Image]
+    frames: Frames
 
 
 class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
-    """Fills the masked parts of a clip with ControlNet inpaint, consistently over its frames.
+    """Inpaints the masked region of a clip with a ControlNet, consistently over its frames.
 
-    With `reference_frames`, `blend_ratio` and `shared_noise` all None the result is that of diffusers'
-    `StableDiffusionControlNetInpaintPipeline` on a batch of the frames; each of them switches on one part of the paper.
+    If `reference_frames`, `blend_ratio` and `shared_noise` are all None, it matches diffusers'
+    `StableDiffusionControlNetInpaintPipeline` on a batch of the frames. Each of them enables one method of the paper.
 
     Args:
         vae: an `AutoencoderKL`, or another autoencoder of diffusers with 2D latents, such as `AutoencoderTiny`.
-        text_encoder: a `CLIPTextModel`; without a tokenizer, a model whose output without input is one learned
-            embedding ``[1, N, D]``, and prompts have no effect.
-        tokenizer: of the text encoder, or None.
-        unet: denoises the VAE's latents; takes no mask.
-        controlnet: ControlNet 1.1 inpaint: its hint is RGB in 0..1, and -1 where masked.
-        scheduler: any of diffusers' for Stable Diffusion, such as DDIM, DPM++, Euler, UniPC or LCM.
+        text_encoder: a `CLIPTextModel`, or, if `tokenizer` is None, a model that returns one embedding ``[1, N, D]``
+            without input. Prompts then have no effect.
+        tokenizer: the text encoder's, or None.
+        unet: denoises the VAE's latents without a mask input.
+        controlnet: ControlNet 1.1 inpaint. Its input is RGB in 0..1, and -1 in masked pixels.
+        scheduler: any of diffusers' schedulers for Stable Diffusion, such as DDIM, DPM++, Euler, UniPC or LCM.
     """
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
@@ -92,13 +96,13 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
 
     @classmethod
-    def from_backbone(cls, backbone) -> "VideoInpaintPipeline":
-        """The pipeline of a loaded `toolkit.backbones.Backbone` with its `controlnet_inpaint`.
+    def from_backbone(cls, backbone: Backbone) -> "VideoInpaintPipeline":
+        """Create the pipeline from a loaded backbone and its `controlnet_inpaint`.
 
         Raises:
-            UsageError: the backbone was loaded without a part that is needed.
+            UsageError: the backbone was loaded without a required part.
         """
-        parts = {
+        parts: dict[str, Any] = {
             "vae": backbone.vae,
             "text_encoder": backbone.text_encoder,
             "unet": backbone.unet,
@@ -106,30 +110,33 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             "scheduler": backbone.scheduler,
         }
         if missing := [name for name, part in parts.items() if part is None]:
-            raise UsageError(f"inpainting needs the backbone's {', '.join(missing)}; load it with these parts")
+            raise UsageError(f"inpainting needs the backbone's {', '.join(missing)}; load these parts too")
         return cls(controlnet=parts.pop("controlnet_inpaint"), tokenizer=backbone.tokenizer, **parts)
 
     @property
     def guidance_scale(self) -> float:
+        """Scale of classifier-free guidance of the current call."""
         return self._guidance_scale
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Guidance needs two prompts; a backbone without tokenizer has one unless embeddings are given."""
+        """Whether guidance is on. It needs two prompts, but a backbone without a tokenizer has only one."""
         return self._guidance_scale > 1 and self._two_prompts
 
     @property
     def num_timesteps(self) -> int:
+        """Timesteps of the current call."""
         return self._num_timesteps
 
     @property
     def interrupt(self) -> bool:
+        """Whether a callback has stopped denoising."""
         return self._interrupt
 
     @torch.no_grad()
     def __call__(
         self,
-        frames: np.ndarray | torch.Tensor | list[PIL.Image.Image],
+        frames: Frames,
         masks: np.ndarray | torch.Tensor,
         prompt: str = "",
         negative_prompt: str = "",
@@ -142,7 +149,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         shared_noise: str | None = "inversion",
         inversion_steps: int | None = None,
         frame_batch_size: int = 8,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         latents: torch.Tensor | None = None,
         prompt_embeds: torch.Tensor | None = None,
         negative_prompt_embeds: torch.Tensor | None = None,
@@ -154,42 +161,42 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         """Inpaint a clip.
 
         Args:
-            frames: uint8 numpy ``[T, H, W, 3]``, or floating torch ``[T, 3, H, W]`` in 0..1, or a list of PIL pictures;
+            frames: uint8 numpy ``[T, H, W, 3]``, or floating torch ``[T, 3, H, W]`` in 0..1, or a list of PIL images;
                 RGB, sides multiples of the VAE's scale factor. Not changed.
-            masks: bool, or floating in 0..1, ``[T, H, W]``; 1 where the picture is made anew. A frame in which nothing
-                reaches 0.5 comes back as it is.
-            prompt: what the filled clip shows.
-            negative_prompt: what it does not show.
+            masks: bool, or floating in 0..1, ``[T, H, W]``; 1 in the region to generate. A frame in which no pixel
+                reaches 0.5 is returned unchanged.
+            prompt: describes the inpainted clip.
+            negative_prompt: describes what the inpainted clip must not show.
             num_inference_steps: denoising steps.
-            guidance_scale: of classifier-free guidance; 1 turns it off.
+            guidance_scale: scale of classifier-free guidance. 1 turns it off.
             controlnet_conditioning_scale: weight of the ControlNet.
-            strength: share of the schedule that is run; below 1 the masked original shows through.
-            blend_ratio: weight of the noised original outside the mask at each step (0.9 in the paper), by a mask that
-                keeps thin rims; 0 does not blend; None does as diffusers: all of the original, by the nearest mask.
-            reference_frames: the frames that all others attend to (see `toolkit.diffusion.reference_indices`); None
-                lets each frame attend to itself.
+            strength: share of the schedule to run. Below 1, traces of the masked original remain.
+            blend_ratio: weight of the noised original outside the mask at each step (0.9 in the paper), with a mask
+                that keeps thin rims. 0 turns blending off. None blends as diffusers does: only the original, with the
+                mask downscaled by nearest neighbour.
+            reference_frames: frames that all others attend to, in the syntax of `reference_indices`. If None, each
+                frame attends to itself.
             shared_noise: ``inversion`` starts all frames from the inverted latents of the first reference frame,
-                ``seed`` from one random noise, None each from its own.
-            inversion_steps: steps of the inversion; by default as many as `num_inference_steps`, up to half the
-                timesteps.
-            frame_batch_size: frames that go through the models at a time, at least the references together. It
-                bounds the memory and does not change the result.
-            generator: of the random numbers, or one for each frame.
-            latents: standard normal noise ``[T, C, h, w]``, or ``[1, C, h, w]`` for all frames, instead of drawing or
-                inverting.
+                ``seed`` from the same random noise, and None from independent noise.
+            inversion_steps: steps of the inversion. If None, `num_inference_steps`, up to half the timesteps.
+            frame_batch_size: frames that go through the models together; raised to the number of references if lower.
+                Limits memory use and does not change the result.
+            generator: random generator, or one for each frame.
+            latents: standard normal noise ``[T, C, h, w]``, or ``[1, C, h, w]`` for all frames, to start from instead
+                of drawn or inverted noise.
             prompt_embeds: embedded prompt ``[1, N, D]`` instead of `prompt`.
             negative_prompt_embeds: the same for `negative_prompt`.
-            callback_on_step_end: called as ``(pipeline, step, timestep, tensors)`` after each step; what it returns
-                takes the tensors' place. ``pipeline._interrupt = True`` ends the denoising.
+            callback_on_step_end: called as ``(pipeline, step, timestep, tensors)`` after each step. Tensors that it
+                returns replace the current ones. Setting ``pipeline._interrupt = True`` stops denoising.
             callback_on_step_end_tensor_inputs: which of ``latents``, ``prompt_embeds`` and ``negative_prompt_embeds``
-                it gets.
+                the callback gets.
             output_type: ``np``, ``uint8``, ``pt``, ``pil`` or ``latent``, see `VideoInpaintOutput`.
-            return_dict: False gives a tuple of the frames alone.
+            return_dict: return a `VideoInpaintOutput`, or if False, a tuple with the frames.
 
         Raises:
             UsageError: a setting is out of range, or shapes or dtypes do not fit.
-            InputError: the frames or masks hold bad values, or leave nothing to inpaint or to go by.
-            ToolkitError: the memory does not suffice, and the message says what to lower; or a model gave NaN.
+            InputError: the frames or masks contain bad values, or nothing or everything is masked.
+            ToolkitError: the memory is too small, and the message says what to lower; or a model returned NaN.
         """
         check_models(self.vae, self.unet, self.scheduler)
         check_settings(
@@ -204,7 +211,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         if unknown := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
             raise UsageError(
-                f"a callback can get {', '.join(self._callback_tensor_inputs)}, not {', '.join(sorted(unknown))}"
+                f"a callback can get {', '.join(self._callback_tensor_inputs)}, but not {', '.join(sorted(unknown))}"
             )
         clip = check_clip(frames, masks, self.vae_scale_factor)
         references = [] if reference_frames is None else reference_indices(reference_frames, len(clip))
@@ -222,13 +229,13 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             background = self._sample(background, spread, generator) * self.vae.config.scaling_factor
             background = background.to(self.unet.dtype)
             if latents is not None:
-                noise = self._given_noise(latents, background)
+                noise = self._expanded_noise(latents, background)
             elif shared_noise == "inversion":
                 source = references[0] if references else 0
                 noise = self._inverted_noise(background, source, prompt_embeds, inversion_steps)
             else:
                 noise = self._random_noise(background, shared_noise == "seed", generator)
-            # diffusers draws for the masked picture as well, though only UNets with 9 channels are shown it.
+            # diffusers also draws for the masked image, which only UNets with 9 channels use.
             self._sample(background, spread, generator)
             del spread
 
@@ -242,8 +249,8 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                 mask = mask_to_latent(clip.masks, self.vae_scale_factor).to(background)
 
             step_kwargs = self.prepare_extra_step_kwargs(generator, 0.0)
-            attention = CrossFrameAttention(self.unet, self.controlnet) if references else nullcontext()
-            with attention, self.progress_bar(total=len(timesteps)) as progress_bar:
+            crossing = CrossFrameAttention(self.unet, self.controlnet) if references else nullcontext()
+            with crossing as attention, self.progress_bar(total=len(timesteps)) as progress_bar:
                 for i, t in enumerate(timesteps):
                     if self.interrupt:
                         continue
@@ -258,7 +265,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                         frame_batch_size,
                         attention,
                     )
-                    # All frames in one call, for multistep schedulers keep the last outputs.
+                    # All frames in one call, because multistep schedulers remember earlier outputs.
                     latents = self.scheduler.step(predicted, t, latents, **step_kwargs, return_dict=False)[0]
                     following = timesteps[i + 1] if i + 1 < len(timesteps) else None
                     ratio = 1.0 if blend_ratio is None else blend_ratio
@@ -270,8 +277,8 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                             "prompt_embeds": prompt_embeds,
                             "negative_prompt_embeds": negative_prompt_embeds,
                         }
-                        given = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
-                        returned = callback_on_step_end(self, i, t, given)
+                        inputs = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                        returned = callback_on_step_end(self, i, t, inputs)
                         latents = returned.get("latents", latents)
                         prompt_embeds = returned.get("prompt_embeds", prompt_embeds)
                         negative_prompt_embeds = returned.get("negative_prompt_embeds", negative_prompt_embeds)
@@ -279,17 +286,25 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
 
             check_finite(latents, "denoising UNet")
             if output_type == "latent":
-                made = torch.where(torch.from_numpy(clip.empty).to(device)[:, None, None, None], background, latents)
+                empty = torch.from_numpy(clip.empty).to(device)[:, None, None, None]
+                inpainted = torch.where(empty, background, latents)
             else:
-                made = self._decode(latents, clip, frame_batch_size, output_type)
+                inpainted = self._decode(latents, clip, frame_batch_size, output_type)
         self.maybe_free_model_hooks()
-        return VideoInpaintOutput(frames=made) if return_dict else (made,)
+        return VideoInpaintOutput(frames=inpainted) if return_dict else (inpainted,)
 
-    def _embed(self, prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, device):
-        """The embedded prompt ``[1, N, D]`` and, with guidance, the negative one."""
+    def _embed(
+        self,
+        prompt: str,
+        negative_prompt: str,
+        prompt_embeds: torch.Tensor | None,
+        negative_prompt_embeds: torch.Tensor | None,
+        device: torch.device,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The embedded prompt ``[1, N, D]`` and, with guidance, the negative prompt."""
         for text in (prompt, negative_prompt):
             if not isinstance(text, str):
-                raise UsageError(f"expected one prompt for the clip as a text, found {text!r}")
+                raise UsageError(f"expected one prompt for the clip, as a string, found {text!r}")
         for embeds in (prompt_embeds, negative_prompt_embeds):
             if embeds is not None and (embeds.ndim != 3 or len(embeds) != 1):
                 raise UsageError(f"expected one embedded prompt for the clip, [1, N, D], found {list(embeds.shape)}")
@@ -306,9 +321,10 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                 prompt_embeds=prompt_embeds,
                 negative_prompt_embeds=negative_prompt_embeds,
             )
-        return tuple(None if embed is None else embed.to(device, self.unet.dtype) for embed in embeds)
+        positive, negative = (None if embed is None else embed.to(device, self.unet.dtype) for embed in embeds)
+        return positive, negative
 
-    def _timesteps(self, num_inference_steps: int, strength: float, device) -> torch.Tensor:
+    def _timesteps(self, num_inference_steps: int, strength: float, device: torch.device) -> torch.Tensor:
         try:
             self.scheduler.set_timesteps(num_inference_steps, device=device)
         except ValueError as error:
@@ -317,15 +333,17 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         trained = self.scheduler.config.num_train_timesteps
         if self.scheduler.timesteps.max() >= trained:
             raise UsageError(
-                f"{num_inference_steps} steps lead beyond the {trained} timesteps of the model; take at most "
+                f"{num_inference_steps} steps lead beyond the {trained} timesteps of the model; use at most "
                 f"{trained // 2}"
             )
         timesteps, _ = self.get_timesteps(num_inference_steps, strength, device)
         self._num_timesteps = len(timesteps)
         return timesteps
 
-    def _encode(self, clip: ClipInput, batch_size: int, device) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Mean ``[T, C, h, w]`` of the VAE's latents, unscaled, and their standard deviation if it gives one."""
+    def _encode(
+        self, clip: ClipInput, batch_size: int, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean ``[T, C, h, w]`` of the unscaled latents, and their standard deviation if the VAE returns one."""
         means, spreads = [], []
         for indices in _batches(range(len(clip)), batch_size):
             encoded = self.vae.encode((2 * clip.pixels(indices, device) - 1).to(self.vae.dtype))
@@ -337,21 +355,21 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         return torch.cat(means), torch.cat(spreads) if spreads else None
 
     @staticmethod
-    def _sample(mean: torch.Tensor, spread: torch.Tensor | None, generator) -> torch.Tensor:
-        """One draw for all frames at a time, so that the batch size does not change the random numbers."""
+    def _sample(mean: torch.Tensor, spread: torch.Tensor | None, generator: Generators) -> torch.Tensor:
+        """Draw for all frames at once, so that the batch size does not change the random numbers."""
         if spread is None:
             return mean
         return mean + spread * randn_tensor(spread.shape, generator, spread.device, spread.dtype)
 
     @staticmethod
-    def _given_noise(latents: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    def _expanded_noise(latents: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
         expected = background.shape
         if latents.shape[1:] != expected[1:] or len(latents) not in (1, len(background)):
             raise UsageError(f"expected latents {list(expected)} or {[1, *expected[1:]]}, found {list(latents.shape)}")
         return latents.to(background).expand_as(background)
 
     @staticmethod
-    def _random_noise(background: torch.Tensor, shared: bool, generator) -> torch.Tensor:
+    def _random_noise(background: torch.Tensor, shared: bool, generator: Generators) -> torch.Tensor:
         if not shared:
             return randn_tensor(background.shape, generator, background.device, background.dtype)
         one = generator[0] if isinstance(generator, list) else generator
@@ -360,7 +378,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
     def _inverted_noise(
         self, background: torch.Tensor, source: int, prompt_embeds: torch.Tensor, steps: int | None
     ) -> torch.Tensor:
-        """The inverted latents of frame `source` for all frames; by the UNet alone, without guidance."""
+        """Inverted latents of frame `source`, repeated for all frames. Uses the UNet only, without guidance."""
 
         def predict(sample: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return self.unet(sample, t, encoder_hidden_states=prompt_embeds, return_dict=False)[0]
@@ -370,7 +388,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         return invert(background[source : source + 1], predict, self.scheduler, steps).expand_as(background)
 
     def _nearest_mask(self, clip: ClipInput, indices: list[int], background: torch.Tensor) -> torch.Tensor:
-        """The mask of diffusers: hard, and of each latent cell the first pixel, ``[B, 1, h, w]``."""
+        """The mask as in diffusers: binary, first pixel of each latent cell, ``[B, 1, h, w]``."""
         hard = clip.hard_masks(indices, background.device)
         return F.interpolate(hard.float(), size=background.shape[-2:]).to(background.dtype)
 
@@ -388,20 +406,20 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         """The guided prediction for all frames, ``[T, C, h, w]``.
 
         Args:
-            model_input: ``[T, C, h, w]``, as the scheduler scales it.
-            embeds: ``[1, N, D]``, or ``[2, N, D]`` with guidance, the negative one first.
+            model_input: ``[T, C, h, w]``, scaled by the scheduler.
+            embeds: ``[1, N, D]``, or ``[2, N, D]`` with guidance, the negative prompt first.
             attention: entered, if there are references.
         """
         predicted = torch.empty_like(model_input)
         groups = len(embeds)
         rest = [k for k in range(len(clip)) if k not in references]
-        # The references come first, filled up to a whole batch: they are then computed once, as any other frame.
+        # The first batch starts with the references, so they are computed once like any other frame.
         first = max(batch_size - len(references), 0) if references else 0
         head = [references + rest[:first]] if references else []
         for number, indices in enumerate(head + _batches(rest[first:], batch_size)):
-            if references and number == 0:
+            if attention is not None and number == 0:
                 attention.record(len(references), groups)
-            elif references:
+            elif attention is not None:
                 attention.reuse(groups)
             sample = torch.cat([model_input[indices]] * groups)
             text = embeds.repeat_interleave(len(indices), dim=0)
@@ -428,9 +446,9 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             predicted[indices] = output
         return predicted
 
-    def _decode(self, latents: torch.Tensor, clip: ClipInput, batch_size: int, output_type: str):
-        """The pictures in the type asked for; a frame without mask is the one that came in."""
-        made, unmasked = [], torch.from_numpy(clip.empty)
+    def _decode(self, latents: torch.Tensor, clip: ClipInput, batch_size: int, output_type: str) -> Frames:
+        """Decode to the output type. Frames without a mask are copied from the input."""
+        decoded, unmasked = [], torch.from_numpy(clip.empty)
         for indices in _batches(range(len(clip)), batch_size):
             scaled = (latents[indices] / self.vae.config.scaling_factor).to(self.vae.dtype)
             pictures = self.vae.decode(scaled, return_dict=False)[0].float()
@@ -439,15 +457,15 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             empty = unmasked[indices].to(pictures.device)[:, None, None, None]
             pictures = torch.where(empty, clip.pixels(indices, pictures.device), pictures)
             if output_type == "pt":
-                made.append(pictures)
+                decoded.append(pictures)
                 continue
             pictures = pictures.permute(0, 2, 3, 1).cpu().numpy()
-            made.append(pictures if output_type == "np" else (pictures * 255).round().astype(np.uint8))
+            decoded.append(pictures if output_type == "np" else (pictures * 255).round().astype(np.uint8))
         if output_type == "pt":
-            return torch.cat(made)
-        frames = np.concatenate(made)
+            return torch.cat(decoded)
+        frames = np.concatenate(decoded)
         return [PIL.Image.fromarray(frame) for frame in frames] if output_type == "pil" else frames
 
 
-def _batches(indices, size: int) -> list[list[int]]:
+def _batches(indices: Sequence[int], size: int) -> list[list[int]]:
     return [list(indices[i : i + size]) for i in range(0, len(indices), size)]

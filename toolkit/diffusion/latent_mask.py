@@ -1,4 +1,4 @@
-"""Masks at the size of the latents (V-LASIK, section 4.1), without losing rims that are thinner than a latent cell."""
+"""Masks at latent resolution that keep rims thinner than a latent cell (V-LASIK, section C.1)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from toolkit.errors import UsageError
 
 
 def mask_to_latent(mask: np.ndarray | torch.Tensor, cell: int = 8) -> torch.Tensor:
-    """Shrink masks to the latents' size: maximum over each latent cell, then dilate 3x3, then blur 3x3.
+    """Downscale masks to latent resolution: maximum over each latent cell, 3x3 dilation, 3x3 blur.
 
-    Interpolating a mask down by 8 loses a rim of one pixel; the maximum keeps it. The blur is the mean of the 3x3
-    neighbours that exist, so that every cell that holds a masked pixel stays at exactly 1 after the dilation.
+    Interpolation by a factor of 8 would lose a rim of one pixel; the maximum keeps it. The blur averages neighbours
+    inside the frame only, so every cell with a masked pixel stays at exactly 1 after the dilation.
 
     Args:
         mask: bool, or float in 0..1, ``[T, H, W]``.
-        cell: side of a latent cell in pixels, the VAE's scale factor.
+        cell: side of a latent cell in pixels: the VAE's scale factor.
 
     Returns:
         float32 ``[T, 1, H / cell, W / cell]`` in 0..1, on the device of `mask`.
 
     Raises:
-        UsageError: the mask has another number of axes, or sides that are not multiples of `cell`.
+        UsageError: the mask does not have three axes, or a side is not a multiple of `cell`.
     """
     if not isinstance(mask, torch.Tensor):
-        mask = torch.from_numpy(np.array(mask))  # a copy, for torch takes neither read-only nor flipped arrays
+        mask = torch.from_numpy(np.array(mask))  # copied, because torch accepts neither read-only nor flipped arrays
     if mask.ndim != 3:
         raise UsageError(f"expected masks [T, H, W], found the shape {tuple(mask.shape)}")
     if mask.shape[1] % cell or mask.shape[2] % cell:

@@ -1,5 +1,4 @@
-"""Motion layers of a UNet, taken out by name: V-LASIK (arXiv 2406.14510, section 4.3) does without the first five of
-the output blocks."""
+"""Remove motion layers of a UNet by name: V-LASIK (section C.2) removes the first five of the output blocks."""
 
 from __future__ import annotations
 
@@ -19,24 +18,24 @@ PAPER = (
 
 
 class NoMotion(torch.nn.Module):
-    """Stands where a motion layer was: diffusers' blocks zip their layers, so that one cannot just be left out."""
+    """Replaces a removed motion layer, because diffusers' blocks expect one for each of their layers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.transformer_blocks = torch.nn.ModuleList()  # FreeNoise looks here
+        self.transformer_blocks = torch.nn.ModuleList()  # read by FreeNoise
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """The input."""
+        """Return the input."""
         return hidden_states
 
 
 def motion_layer_names(unet: torch.nn.Module) -> list[str]:
-    """Names of all motion layers of a `UNetMotionModel`, in the order of the network."""
+    """Names of all motion layers of a `UNetMotionModel`, in network order."""
     return [name for name, _ in unet.named_modules() if name.rpartition(".")[0].endswith("motion_modules")]
 
 
 def named_motion_layers(unet: Mapping[str, Any], adapter: Mapping[str, Any]) -> list[str]:
-    """Those names from the configurations of a UNet and a motion adapter, before any weight is read."""
+    """The same names from the configurations of a UNet and a motion adapter, without loading weights."""
     levels = len(unet["down_block_types"])
     layers = adapter.get("motion_layers_per_block", 2)
     layers = list(layers) if isinstance(layers, list | tuple) else [layers] * levels
@@ -46,13 +45,13 @@ def named_motion_layers(unet: Mapping[str, Any], adapter: Mapping[str, Any]) -> 
 
 
 def remove_motion_layers(unet: torch.nn.Module, names: Sequence[str] = PAPER) -> dict[str, torch.nn.Module]:
-    """Take motion layers out, in place; call it after the weights were loaded.
+    """Remove motion layers in place. Call this after loading the weights.
 
     Returns:
-        What was taken out, by name; `restore_motion_layers` puts it back.
+        The removed layers by name, for `restore_motion_layers`.
 
     Raises:
-        UsageError: the UNet has no such layer; then nothing is taken out.
+        UsageError: the UNet does not have one of the layers. Then no layer is removed.
     """
     check_motion_layers(names, motion_layer_names(unet))
     removed = {name: unet.get_submodule(name) for name in dict.fromkeys(names)}
@@ -61,9 +60,10 @@ def remove_motion_layers(unet: torch.nn.Module, names: Sequence[str] = PAPER) ->
 
 
 def check_motion_layers(names: Sequence[str], known: Sequence[str]) -> None:
-    """
+    """Check names of motion layers.
+
     Raises:
-        UsageError: a name is not among the known ones.
+        UsageError: a name is unknown.
     """
     for name in names:
         if name not in known:
@@ -72,7 +72,7 @@ def check_motion_layers(names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def restore_motion_layers(unet: torch.nn.Module, layers: dict[str, torch.nn.Module]) -> None:
-    """Put layers in the places of their names."""
+    """Put removed layers back."""
     for name, layer in layers.items():
         parent, _, index = name.rpartition(".")
         unet.get_submodule(parent)[int(index)] = layer

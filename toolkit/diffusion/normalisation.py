@@ -1,8 +1,8 @@
-"""Inside-Out Normalisation: the edited part of the latents takes the statistics of what surrounds it.
+"""Inside-Out Normalisation: match the statistics of the edited latents to their surroundings.
 
-V-LASIK (arXiv 2406.14510), section 4.3, eq. 2: inside the mask x <- s_out (x - m_in) / s_in + m_out, with mean m and
-standard deviation s per channel inside and outside the mask. AdaIN, the paper's ablation, takes the statistics of
-the original inside the mask instead of those of the edit outside it.
+V-LASIK (arXiv 2406.14510), section C.2, eq. 2: inside the mask x <- s_out (x - m_in) / s_in + m_out, with mean m and
+standard deviation s per channel inside and outside the mask. AdaIN, the paper's ablation, uses the statistics of the
+original inside the mask instead of those of the edit outside it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 
 SMALLEST = 1e-4
-"""Standard deviations below this are taken for none: the part is then moved to the mean, not stretched."""
+"""Below this standard deviation, latents are shifted to the target mean but not scaled."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """`mean` and `std`, each float64 ``[C]``, of `count` latent cells."""
+    """`mean` and `std` of `count` latent cells, each float64 ``[C]``."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -25,60 +25,61 @@ class Statistics:
 
 
 class RegionStatistics:
-    """Mean and standard deviation per channel inside and outside a mask, gathered chunk by chunk.
+    """Mean and standard deviation per channel inside and outside a mask, updated chunk by chunk.
 
-    Chan's pairwise update in float64, so that a long video gives what all of it at once would.
+    Chan's pairwise update in float64 gives the same result as one pass over the whole video.
     """
 
     def __init__(self) -> None:
         self._parts: dict[bool, tuple[int, torch.Tensor, torch.Tensor] | None] = {True: None, False: None}
 
     def update(self, latents: torch.Tensor, mask: torch.Tensor) -> None:
-        """Take in latents ``[T, C, h, w]``; where the mask ``[T, 1, h, w]`` is 0.5 or more is the inside."""
+        """Add latents ``[T, C, h, w]``. Cells with a mask ``[T, 1, h, w]`` of 0.5 or more are inside."""
         cells = latents.double().movedim(1, -1)
         inside = (mask >= 0.5).squeeze(1)
-        for where in (True, False):
-            values = cells[inside == where]
+        for side in (True, False):
+            values = cells[inside == side]
             count = len(values)
             if not count:
                 continue
             mean = values.mean(dim=0)
             squares = ((values - mean) ** 2).sum(dim=0)
-            if self._parts[where] is not None:
-                before, old_mean, old_squares = self._parts[where]
+            if (earlier := self._parts[side]) is not None:
+                before, old_mean, old_squares = earlier
                 shift, total = mean - old_mean, before + count
                 squares = old_squares + squares + shift**2 * before * count / total
                 mean, count = old_mean + shift * count / total, total
-            self._parts[where] = (count, mean, squares)
+            self._parts[side] = (count, mean, squares)
 
     def inside(self) -> Statistics | None:
-        """Of the masked cells; None if there were none."""
+        """Statistics of the masked cells, or None if there are none."""
         return self._statistics(True)
 
     def outside(self) -> Statistics | None:
-        """Of the others; None if there were none."""
+        """Statistics of the other cells, or None if there are none."""
         return self._statistics(False)
 
-    def _statistics(self, where: bool) -> Statistics | None:
-        if self._parts[where] is None:
+    def _statistics(self, side: bool) -> Statistics | None:
+        part = self._parts[side]
+        if part is None:
             return None
-        count, mean, squares = self._parts[where]
+        count, mean, squares = part
         return Statistics(mean, (squares / count).sqrt(), count)
 
 
 def renormalise(
     latents: torch.Tensor, mask: torch.Tensor, found: Statistics | None, wanted: Statistics | None
 ) -> torch.Tensor:
-    """Move the masked part of the latents from some statistics to others.
+    """Shift and scale the masked latents from one mean and standard deviation to another.
 
     Args:
         latents: ``[T, C, h, w]``.
-        mask: ``[T, 1, h, w]`` in 0..1; in between, the result is a mixture, so that the edge stays soft.
-        found: what the masked part has.
-        wanted: what it shall have. If either is None, because a mask covers all or nothing, nothing changes.
+        mask: ``[T, 1, h, w]`` in 0..1. Values in between blend the result with `latents`, for a soft edge.
+        found: current statistics of the masked latents.
+        wanted: target statistics. If either is None, because a mask covers everything or nothing, nothing changes.
 
     Returns:
-        ``[T, C, h, w]``, of the type of `latents`.
+        ``[T, C, h, w]``, with the dtype of `latents`.
     """
     if found is None or wanted is None:
         return latents
@@ -90,7 +91,7 @@ def renormalise(
 
 
 def inside_out_normalise(latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Eq. 2 on a clip that lies in memory; statistics are those of the whole clip, so that nothing flickers.
+    """Apply eq. 2 to a clip in memory, with statistics of the whole clip to avoid flicker.
 
     Args:
         latents: ``[T, C, h, w]``.
@@ -102,7 +103,7 @@ def inside_out_normalise(latents: torch.Tensor, mask: torch.Tensor) -> torch.Ten
 
 
 def adain_normalise(latents: torch.Tensor, original: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """AdaIN on a clip that lies in memory: the inside takes the statistics of the original's inside.
+    """Apply AdaIN to a clip in memory: match the masked latents to those of the original.
 
     Args:
         latents, original: ``[T, C, h, w]``.

@@ -1,4 +1,4 @@
-"""Which frames of a clip all others attend to."""
+"""Choose reference frames for cross-frame attention."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ POLICIES = "`first+middle`, `first`, `uniform:K` or indices such as `0,7,15`"
 def reference_indices(policy: str, count: int) -> list[int]:
     """The reference frames of a clip.
 
-    ``first+middle`` (V-LASIK, section 4.1) is frames 0 and ``count // 2``; ``first`` is frame 0; ``uniform:K`` is the
-    K frames ``i * count // K``, so that ``uniform:2`` is ``first+middle``; indices are taken in the order given.
-    Where the clip has fewer frames than the policy wants, each frame is taken once.
+    ``first+middle`` (V-LASIK, section C.1) selects frames 0 and ``count // 2``. ``first`` selects frame 0.
+    ``uniform:K`` selects the K frames ``i * count // K``, so ``uniform:2`` equals ``first+middle``. A list such as
+    ``0,7,15`` selects these frames in this order. No frame is selected twice, even in clips shorter than K.
 
     Args:
-        policy: one of the above.
-        count: frames of the clip, at least 1.
+        policy: one of these forms.
+        count: frames in the clip, at least 1.
 
     Returns:
-        Distinct indices in ``0..count - 1``; the first one is the frame whose noise may be shared.
+        Distinct indices in ``0..count - 1``. Shared noise comes from the first one.
 
     Raises:
-        UsageError: the policy is none of the above, or an index lies beyond the clip.
+        UsageError: the policy has another form, or an index is beyond the clip.
     """
     text = policy.strip()
     if text in ("first", "first+middle"):
@@ -40,19 +40,19 @@ def reference_indices(policy: str, count: int) -> list[int]:
         if max(indices) >= count:
             raise UsageError(
                 f"reference frame {max(indices)} does not exist in a clip of {count} frames, numbered from 0; "
-                "choose lower indices or `uniform:K`"
+                "use lower indices or `uniform:K`"
             )
     else:
-        raise UsageError(f"unknown choice of reference frames {policy!r}; expected {POLICIES}")
+        raise UsageError(f"unknown reference frames {policy!r}; expected {POLICIES}")
     return list(dict.fromkeys(indices))
 
 
 def shot_references(policy: str | None, count: int, cuts: Sequence[int] = ()) -> dict[int, list[int]]:
-    """The reference frames of each shot of a clip, by the shot's first frame; none without a policy.
+    """The reference frames of each shot, by the shot's first frame.
 
     Args:
-        policy: as for `reference_indices`, of each shot.
-        count: frames of the clip.
+        policy: as for `reference_indices`, applied to each shot. If None, the result is empty.
+        count: frames in the clip.
         cuts: first frames of new shots.
 
     Raises:

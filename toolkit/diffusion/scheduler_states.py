@@ -1,4 +1,4 @@
-"""One scheduler for each group of frames, in the memory of one: multistep schedulers keep what they saw last."""
+"""Separate scheduler states for groups of frames, because multistep schedulers remember earlier outputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 
 
 class SchedulerStates:
-    """Keeps on disk what the groups' schedulers remember between steps.
+    """Stores the schedulers' states between steps on disk, so that memory holds only one.
 
     Args:
-        scheduler: with its timesteps set, as it is before the first step; it is not changed.
-        folder: where tensors lie.
+        scheduler: with timesteps set, before its first step. Not changed.
+        folder: folder for tensors.
     """
 
     def __init__(self, scheduler: Any, folder: Path):
@@ -27,7 +27,7 @@ class SchedulerStates:
         self._turn = 0
 
     def of(self, group: int) -> Any:
-        """The scheduler of a group: that of the last turn's end, or a fresh one. Changing it changes nothing here."""
+        """Return a copy of a group's scheduler as of the last `keep`, or before the first step."""
         scheduler = copy.copy(self._base)
         scheduler.__dict__ = {name: _shallow(value) for name, value in vars(self._base).items()}
         state = self._states.get(group)
@@ -39,7 +39,7 @@ class SchedulerStates:
         return scheduler
 
     def keep(self, group: int, scheduler: Any) -> None:
-        """Take in what a group's scheduler is after its step."""
+        """Store the state of a group's scheduler after its step."""
         tensors: dict[str, torch.Tensor] = {}
         base = vars(self._base)
         values = {
@@ -54,22 +54,22 @@ class SchedulerStates:
 
     @property
     def last(self) -> int:
-        """The group that is stepped last in each turn; 0 before the first."""
+        """The last group of each timestep, or 0 before the first."""
         return max(self._states, default=0)
 
     def turn(self) -> dict[str, Any]:
-        """End a timestep: everything that is needed to go on from here, as JSON values."""
+        """End a timestep. Returns the state to resume from, as JSON values."""
         self._turn += 1
         return {"turn": self._turn, "groups": {str(group): state for group, state in self._states.items()}}
 
     def resume(self, values: dict[str, Any]) -> None:
-        """Go on from what `turn` gave."""
+        """Resume from a state returned by `turn`."""
         self._turn = values["turn"]
         self._states = {int(group): state for group, state in values["groups"].items()}
 
 
 def _shallow(value: Any) -> Any:
-    """Schedulers change their lists in place, and replace everything else."""
+    """Copy lists, which schedulers change in place; they replace all other values."""
     return list(value) if isinstance(value, list) else value
 
 
@@ -87,7 +87,7 @@ def _packed(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {"tensor": name, "device": str(value.device)}
     if isinstance(value, list):
         return [_packed(one, f"{name}.{k}", tensors) for k, one in enumerate(value)]
-    json.dumps(value)  # a kind of state that cannot be kept fails here, by name, and not at the next start
+    json.dumps(value)  # fail here if a value cannot be saved, and not on resuming
     return value
 
 
