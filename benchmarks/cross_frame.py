@@ -1,9 +1,10 @@
-"""What cross-frame attention costs at Stable Diffusion 1.5's shape with random weights.
+"""Measure the cost of cross-frame attention at Stable Diffusion 1.5's size, with random weights.
 
     python -m benchmarks.cross_frame [--size PIXELS] [--frames N] [--only step memory]
 
-Prints two ratios beside their limits, next to the same for joint attention over all frames, and exits with 1 if one is
-missed. Run it on a quiet machine: on a CPU with 12 GB of memory it takes some minutes; a GPU is used if there is one.
+Prints the ratios of time and memory with their limits, and the same ratios for joint attention over all frames. Exits
+with 1 if a limit is exceeded. Run it on an idle machine. It uses a GPU if available; a CPU with 12 GB of memory needs a
+few minutes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,14 +29,14 @@ from toolkit.diffusion import VideoInpaintPipeline
 
 LIMITS = {"step": 1.3, "memory": 1.1}
 BATCH = 4
-"""Frames that go through the models at a time."""
+"""Frames that go through the models together."""
 
 JOINT = "joint"
 CUDA = torch.cuda.is_available()
 
 
 def make_pipeline() -> VideoInpaintPipeline:
-    """UNet and ControlNet of Stable Diffusion 1.5's shape; a small VAE, which takes no part in a step."""
+    """Create a UNet and a ControlNet of Stable Diffusion 1.5's size. The VAE is small, because steps do not use it."""
     from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
     def random(model: torch.nn.Module) -> torch.nn.Module:
@@ -43,9 +45,9 @@ def make_pipeline() -> VideoInpaintPipeline:
             torch.nn.init.normal_(parameter, std=0.02)
         return model.half() if CUDA else model
 
-    torch.set_num_threads(1)  # other programs then change neither the CPU time nor the memory
+    torch.set_num_threads(1)  # makes CPU time and memory independent of other programs
     torch.manual_seed(0)
-    with torch.device("meta"):  # the models' own initialisation of a billion weights takes longer than the measurement
+    with torch.device("meta"):  # the default initialisation of a billion weights takes longer than the measurement
         unet = UNet2DConditionModel(cross_attention_dim=768)
         controlnet = ControlNetModel(cross_attention_dim=768)
         vae = AutoencoderTiny()
@@ -58,8 +60,8 @@ def make_pipeline() -> VideoInpaintPipeline:
     return pipeline
 
 
-def inpaint(pipeline: VideoInpaintPipeline, frames: int, size: int, references: str | None, **settings) -> None:
-    """One run on noise with a square mask; `references` may be `JOINT`, which is all frames in one batch."""
+def inpaint(pipeline: VideoInpaintPipeline, frames: int, size: int, references: str | None, **settings: Any) -> None:
+    """Inpaint a square in random frames. `references` may be `JOINT`: joint attention over all frames."""
     rng = np.random.default_rng(0)
     clip = rng.integers(0, 256, (frames, size, size, 3), np.uint8)
     masks = np.zeros((frames, size, size), bool)
@@ -77,7 +79,7 @@ def inpaint(pipeline: VideoInpaintPipeline, frames: int, size: int, references: 
 
 
 def clock() -> float:
-    """Seconds of the GPU, or of one core, which other programs on the machine hardly change."""
+    """Seconds of GPU time, or of CPU time, which other programs hardly affect."""
     if not CUDA:
         return time.process_time()
     torch.cuda.synchronize()
@@ -85,7 +87,7 @@ def clock() -> float:
 
 
 def step_seconds(frames: int, size: int, rounds: int = 2) -> dict[str, float]:
-    """The fastest of some steps by kind of attention; the kinds take turns. Guidance, off here, doubles them all."""
+    """Time the fastest step of each kind of attention, in alternating rounds. Guidance is off; it doubles all times."""
     pipeline = make_pipeline()
     seconds: dict[str, list[float]] = {"plain": [], "references": [], JOINT: []}
 
@@ -104,8 +106,8 @@ def step_seconds(frames: int, size: int, rounds: int = 2) -> dict[str, float]:
 
 
 @contextmanager
-def watched(peaks: list[int]) -> Iterator[None]:
-    """Append the most bytes that this process held meanwhile beyond what it held before."""
+def recorded(peaks: list[int]) -> Iterator[None]:
+    """Append the peak memory that the process allocates during the block, in bytes."""
     if CUDA:
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -128,19 +130,19 @@ def watched(peaks: list[int]) -> Iterator[None]:
 
 
 def peak(frames: str, size: str, references: str) -> int:
-    """Bytes that a run takes at most beyond the models."""
+    """Peak memory of a run in bytes, without the models."""
     pipeline, peaks = make_pipeline(), []
-    inpaint(pipeline, 1, 64, None, num_inference_steps=1)  # what libraries keep for good
-    with watched(peaks):
+    inpaint(pipeline, 1, 64, None, num_inference_steps=1)  # libraries keep some memory after their first use
+    with recorded(peaks):
         inpaint(pipeline, int(frames), int(size), references, num_inference_steps=1)
     return peaks[0]
 
 
 def child_peak(*arguments: object) -> int:
-    """`peak` in a process of its own."""
+    """Run `peak` in a separate process."""
     names = [str(argument) for argument in arguments]
     code = f"import json, benchmarks.cross_frame as b; print(chr(10) + json.dumps(b.peak(*{names!r})))"
-    # Freed tensors go back at once, so that the peak is what was in use.
+    # Return freed tensors to the system at once, so that the peak counts only memory in use.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -151,8 +153,8 @@ def child_peak(*arguments: object) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=512 if CUDA else 256, help="side of the frames in pixels")
-    parser.add_argument("--frames", type=int, default=16 if CUDA else 8)
-    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument("--frames", type=int, default=16 if CUDA else 8, help="frames in the clip")
+    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="ratios to measure")
     args = parser.parse_args()
     missed = False
 
@@ -160,7 +162,7 @@ def main() -> int:
         nonlocal missed
         good = value <= LIMITS[name]
         missed |= not good
-        print(f"{name:7} {value:6.2f}  (asked <= {LIMITS[name]})  {'ok' if good else 'MISSED'}  {note}", flush=True)
+        print(f"{name:7} {value:6.2f}  (limit {LIMITS[name]})  {'ok' if good else 'MISSED'}  {note}", flush=True)
 
     clip = f"{args.frames} frames of {args.size}x{args.size}"
     if "step" in args.only:

@@ -1,12 +1,12 @@
-"""Which dtype and memory format run diffusion models fastest on this machine's devices.
+"""Find the fastest dtype and memory format for diffusion models on this machine's devices.
 
     python -m benchmarks.device [--device NAME ...] [--size PIXELS] [--frames N] [--rounds N]
 
 Times a UNet and a VAE decoder of Stable Diffusion 1.5's layout at a fifth of its width, with random weights, in every
-dtype and memory format of `toolkit.device`. The settings take turns in every round, so that other load falls on all of
-them; the table has the median as a ratio to the fastest one, and how far the UNet's output is from float32's. Exits
-with 1 where the choice of `choose_device` is over 1.15 times the fastest. Run it on a quiet machine; on a GPU with
-``--size 512 --frames 8``, which fill it.
+dtype and memory format of `toolkit.device`. The settings alternate in each round, so that other load affects all
+alike. The table shows the ratio of each median to the fastest one, and the error of the UNet's output against float32.
+Exits with 1 if the setting chosen by `choose_device` takes over 1.15 times as long as the fastest. Run it on an idle
+machine. On a GPU, use ``--size 512 --frames 8`` to occupy it fully.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from toolkit.device import DTYPES, ComputeDevice, available_devices, choose_devi
 from toolkit.errors import UsageError
 
 HOPELESS = 8
-"""A setting that takes so many times the fastest one's first round is not measured further."""
+"""Settings whose first round takes this many times as long as the fastest one are not measured further."""
 
 LIMIT = 1.15
-"""How much slower than the fastest setting the chosen one may be."""
+"""Largest allowed ratio of the chosen setting's time to the fastest one's."""
 
 
 def models() -> tuple[UNet2DConditionModel, AutoencoderKL]:
-    """SD 1.5's layout at a fifth of its width, with the same random weights every time."""
+    """Create models of SD 1.5's layout at a fifth of its width, always with the same random weights."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         block_out_channels=(64, 128, 256, 256), cross_attention_dim=160, attention_head_dim=8, sample_size=64
@@ -47,7 +47,7 @@ def models() -> tuple[UNet2DConditionModel, AutoencoderKL]:
 
 
 def seconds(device: str, call: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
-    """How long a call takes, to the end of the device's work, and its result."""
+    """Time a call until the device has finished. Also returns its result."""
     backend = {"cuda": torch.cuda, "mps": torch.mps}.get(device.split(":")[0])
     start = time.perf_counter()
     result = call()
@@ -57,7 +57,7 @@ def seconds(device: str, call: Callable[[], torch.Tensor]) -> tuple[float, torch
 
 
 def measure(device: str, size: int, frames: int, rounds: int) -> dict[ComputeDevice, dict[str, float]]:
-    """Median seconds of a UNet step and of a decoding for each compute device, and the relative error of the step."""
+    """Median seconds of a UNet step and of decoding for each setting, and the relative error of the step."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(frames, 4, size // 8, size // 8, generator=generator)
     text = torch.randn(frames, 77, 160, generator=generator)
@@ -66,9 +66,9 @@ def measure(device: str, size: int, frames: int, rounds: int) -> dict[ComputeDev
         unet, vae = (compute.prepare(model) for model in models())
         memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
         inputs = latents.to(device, compute.torch_dtype, memory_format=memory_format)
-        words = text.to(device, compute.torch_dtype)
+        states = text.to(device, compute.torch_dtype)
         calls[compute] = (
-            lambda unet=unet, inputs=inputs, words=words: unet(inputs, 500, words).sample,
+            lambda unet=unet, inputs=inputs, states=states: unet(inputs, 500, states).sample,
             lambda vae=vae, inputs=inputs: vae.decode(inputs).sample,
         )
     times = {compute: ([], []) for compute in calls}
@@ -77,12 +77,12 @@ def measure(device: str, size: int, frames: int, rounds: int) -> dict[ComputeDev
         for step in range(rounds + 1):
             for compute, both in list(calls.items()):
                 if step == 1 and times[compute][0][0] > HOPELESS * min(spent[0][0] for spent in times.values()):
-                    del calls[compute]  # its first round stands in the table
+                    del calls[compute]  # the table shows its first round
                     continue
                 for call, spent in zip(both, times[compute]):
                     taken, result = seconds(device, call)
                     if step == 1:
-                        spent.clear()  # the first round warmed up
+                        spent.clear()  # discard the warm-up round
                     spent.append(taken)
                     if step == 0 and call is both[0]:
                         outputs[compute] = result.float().cpu()
@@ -98,7 +98,7 @@ def measure(device: str, size: int, frames: int, rounds: int) -> dict[ComputeDev
 
 
 def settings(device: str) -> list[ComputeDevice]:
-    """Every dtype that the device can compute in, in both memory formats."""
+    """All dtypes that the device supports, in both memory formats."""
     found = []
     for dtype in DTYPES:
         try:
@@ -110,7 +110,7 @@ def settings(device: str) -> list[ComputeDevice]:
 
 
 def report(device: str, results: dict[ComputeDevice, dict[str, float]]) -> float:
-    """Print the table; returns how much slower than the fastest setting the chosen one is, step and decoding."""
+    """Print the table. Returns the ratio of the chosen setting's UNet step to the fastest one."""
     fastest = {key: min(result[key] for result in results.values()) for key in ("unet", "decode")}
     chosen = choose_device(device)
     rows = []
@@ -129,23 +129,23 @@ def report(device: str, results: dict[ComputeDevice, dict[str, float]]) -> float
         )
     columns = ("dtype", "memory", "UNet step", "ratio", "decode", "ratio", "error", "")
     print_table(columns, rows, f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device)
-    # A clip needs tens of steps for each decoding.
+    # Only the step counts, because a clip needs tens of steps for each decoding.
     return results[chosen]["unet"] / fastest["unet"]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", nargs="+", default=available_devices(), help="which devices (default: all)")
+    parser.add_argument("--device", nargs="+", default=available_devices(), help="devices to measure (default: all)")
     parser.add_argument("--size", type=int, default=128, help="side of the frames in pixels (default: 128)")
     parser.add_argument("--frames", type=int, default=1, help="frames in a batch (default: 1)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds after the first (default: 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds after the warm-up (default: 7)")
     args = parser.parse_args()
     diffusers.utils.logging.set_verbosity_error()
     missed = False
     for device in args.device:
         ratio = report(device, measure(device, args.size, args.frames, args.rounds))
         missed |= ratio > LIMIT
-        out.print(f"{device}: the chosen setting takes {ratio:.2f} times the fastest (at most {LIMIT} asked)")
+        out.print(f"{device}: the chosen setting takes {ratio:.2f} times the fastest (limit {LIMIT})")
     return 1 if missed else 0
 
 

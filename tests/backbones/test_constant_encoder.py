@@ -1,4 +1,4 @@
-"""A learned constant in the place of a text encoder."""
+"""A learned constant that replaces a text encoder."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""From a name or a folder to a description, and its errors."""
+"""Describing a backbone by name or folder, and errors."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def test_sd15_is_pinned_and_complete():
     assert spec.scheduler.files == ("scheduler_config.json",)
 
 
-def test_weights_that_are_not_fetched(monkeypatch, tmp_path):
+def test_weights_that_are_not_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert not any(in_cache(BACKBONES["sd15"]).values())
     with pytest.raises(MissingExtra, match=r"`sd15` is not in the cache .*run `toolkit fetch sd15`.*--backbone"):
@@ -68,7 +68,7 @@ def test_controlnet_folder_of_a_diffusers_pipeline_is_the_inpaint_one(folder):
     assert describe(folder).controlnet_inpaint.folder == folder / "controlnet"
 
 
-def test_weights_as_a_variant_only(folder):
+def test_weights_that_exist_as_a_variant_only(folder):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
     spec = describe(folder)
@@ -207,7 +207,7 @@ def test_embedded_backbone(folder, monkeypatch):
     assert describe("nano").unet.folder == folder.parent / "nano" / "unet"
 
 
-def test_identity_is_of_the_content(pristine, folder, tmp_path):
+def test_identity_depends_on_content_only(pristine, folder, tmp_path):
     first, second = identity(describe(pristine)), identity(describe(folder))
     assert first == second and set(first["parts"]) == set(PART_CLASSES)
     config = folder / "scheduler" / "scheduler_config.json"

@@ -1,4 +1,4 @@
-"""The one place that decides device, dtype and memory format."""
+"""Choosing device, dtype and memory format."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_cpu(no_accelerator):
     assert choose_device() == ComputeDevice("cpu", "float32", True)
 
 
-def test_tensor_cores_take_half_precision_and_older_cards_do_not(cuda):
+def test_half_precision_needs_tensor_cores(cuda):
     cuda(8, 0)
     assert choose_device() == ComputeDevice("cuda:0", "float16", True)
     cuda(7, 0)
@@ -59,7 +59,7 @@ def test_a_named_device_wins(cuda):
     assert choose_device("cuda").device == "cuda"
 
 
-def test_absent_device_lists_what_there_is(no_accelerator, cuda):
+def test_an_unavailable_device_lists_the_available_ones(no_accelerator, cuda):
     with pytest.raises(UsageError, match=r"no device 'cuda' on this machine; choose one of cpu$"):
         choose_device("cuda")
     with pytest.raises(UsageError, match="no device 'gpu'"):
@@ -78,7 +78,7 @@ def test_bad_dtype_and_a_card_without_bfloat16(cuda):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_place(dtype):
+def test_prepare(dtype):
     module = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.BatchNorm2d(8))
     placed = ComputeDevice("cpu", dtype, True).prepare(module)
     assert placed is module

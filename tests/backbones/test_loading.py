@@ -1,4 +1,4 @@
-"""Loading: what comes, and every way in which a folder can be wrong."""
+"""Loading a backbone, and errors for all kinds of damaged folders."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_all_parts(pristine, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_only_what_is_asked_for_in_the_dtype_of_the_compute_device(pristine):
+def test_only_requested_parts_are_loaded_in_the_requested_dtype(pristine):
     backbone = load(pristine, parts=["unet"], compute=ComputeDevice("cpu", "bfloat16", False))
     assert backbone.vae is None and backbone.controlnet_inpaint is None
     assert {parameter.dtype for parameter in backbone.unet.parameters()} == {torch.bfloat16}
@@ -44,7 +44,7 @@ def test_constant_text_encoder_needs_no_tokenizer(tmp_path):
     assert backbone.text_encoder()[0].shape == (1, 4, 32)
 
 
-def test_unknown_part_and_a_part_that_is_not_there(folder):
+def test_unknown_and_missing_parts(folder):
     with pytest.raises(UsageError, match=r"no part 'unett', did you mean unet\?"):
         load(folder, parts=["unett"])
     (folder / "motion_adapter").rename(folder / "elsewhere")
@@ -68,7 +68,7 @@ def test_damaged_weights(folder, part, file, kind):
     assert "\n" not in str(caught.value)
 
 
-def test_absent_weights_are_not_made_up(folder):
+def test_missing_weights_are_not_replaced_by_random_ones(folder):
     from safetensors.torch import load_file, save_file
 
     path = folder / "controlnet_inpaint" / "diffusion_pytorch_model.safetensors"
@@ -96,7 +96,7 @@ def test_pickle_is_refused(folder):
 
 
 def test_built_in_part_that_has_only_a_bin_is_read_as_tensors(folder, tmp_path):
-    """As the tile ControlNet of sd15; a pickle of more than tensors does not run."""
+    """Like the tile ControlNet of sd15. A pickle with more than tensors is not executed."""
     from safetensors.torch import load_file
 
     spec = describe(folder)

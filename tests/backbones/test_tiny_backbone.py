@@ -1,4 +1,4 @@
-"""The tiny backbone: real classes, the same bytes for the same seed, every part with an effect."""
+"""The tiny backbone: real classes, reproducible bytes, and every part has an effect."""
 
 import diffusers
 import pytest
@@ -26,7 +26,7 @@ def test_same_seed_same_bytes_and_the_global_generator_is_left_alone(pristine, t
     assert sum(map(len, again.values())) < 20e6
 
 
-def test_diffusers_pipelines_take_it(pristine):
+def test_diffusers_pipelines_accept_it(pristine):
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
         pristine, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )

@@ -1,4 +1,4 @@
-"""A tiny backbone of real models, written once, and fresh pipelines of it."""
+"""A tiny backbone of real models, shared by all tests, and pipelines created from it."""
 
 import numpy as np
 import pytest
@@ -28,15 +28,15 @@ def session_parts(backbone_folder):
 
 @pytest.fixture
 def parts(session_parts):
-    """The models are shared by all tests; the scheduler, which has a state, is not."""
+    """All tests share the models, but not the scheduler, because it has a state."""
     return {**session_parts, "scheduler": DDIMScheduler.from_config(session_parts["scheduler"].config)}
 
 
 @pytest.fixture
 def pipeline(parts):
-    made = VideoInpaintPipeline(**parts)
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipeline = VideoInpaintPipeline(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def unet(parts):
 
 @pytest.fixture(scope="session")
 def clip():
-    """Five frames of 64x48 pixels, a bright disc that moves over a gradient, and a mask around it."""
+    """Five frames of 64x48 pixels with a bright disc moving over a gradient, and a mask around the disc."""
     y, x = np.mgrid[:48, :64]
     frames, masks = [], []
     for t in range(5):
@@ -64,7 +64,7 @@ def seeded():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Layers as small as these are slower on several threads."""
+    """One thread, because layers this small are slower on several."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Windows over a clip and their blending."""
+"""Splitting a clip into windows, and blending them."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def test_the_papers_windows():
 
 
 @pytest.mark.parametrize("values", [(0, 16, 4), (10, 0, 0), (10, 4, 4), (10, 4, -1)])
-def test_impossible_ones_are_refused(values):
+def test_impossible_windows_are_refused(values):
     with pytest.raises(UsageError, match="expected at least one frame"):
         context_windows(*values)
 
@@ -46,7 +46,7 @@ def test_cover_everything_without_crossing_a_cut(clip):
 
 
 @given(CLIPS)
-def test_neighbours_share_about_what_is_asked(clip):
+def test_neighbours_share_about_the_requested_overlap(clip):
     length, context, overlap, _ = clip
     overlap = min(overlap, context - 1)
     windows = context_windows(length, context, overlap)
@@ -74,7 +74,7 @@ def test_streamed_blending_is_the_weighted_mean(clip):
     assert torch.allclose(torch.cat(seen), total / weights, atol=1e-6)
 
 
-def test_what_all_windows_agree_on_stays():
+def test_values_that_all_windows_share_are_kept():
     windows = context_windows(50)
     blender, truth = WindowBlender(windows), torch.rand(50, 4)
     seen = [part for window in windows for _, part in blender.add(window, truth[slice(*window)])]

@@ -8,7 +8,7 @@ from toolkit.errors import UsageError
 
 
 class OneLayer(torch.nn.Module):
-    """The least model that has self-attention."""
+    """The smallest model with self-attention."""
 
     def __init__(self, **options):
         super().__init__()
@@ -65,7 +65,7 @@ def no_gradients():
         ({"qk_norm": "layer_norm", "residual_connection": True}, False),
     ],
 )
-def test_a_layer_equals_the_equation_written_naively(k, groups, options, spatial):
+def test_a_layer_equals_a_naive_implementation_of_the_equation(k, groups, options, spatial):
     model = OneLayer(**options).eval()
     frames = torch.randn(groups, 5, 24, 4, 3)
     if not spatial:
@@ -139,7 +139,7 @@ def test_unet_and_controlnet_equal_the_naive_join_in_any_batches(parts, batch, s
     assert abs(plain - expected).max() > 1e-3
 
 
-def test_the_halves_of_guidance_do_not_see_each_other(unet):
+def test_the_halves_of_guidance_are_independent(unet):
     sample, text = torch.randn(4, 4, 8, 8), torch.randn(4, 7, 32)
     other = sample.clone()
     other[:2] += 1
@@ -200,7 +200,7 @@ def test_other_attention_is_refused_and_nothing_is_changed(parts):
         pass
 
 
-def test_misuse_is_a_sentence():
+def test_misuse_is_explained():
     model = OneLayer()
     frames = torch.randn(4, 6, 24)
     with CrossFrameAttention(model) as attention:

@@ -1,4 +1,4 @@
-"""Editing a clip: diffusers' result on one window, and the same for any length with bounded memory."""
+"""Editing a clip: equal to diffusers on one window, with bounded memory for any length."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def of_diffusers(models, frames, **settings):
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
 @pytest.mark.parametrize(("count", "strength", "guidance_scale"), [(16, 0.7, 1.0), (5, 1.0, 7.5), (1, 0.5, 1.0)])
-def test_one_window_is_diffusers(models, scheduler, count, strength, guidance_scale):
+def test_one_window_equals_diffusers(models, scheduler, count, strength, guidance_scale):
     models = {**models, "scheduler": scheduler.from_config(models["scheduler"].config)}
     settings = {
         "prompt": "a face",
@@ -99,7 +99,7 @@ def run(edit, frames, masks=None, **settings):
     return edit(frames, masks, generator=torch.Generator().manual_seed(0), **values).frames
 
 
-def test_windows_see_each_other_and_cuts_part_them(edit):
+def test_windows_share_information_but_not_across_cuts(edit):
     frames, other = moving(40), moving(40)
     other[30:] = 255 - other[30:]
     apart = [run(edit, clip, cuts=[20]) for clip in (frames, other)]
@@ -110,7 +110,7 @@ def test_windows_see_each_other_and_cuts_part_them(edit):
 
 
 @pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler, DPMSolverMultistepScheduler])
-def test_schedulers_with_a_memory_keep_one_for_each_group(models, scheduler):
+def test_multistep_schedulers_have_one_state_per_group(models, scheduler):
     models = {**models, "scheduler": scheduler.from_config(models["scheduler"].config)}
     pipeline = VideoEditPipeline(**models)
     pipeline.set_progress_bar_config(disable=True)
@@ -121,7 +121,7 @@ def test_schedulers_with_a_memory_keep_one_for_each_group(models, scheduler):
     assert torch.allclose(together, cut, atol=1e-5)
 
 
-def test_outside_the_mask_the_latents_are_the_originals(edit, models):
+def test_latents_outside_the_mask_stay_close_to_the_original(edit, models):
     frames = moving(18, 64)
     masks = np.zeros(frames.shape[:3], bool)
     masks[:, 40:56, 40:56] = True
@@ -134,7 +134,7 @@ def test_outside_the_mask_the_latents_are_the_originals(edit, models):
 
 
 @pytest.mark.parametrize("kind", ["ion", "adain"])
-def test_normalisation_is_that_of_the_whole_clip(edit, models, kind):
+def test_normalisation_uses_statistics_of_the_whole_clip(edit, models, kind):
     from toolkit.diffusion.latent_mask import mask_to_latent
     from toolkit.diffusion.normalisation import adain_normalise, inside_out_normalise
 
@@ -156,7 +156,7 @@ def test_normalisation_is_that_of_the_whole_clip(edit, models, kind):
     assert torch.allclose(found, adain_normalise(plain, original, mask), atol=1e-5)
 
 
-def test_the_controlnet_sees_a_frame_once_in_a_timestep(edit, monkeypatch):
+def test_the_controlnet_runs_once_per_frame_and_timestep(edit, monkeypatch):
     frames, seen = moving(40), []
     control = edit._control
     monkeypatch.setattr(edit, "_control", lambda sample, *rest: seen.append(len(sample)) or control(sample, *rest))
@@ -165,8 +165,8 @@ def test_the_controlnet_sees_a_frame_once_in_a_timestep(edit, monkeypatch):
 
 
 @torch.no_grad()
-def test_windows_that_share_frames_are_those_that_see_all_of_theirs(edit, models):
-    """One step by hand: every window with a ControlNet of its own, and the weighted mean of what they say."""
+def test_reusing_the_controlnet_in_overlaps_changes_nothing(edit, models):
+    """One step by hand: the ControlNet runs separately for each window, and predictions are averaged by weight."""
     frames, settings = moving(28), {"num_inference_steps": 1, "strength": 1.0, "guidance_scale": 2.0}
     found = run(edit, frames, **settings)
     generator = torch.Generator().manual_seed(0)
@@ -191,7 +191,7 @@ def test_windows_that_share_frames_are_those_that_see_all_of_theirs(edit, models
     assert torch.allclose(found, expected, atol=1e-4 * expected.abs().max())
 
 
-def test_frames_alike_stay_alike_from_one_noise(edit):
+def test_shared_noise_keeps_equal_frames_similar(edit):
     still = np.repeat(moving(1), 20, axis=0)
     settings = {"context_length": 1, "context_overlap": 0, "strength": 1.0}
     shared, own = (run(edit, still, shared_noise=value, **settings) for value in (True, False))
@@ -199,7 +199,7 @@ def test_frames_alike_stay_alike_from_one_noise(edit):
     assert (shared[1:] - shared[:-1]).std() < 0.1 * (own[1:] - own[:-1]).std()
 
 
-def test_stream_gives_the_chunks_of_the_whole(edit):
+def test_stream_yields_the_whole_result_in_chunks(edit):
     frames = moving(37)
     whole = edit(frames, num_inference_steps=2, generator=torch.Generator().manual_seed(1)).frames
     chunks = [(frames[k : k + 16], None) for k in range(0, 37, 16)]

@@ -21,7 +21,7 @@ def make(backbone_folder, kind):
     unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
     if kind == "still":
         remove_motion_layers(unet, motion_layer_names(unet))
-    made = VideoEditPipeline(
+    pipeline = VideoEditPipeline(
         vae=backbone.vae,
         text_encoder=backbone.text_encoder,
         tokenizer=backbone.tokenizer,
@@ -29,19 +29,19 @@ def make(backbone_folder, kind):
         controlnet=backbone.controlnet_tile,
         scheduler=DDIMScheduler.from_config(backbone.scheduler.config, clip_sample=False),
     )
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @pytest.fixture(scope="module")
 def still(backbone_folder):
-    """Without any motion layer, so that frames meet in the attention only."""
+    """Without motion layers, so that frames interact through attention only."""
     return make(backbone_folder, "still")
 
 
 @pytest.fixture(scope="module", params=["motion", "still"])
 def pipeline(request, backbone_folder):
-    """With all motion layers, or without any."""
+    """With all motion layers, or with none."""
     return make(backbone_folder, request.param)
 
 
@@ -74,7 +74,7 @@ def test_windows_share_the_references_of_their_shot(still, policy):
     assert torch.allclose(whole, parts, atol=1e-4)
 
 
-def test_a_shot_has_references_of_its_own(pipeline):
+def test_each_shot_has_its_own_references(pipeline):
     frames = clip(7)
     others = np.concatenate([255 - frames[:4], frames[4:]])
     for cuts in ([4], []):
@@ -84,12 +84,12 @@ def test_a_shot_has_references_of_its_own(pipeline):
     assert shot_references(None, 7, [4]) == {}
 
 
-def test_a_frame_that_is_its_own_reference_is_as_without(pipeline):
+def test_a_frame_that_is_its_own_reference_is_unchanged(pipeline):
     one = clip(1)
     assert torch.allclose(latents(pipeline, one, reference_frames="first"), latents(pipeline, one), atol=1e-5)
 
 
-def test_motion_modules_keep_their_attention_and_all_is_put_back(pipeline):
+def test_motion_modules_keep_their_attention_and_processors_are_restored(pipeline):
     seen = {}
 
     def look(*_):
@@ -108,7 +108,7 @@ def test_motion_modules_keep_their_attention_and_all_is_put_back(pipeline):
         assert not any(isinstance(getattr(layer, "processor", None), CrossFrameProcessor) for layer in model.modules())
 
 
-def test_the_masked_hint_hides_what_is_masked(pipeline):
+def test_the_masked_hint_hides_masked_pixels(pipeline):
     frames, masks = clip(3), np.zeros((3, 32, 32), bool)
     masks[:, 8:16, 4:12] = True
     shown = []
@@ -125,7 +125,7 @@ def test_the_masked_hint_hides_what_is_masked(pipeline):
     assert (hidden[where] == -1).all() and torch.equal(hidden[~where], wanted[~where])
 
 
-def test_frames_and_masks_of_other_kinds(pipeline):
+def test_other_types_of_frames_and_masks(pipeline):
     frames, masks = clip(2), np.zeros((2, 32, 32), bool)
     masks[:, 8:20, 8:20] = True
     wanted = latents(pipeline, frames, masks=masks)

@@ -1,4 +1,4 @@
-"""A clip of several chunks, with a VAE that draws random numbers, stopped between any two of its parts."""
+"""Resuming an edit of several chunks, with a VAE that draws random numbers."""
 
 import diffusers
 import numpy as np
@@ -15,9 +15,9 @@ from toolkit.errors import UsageError
 COUNT, STEPS = CHUNK + 3, 2
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile", "motion_adapter")
 NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler", "TCDScheduler")
-"""Classes that draw noise in their steps, or may."""
+"""Schedulers that draw noise in their steps, or may."""
 COARSE = ("DDIMScheduler", "PNDMScheduler")
-"""Classes that step by whole divisions of the schedule, which evenly spread timesteps do not meet."""
+"""Schedulers with a fixed step through the schedule, which evenly spaced timesteps do not match."""
 
 
 class StopError(Exception):
@@ -67,7 +67,7 @@ def run(pipeline, folder=None, stop=None):
         if count and stop == "editing":
             raise StopError
 
-    made = []
+    edited = []
     stream = pipeline.stream(
         chunks(stop),
         num_inference_steps=STEPS,
@@ -81,14 +81,14 @@ def run(pipeline, folder=None, stop=None):
         on_windows=on_windows,
     )
     for pictures in stream:
-        made.append(pictures)
+        edited.append(pictures)
         if stop == "decoding":
             raise StopError
-    return np.concatenate(made)
+    return np.concatenate(edited)
 
 
 @pytest.mark.parametrize("name", ["EulerAncestralDiscreteScheduler", "LCMScheduler"])
-def test_chance_goes_on_where_it_stopped(make, tmp_path, name):
+def test_random_draws_resume_where_they_stopped(make, tmp_path, name):
     expected = run(make(name))
     assert expected.shape == (COUNT, 32, 32, 3)
     for stop in (("reading", CHUNK), "editing", "decoding"):  # one after the other in one folder
@@ -116,7 +116,7 @@ def test_a_stop_while_latents_are_normalised(make, tmp_path, monkeypatch):
     assert np.array_equal(run(make("DDIMScheduler"), tmp_path), expected)
 
 
-def test_nothing_is_left_of_a_run_that_is_not_to_go_on(make, tmp_path):
+def test_a_run_without_resume_leaves_no_files(make, tmp_path):
     stream = make("DDIMScheduler").stream(
         chunks(), num_inference_steps=STEPS, strength=1.0, generator=torch.Generator().manual_seed(5), folder=tmp_path
     )
@@ -127,7 +127,7 @@ def test_nothing_is_left_of_a_run_that_is_not_to_go_on(make, tmp_path):
 
 
 class Knowing(VideoEditPipeline):
-    """Predicts the noise that was added, so that every step ends at the noised original."""
+    """Predicts the added noise, so every step ends at the noised original."""
 
     def _clip(self, *arguments):
         self.original = super()._clip(*arguments)
@@ -144,7 +144,7 @@ class Knowing(VideoEditPipeline):
 
 
 @pytest.mark.parametrize("name", [name for name in PART_CLASSES["scheduler"] if name not in NOISY])
-def test_the_original_is_blended_in_at_the_level_of_noise_of_the_latents(make, name):
+def test_the_original_is_blended_in_at_the_noise_level_of_the_latents(make, name):
     spacing = "leading" if name in COARSE else "linspace"
     pipeline = make(name, Knowing, timestep_spacing=spacing)
     list(

@@ -55,7 +55,7 @@ def test_an_object_and_keywords_are_the_same_settings(pipeline):
         ({"output_type": "pil"}, "uint8 or latent"),
     ],
 )
-def test_a_bad_setting_is_one_sentence(pipeline, settings, message):
+def test_bad_settings_are_explained(pipeline, settings, message):
     frames = np.zeros((1, 32, 32, 3), np.uint8)
     for call in (lambda: pipeline(frames, **settings), lambda: list(pipeline.stream([(frames, None)], **settings))):
         with pytest.raises(UsageError, match=message):

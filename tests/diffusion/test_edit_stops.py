@@ -1,4 +1,4 @@
-"""Edits of a clip that stop anywhere and go on, with every kind of scheduler."""
+"""Resuming edits from any point, with every scheduler."""
 
 import diffusers
 import numpy as np
@@ -33,7 +33,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def make(models):
-    """A function that makes the pipeline with a scheduler of that name."""
+    """A function that creates the pipeline with the named scheduler."""
 
     def build(name="DDIMScheduler"):
         more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
@@ -50,7 +50,7 @@ class StopError(Exception):
 
 
 def clip(stop=None):
-    """Ten frames in chunks, and the mask of a square."""
+    """Ten frames in chunks, with a square mask."""
     y, x = np.mgrid[:32, :32]
     for start in range(0, 10, 16):
         frames = np.stack([np.stack([x * 7, y * 7, (x + 9 * t) % 256], axis=2) for t in range(10)]).astype(np.uint8)
@@ -69,7 +69,7 @@ def run(pipeline, folder=None, stop=None):
         if stop == done[0]:
             raise StopError
 
-    made = pipeline.stream(
+    edited = pipeline.stream(
         clip(stop),
         num_inference_steps=STEPS,
         strength=1.0,
@@ -82,11 +82,11 @@ def run(pipeline, folder=None, stop=None):
         on_windows=on_windows,
         output_type="latent",
     )
-    return torch.cat(list(made))
+    return torch.cat(list(edited))
 
 
 @pytest.mark.parametrize("name", PART_CLASSES["scheduler"])
-def test_every_scheduler_edits_and_goes_on_after_a_stop(make, name, tmp_path):
+def test_every_scheduler_resumes_after_a_stop(make, name, tmp_path):
     expected = run(make(name))
     assert expected.shape[0] == 10 and expected.isfinite().all()
     with pytest.raises(StopError):
@@ -95,7 +95,7 @@ def test_every_scheduler_edits_and_goes_on_after_a_stop(make, name, tmp_path):
 
 
 @pytest.mark.parametrize("stop", ["reading", 0, 1, 3, 4, 8, 9])
-def test_wherever_it_stops(make, tmp_path, stop):
+def test_resuming_from_any_point(make, tmp_path, stop):
     expected = run(make("DPMSolverMultistepScheduler"))
     with pytest.raises(StopError):
         run(make("DPMSolverMultistepScheduler"), tmp_path, stop)
@@ -108,7 +108,7 @@ def test_wherever_it_stops(make, tmp_path, stop):
     assert len(again) == 3 * (STEPS - finished)
 
 
-def test_a_run_that_was_whole_is_only_decoded_again(make, tmp_path):
+def test_a_complete_run_is_only_decoded_again(make, tmp_path):
     expected = run(make("LCMScheduler"), tmp_path)
     pipeline = make("LCMScheduler")
     pipeline._predict = None
@@ -116,7 +116,7 @@ def test_a_run_that_was_whole_is_only_decoded_again(make, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "EulerDiscreteScheduler"])
-def test_kept_states_are_those_of_one_scheduler_for_each_group(models, name, tmp_path):
+def test_stored_states_equal_one_scheduler_per_group(models, name, tmp_path):
     scheduler = getattr(diffusers, name).from_config(models["scheduler"].config)
     scheduler.set_timesteps(5)
     alone = {}

@@ -5,7 +5,7 @@ from toolkit.diffusion.frame_store import FrameStore
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
-def test_gives_back_what_it_got(dtype):
+def test_frames_are_read_as_written(dtype):
     store = FrameStore((3, 4, 5), dtype)
     frames = (torch.rand(7, 3, 4, 5) * 200).to(dtype)
     store.write(0, frames[:4])
@@ -19,7 +19,7 @@ def test_gives_back_what_it_got(dtype):
     store.close()
 
 
-def test_wrong_places_and_shapes_are_refused():
+def test_wrong_indices_and_shapes_are_refused():
     store = FrameStore((2,), torch.float32)
     store.write(0, torch.zeros(3, 2))
     with pytest.raises(IndexError):

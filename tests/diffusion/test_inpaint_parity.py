@@ -1,4 +1,4 @@
-"""With everything of the paper switched off the pipeline is diffusers' own, to the last random draw."""
+"""Without the paper's methods, the pipeline equals diffusers', including all random draws."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ OFF = {"reference_frames": None, "blend_ratio": None, "shared_noise": None}
 
 
 def of_diffusers(parts, clip, generator, prompt="a face", negative_prompt="glasses", **arguments):
-    """The frames that `StableDiffusionControlNetInpaintPipeline` gives for a batch, the hint made as documented."""
+    """Frames from `StableDiffusionControlNetInpaintPipeline` for a batch, with the hint built as documented."""
     frames, masks = clip
     pipeline = StableDiffusionControlNetInpaintPipeline(
         **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
@@ -91,7 +91,7 @@ def test_other_schedulers_with_a_state_or_random_draws(parts, clip, seeded, make
     assert np.isfinite(whole).all()
 
 
-def test_one_generator_for_each_frame_and_given_latents(parts, pipeline, clip, seeded):
+def test_one_generator_per_frame_and_initial_latents(parts, pipeline, clip, seeded):
     generators = [seeded(k) for k in range(5)]
     settings = {"num_inference_steps": 3, "guidance_scale": 2.0}
     expected = of_diffusers(parts, clip, [seeded(k) for k in range(5)], **settings)
@@ -104,7 +104,7 @@ def test_one_generator_for_each_frame_and_given_latents(parts, pipeline, clip, s
     assert np.abs(found - expected).max() < 1e-4
 
 
-def test_embeddings_take_the_prompts_place(parts, pipeline, clip, seeded):
+def test_embeddings_replace_prompts(parts, pipeline, clip, seeded):
     text, negative = pipeline.encode_prompt("a face", "cpu", 1, True, "glasses")
     settings = {"num_inference_steps": 3, "generator": None, **OFF}
     by_text = pipeline(*clip, "a face", "glasses", **{**settings, "generator": seeded()}).frames
@@ -114,7 +114,7 @@ def test_embeddings_take_the_prompts_place(parts, pipeline, clip, seeded):
     assert np.array_equal(by_text, by_embedding)
 
 
-def test_the_schedulers_settings_are_not_touched(pipeline, clip, seeded):
+def test_the_schedulers_settings_are_unchanged(pipeline, clip, seeded):
     config = dict(pipeline.scheduler.config)
     first = pipeline(*clip, num_inference_steps=3, generator=seeded()).frames
     second = pipeline(*clip, num_inference_steps=3, generator=seeded()).frames

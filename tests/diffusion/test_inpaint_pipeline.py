@@ -1,4 +1,4 @@
-"""The pipeline in the manner of diffusers: inputs, outputs, saving, callbacks, other models."""
+"""The pipeline's diffusers interface: inputs, outputs, saving, callbacks, other models."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ FAST = {"num_inference_steps": 2, "prompt": "a face"}
 
 
 @pytest.mark.filterwarnings("error")
-def test_every_form_of_input_gives_the_same(pipeline, clip, seeded):
+def test_all_input_types_are_equivalent(pipeline, clip, seeded):
     frames, masks = clip
     read_only, read_only_masks = frames.copy(), masks.copy()
     read_only.flags.writeable = read_only_masks.flags.writeable = False
@@ -40,7 +40,7 @@ def test_every_form_of_input_gives_the_same(pipeline, clip, seeded):
         np.testing.assert_allclose(other, results[0], atol=1e-5)
 
 
-def test_every_form_of_output(pipeline, clip, seeded):
+def test_all_output_types(pipeline, clip, seeded):
     def run(output_type, **more):
         return pipeline(*clip, generator=seeded(), output_type=output_type, **FAST, **more)
 
@@ -59,26 +59,26 @@ def test_every_form_of_output(pipeline, clip, seeded):
 
 
 @pytest.mark.parametrize("output_type", ["np", "uint8", "pt", "pil"])
-def test_a_frame_without_mask_comes_back_as_it_is(pipeline, clip, seeded, output_type):
+def test_a_frame_without_mask_is_returned_unchanged(pipeline, clip, seeded, output_type):
     frames, masks = clip[0], clip[1].copy()
     masks[1] = masks[4] = False
-    made = pipeline(frames, masks, generator=seeded(), output_type=output_type, frame_batch_size=2, **FAST).frames
-    made = np.stack([np.asarray(frame) for frame in made]) if output_type == "pil" else np.asarray(made)
-    made = made.transpose(0, 2, 3, 1) if output_type == "pt" else made
-    expected = frames if made.dtype == np.uint8 else frames.astype(np.float32) / 255
-    assert np.array_equal(made[[1, 4]], expected[[1, 4]])
-    assert all(np.abs(made[t].astype(float) - expected[t]).max() > 0.01 for t in (0, 2, 3))
+    output = pipeline(frames, masks, generator=seeded(), output_type=output_type, frame_batch_size=2, **FAST).frames
+    output = np.stack([np.asarray(frame) for frame in output]) if output_type == "pil" else np.asarray(output)
+    output = output.transpose(0, 2, 3, 1) if output_type == "pt" else output
+    expected = frames if output.dtype == np.uint8 else frames.astype(np.float32) / 255
+    assert np.array_equal(output[[1, 4]], expected[[1, 4]])
+    assert all(np.abs(output[t].astype(float) - expected[t]).max() > 0.01 for t in (0, 2, 3))
 
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("references", ["first+middle", "uniform:4"])
 def test_fewer_frames_than_references(pipeline, clip, seeded, count, references):
     frames, masks = (part[:count] for part in clip)
-    made = pipeline(frames, masks, generator=seeded(), reference_frames=references, **FAST).frames
-    assert made.shape == (count, 48, 64, 3) and np.isfinite(made).all()
+    output = pipeline(frames, masks, generator=seeded(), reference_frames=references, **FAST).frames
+    assert output.shape == (count, 48, 64, 3) and np.isfinite(output).all()
     if count == 1:
         alone = pipeline(frames, masks, generator=seeded(), reference_frames=None, **FAST).frames
-        np.testing.assert_allclose(made, alone, atol=1e-5)
+        np.testing.assert_allclose(output, alone, atol=1e-5)
 
 
 def test_the_input_is_not_changed_and_the_same_seed_gives_the_same(pipeline, clip, seeded):
@@ -89,14 +89,14 @@ def test_the_input_is_not_changed_and_the_same_seed_gives_the_same(pipeline, cli
     assert not np.array_equal(first, pipeline(frames, masks, generator=seeded(8), **FAST).frames)
 
 
-def test_callbacks_see_and_replace_tensors_and_may_end_the_run(pipeline, clip, seeded):
+def test_callbacks_can_replace_tensors_and_stop_the_run(pipeline, clip, seeded):
     steps = []
 
     def zero(pipe, step, timestep, tensors):
         steps.append((step, int(timestep), sorted(tensors)))
         return {"latents": torch.zeros_like(tensors["latents"])} if step == 2 else {}
 
-    made = pipeline(
+    output = pipeline(
         *clip,
         num_inference_steps=3,
         generator=seeded(),
@@ -104,7 +104,7 @@ def test_callbacks_see_and_replace_tensors_and_may_end_the_run(pipeline, clip, s
         callback_on_step_end_tensor_inputs=["latents", "prompt_embeds", "negative_prompt_embeds"],
         output_type="latent",
     ).frames
-    assert not made.any()
+    assert not output.any()
     assert [step for step, _, _ in steps] == [0, 1, 2] and steps[0][1] > steps[1][1] > steps[2][1]
     assert steps[0][2] == ["latents", "negative_prompt_embeds", "prompt_embeds"] and pipeline.num_timesteps == 3
 
@@ -135,17 +135,17 @@ def test_guidance_can_be_ended_by_a_callback_that_swaps_the_prompt(pipeline, cli
 
 
 @pytest.mark.parametrize("backbone", [{}, {"text": False, "vae": "tiny", "latent_channels": 3, "vae_scale_factor": 4}])
-def test_saved_and_loaded_again_it_is_the_same(tmp_path, clip, seeded, backbone):
+def test_saving_and_loading_preserves_the_pipeline(tmp_path, clip, seeded, backbone):
     folder = tiny_backbone(tmp_path / "backbone", **backbone)
     pipeline = VideoInpaintPipeline.from_backbone(load(folder, compute=ComputeDevice("cpu", "float32", False)))
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(*clip, generator=seeded(), **FAST).frames
+    output = pipeline(*clip, generator=seeded(), **FAST).frames
     pipeline.save_pretrained(tmp_path / "saved")
     again = VideoInpaintPipeline.from_pretrained(tmp_path / "saved", local_files_only=True)
     again.set_progress_bar_config(disable=True)
     assert set(again.components) == {"vae", "text_encoder", "tokenizer", "unet", "controlnet", "scheduler"}
-    assert np.array_equal(again(*clip, generator=seeded(), **FAST).frames, made)
-    assert np.isfinite(made).all() and made.shape == clip[0].shape
+    assert np.array_equal(again(*clip, generator=seeded(), **FAST).frames, output)
+    assert np.isfinite(output).all() and output.shape == clip[0].shape
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_other_autoencoders_and_no_text(tmp_path, clip, seeded, backbone):
     pipeline.set_progress_bar_config(disable=True)
     run = {"num_inference_steps": 2, "guidance_scale": 4.0}
     clip = tuple(part[:3, 8:40, :48] for part in clip)
-    made = pipeline(*clip, "a face", generator=seeded(), frame_batch_size=2, **run).frames
-    assert made.shape == clip[0].shape and np.isfinite(made).all()
-    np.testing.assert_allclose(made, pipeline(*clip, "a face", generator=seeded(), **run).frames, atol=1e-4)
+    output = pipeline(*clip, "a face", generator=seeded(), frame_batch_size=2, **run).frames
+    assert output.shape == clip[0].shape and np.isfinite(output).all()
+    np.testing.assert_allclose(output, pipeline(*clip, "a face", generator=seeded(), **run).frames, atol=1e-4)
     text = backbone.get("text", True)
     assert pipeline.do_classifier_free_guidance == text
     other = pipeline(*clip, "a dog with a hat", generator=seeded(), **run).frames
@@ -172,10 +172,10 @@ def test_other_autoencoders_and_no_text(tmp_path, clip, seeded, backbone):
     if not text:  # guidance comes back with a second embedding
         negative = torch.randn(1, 4, 32, generator=seeded())
         guided = pipeline(*clip, negative_prompt_embeds=negative, generator=seeded(), **run).frames
-        assert pipeline.do_classifier_free_guidance and not np.allclose(guided, made, atol=1e-4)
+        assert pipeline.do_classifier_free_guidance and not np.allclose(guided, output, atol=1e-4)
 
 
-def test_a_backbone_without_a_needed_part(backbone_folder):
+def test_a_backbone_without_a_required_part(backbone_folder):
     partial = load(backbone_folder, parts=("vae", "unet", "text_encoder", "scheduler"))
     with pytest.raises(UsageError, match="needs the backbone's controlnet_inpaint"):
         VideoInpaintPipeline.from_backbone(partial)
@@ -184,13 +184,13 @@ def test_a_backbone_without_a_needed_part(backbone_folder):
 def test_half_precision(tmp_path, clip, seeded):
     folder = tiny_backbone(tmp_path / "backbone", vae="tiny")  # it draws nothing, which would depend on the dtype
     noise = torch.randn(1, 4, 6, 8, generator=seeded())
-    made = {}
+    output = {}
     for dtype in ("float32", "bfloat16"):
         pipeline = VideoInpaintPipeline.from_backbone(load(folder, compute=ComputeDevice("cpu", dtype, False)))
         pipeline.set_progress_bar_config(disable=True)
-        made[dtype] = pipeline(*clip, latents=noise, **FAST).frames
-    assert made["bfloat16"].dtype == np.float32
-    assert 0 < np.abs(made["bfloat16"] - made["float32"]).mean() < 0.02
+        output[dtype] = pipeline(*clip, latents=noise, **FAST).frames
+    assert output["bfloat16"].dtype == np.float32
+    assert 0 < np.abs(output["bfloat16"] - output["float32"]).mean() < 0.02
     inverted = pipeline(*clip, generator=seeded(), **FAST).frames
     assert np.isfinite(inverted).all()
 

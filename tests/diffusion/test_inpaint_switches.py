@@ -1,4 +1,4 @@
-"""Each part of the paper, switched on alone, changes what it should and nothing else."""
+"""Each method of the paper, enabled on its own."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_a_frame_that_is_its_only_reference_is_not_changed_by_the_switch(run):
 
 
 def first_latents(pipeline, arguments):
-    """What the UNet sees at the first step, by a hook on the ControlNet."""
+    """The UNet's input at the first step, recorded by a hook on the ControlNet."""
     seen = []
     hook = pipeline.controlnet.register_forward_hook(
         lambda module, args, output: seen.append(args[0].clone()), with_kwargs=False
@@ -134,6 +134,6 @@ def test_equal_frames_with_shared_noise_stay_equal(run, clip):
     assert apart[1] < apart[0] / 5
 
 
-def test_given_latents_for_all_frames_are_a_shared_noise(run):
+def test_one_initial_latent_for_all_frames_is_shared_noise(run):
     noise = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(8))
     torch.testing.assert_close(run(latents=noise), run(latents=noise.expand(5, -1, -1, -1), shared_noise="inversion"))

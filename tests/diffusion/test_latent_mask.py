@@ -45,7 +45,7 @@ def test_masked_cells_stay_at_one_and_far_ones_at_zero(cell):
         assert ((latent > 0) == near).all()
 
 
-def test_soft_masks_keep_their_height():
+def test_soft_masks_keep_their_maximum():
     mask = torch.zeros(1, 40, 40)
     mask[0, 20, 20] = 0.4
     latent = mask_to_latent(mask)

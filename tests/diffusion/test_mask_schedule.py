@@ -1,4 +1,4 @@
-"""Gradual blending: weights of the original by the distance to the mask."""
+"""Gradual blending: weights of the original by distance to the mask."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from toolkit.diffusion.mask_schedule import original_weights
 
 @pytest.fixture
 def mask():
-    """The left four of sixteen columns, with a soft column beside them."""
+    """The left four of sixteen columns, and a soft column next to them."""
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :4] = 1
     mask[..., 4] = 0.4
@@ -26,12 +26,12 @@ def test_the_papers_range_is_the_default(mask):
     assert (weights.min(), weights.max()) == (0, pytest.approx(0.7))
 
 
-def test_a_width_of_nothing_is_a_hard_edge(mask):
+def test_zero_width_is_a_hard_edge(mask):
     row = original_weights(mask, (0.2, 1.0), 0)[0, 0, 0]
     assert row.tolist() == pytest.approx([0.2] * 4 + [1.0] * 12)
 
 
-def test_frames_without_and_full_of_mask():
+def test_empty_and_full_masks():
     masks = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
     weights = original_weights(masks, (0.1, 0.6), 0.5)
     assert weights[0].unique().tolist() == pytest.approx([0.6])

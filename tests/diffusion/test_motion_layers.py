@@ -1,4 +1,4 @@
-"""Motion layers taken out of a real UNetMotionModel."""
+"""Removing motion layers of a real UNetMotionModel."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_names_are_found_in_order(unet):
     assert all(type(unet.get_submodule(name)).__name__ == "AnimateDiffTransformer3D" for name in names)
 
 
-def test_without_any_the_frames_do_not_see_each_other(unet):
+def test_without_motion_layers_frames_are_independent(unet):
     before = output(unet)
     removed = remove_motion_layers(unet, motion_layer_names(unet))
     after = output(unet)
@@ -61,7 +61,7 @@ def test_removed_layer_is_the_identity(unet, monkeypatch):
     assert len(unet.get_submodule(name).transformer_blocks) == 0
 
 
-def test_unknown_name_is_refused_and_nothing_taken_out(unet):
+def test_an_unknown_name_is_refused_and_nothing_removed(unet):
     before = output(unet)
     with pytest.raises(UsageError, match=r"no motion layer 'up_blocks\.0\.motion_modules\.9', did you mean"):
         remove_motion_layers(unet, ["up_blocks.0.motion_modules.0", "up_blocks.0.motion_modules.9"])

@@ -1,4 +1,4 @@
-"""Eq. 2 of the paper, and what it is for."""
+"""Eq. 2 of the paper and its purpose."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def clip():
     return latents, mask
 
 
-def test_equation_two_written_naively(clip):
+def test_equation_two_equals_a_naive_implementation(clip):
     latents, mask = clip
     found = inside_out_normalise(latents, mask)
     inside = mask[:, 0].bool().numpy()
@@ -40,7 +40,7 @@ def test_inside_has_the_statistics_of_the_outside_which_stays(clip):
 
 
 @pytest.mark.parametrize("cuts", [(1, 2, 3), (5,), ()])
-def test_chunks_give_the_statistics_of_the_whole(clip, cuts):
+def test_chunks_have_the_statistics_of_the_whole(clip, cuts):
     latents, mask = clip
     whole, parts = RegionStatistics(), RegionStatistics()
     whole.update(latents + 1000, mask)
@@ -55,13 +55,13 @@ def test_chunks_give_the_statistics_of_the_whole(clip, cuts):
     assert torch.allclose(whole.inside().mean, torch.stack(means), atol=1e-3)  # the float32 of the sum
 
 
-def test_masks_of_all_or_nothing_change_nothing(clip):
+def test_full_and_empty_masks_change_nothing(clip):
     latents, mask = clip
     assert torch.equal(inside_out_normalise(latents, torch.zeros_like(mask)), latents)
     assert torch.equal(inside_out_normalise(latents, torch.ones_like(mask)), latents)
 
 
-def test_flat_inside_is_moved_and_not_stretched(clip):
+def test_a_flat_inside_is_shifted_but_not_scaled(clip):
     latents, mask = clip
     flat = torch.where(mask.bool(), torch.tensor(3.0), latents)
     found = inside_out_normalise(flat, mask)
@@ -80,7 +80,7 @@ def test_soft_mask_mixes(clip):
 
 
 def test_the_papers_claim_on_an_edit_whose_colours_have_shifted(clip):
-    """ION brings the inside closer to the outside than AdaIN, which keeps the original's own difference, and none."""
+    """ION brings the inside closer to the outside than AdaIN, which keeps the original difference, or nothing."""
     latents, mask = clip
     original = latents + 2 * mask  # what was there, such as dark glasses, differs from the skin around it
     edited = latents * 1.3 * mask + latents * (1 - mask) - 1.5 * mask

@@ -37,7 +37,7 @@ def test_indices_are_distinct_and_exist(policy, count):
 @pytest.mark.parametrize(
     "policy", ["", "last", "uniform", "uniform:", "uniform:-1", "uniform:x", "1,,2", "-1", "1.5", "0;7"]
 )
-def test_bad_text_is_refused_with_what_is_expected(policy):
+def test_bad_policies_are_explained(policy):
     with pytest.raises(UsageError, match=r"first\+middle.*uniform:K"):
         reference_indices(policy, 8)
 

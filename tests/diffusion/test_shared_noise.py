@@ -26,7 +26,7 @@ def latents():
     return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))
 
 
-def test_a_prediction_that_does_not_depend_on_the_sample_is_inverted_exactly(parts, latents):
+def test_a_constant_prediction_is_inverted_exactly(parts, latents):
     # Then each inverse step undoes the step of the same timestep, whatever their number.
     fixed = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -49,7 +49,7 @@ def test_by_hand_one_step():
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_a_real_unet_reconstructs_the_better_the_more_steps(parts, latents, prediction_type):
+def test_more_steps_reconstruct_better_with_a_real_unet(parts, latents, prediction_type):
     scheduler = DDIMScheduler.from_config(parts["scheduler"].config, prediction_type=prediction_type)
     embeds = torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(6))
 
@@ -79,7 +79,7 @@ def test_other_schedulers_lend_their_betas_and_are_not_changed(parts, latents, m
     assert before == {key: str(value) for key, value in vars(scheduler).items()}
 
 
-def test_nothing_is_clipped_for_schedulers_that_do_not_say_so(latents):
+def test_schedulers_clip_only_if_set_to(latents):
     scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     assert "clip_sample" not in scheduler.config
     noise = invert(100 * latents, lambda x, t: torch.zeros_like(x), scheduler, 10)
@@ -95,7 +95,7 @@ def test_bad_requests(parts, latents):
             invert(latents, lambda x, t: x, parts["scheduler"], steps)
 
 
-def test_a_model_that_predicts_the_picture_is_refused():
+def test_a_model_that_predicts_the_image_is_refused():
     scheduler = DDIMScheduler(prediction_type="sample")
     with pytest.raises(UsageError, match="predicts the image"):
         invert(torch.zeros(1, 1, 2, 2), lambda x, t: x, scheduler, 4)

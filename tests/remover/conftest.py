@@ -1,4 +1,4 @@
-"""A remover with a real ControlNet of tiny size, and records to write others with."""
+"""A remover with a tiny but real ControlNet, and records for writing others."""
 
 import io
 import shutil
@@ -22,7 +22,7 @@ def picture(colour, kind):
 
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory):
-    """Folder of a tiny backbone; not to be changed."""
+    """Folder of a tiny backbone. Tests must not change it."""
     return tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny", text=False, vae="tiny")
 
 
@@ -63,7 +63,7 @@ def pictures():
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory, record, controlnet, pictures):
-    """Folder of a remover; not to be changed."""
+    """Folder of a remover. Tests must not change it."""
     folder = tmp_path_factory.mktemp("remover") / "glasses"
     write_remover(folder, controlnet.save_pretrained, record, pictures)
     return folder
@@ -71,7 +71,7 @@ def original(tmp_path_factory, record, controlnet, pictures):
 
 @pytest.fixture
 def remover(original, tmp_path):
-    """A copy to spoil, with files of a training beside it."""
+    """A copy that tests may change, next to files of a training."""
     folder = Path(shutil.copytree(original, tmp_path / "remover"))
     (folder / "checkpoint-10").mkdir()
     (folder / "checkpoint-10" / "training.pt").write_bytes(b"state")

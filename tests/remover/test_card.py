@@ -60,7 +60,7 @@ def test_training_that_started_from_another_remover(record):
     assert "| init" not in text and "| seed | 0 |" in text
 
 
-def test_names_from_outside_stay_text(record):
+def test_untrusted_names_are_escaped(record):
     name = "# no\n![x](http://example.org)\n---\nlicense: mit\n---\n<script>"
     dataset = record.datasets[0].model_copy(update={"name": name})
     card = ModelCard(render_card(record.model_copy(update={"datasets": [dataset], "stopped": name})))

@@ -1,4 +1,4 @@
-"""`toolkit push` with the real client against a Hub on this machine: large files, branches, refusals, no network."""
+"""`toolkit push` with the real client and a local Hub: large files, branches, refusals, no network."""
 
 import base64
 import hashlib
@@ -181,7 +181,7 @@ ROUTES = (
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A Hub to which the client turns, with a token that is only known here."""
+    """A local Hub that the client uses, with its own token."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
@@ -209,7 +209,7 @@ def test_new_repository(hub, remover, capsys):
     assert len(hub.stored) == 3, "weights and pictures go as large files"
 
 
-def test_what_was_uploaded_is_a_remover(hub, remover, tmp_path):
+def test_the_upload_is_a_remover(hub, remover, tmp_path):
     push_remover(remover, "me/glasses")
     for name, data in hub.models["me/glasses"]["branches"]["main"].items():
         path = tmp_path / "downloaded" / name
@@ -232,7 +232,7 @@ def test_again_on_a_branch(hub, remover, capsys):
     assert len([line for line in hub.seen if line.startswith("PUT /lfs/")]) == 3, "what is there was sent again"
 
 
-def test_public_only_when_asked(hub, remover):
+def test_public_only_on_request(hub, remover):
     hub.add("me/open", False)
     with pytest.raises(UsageError, match=r"the repository me/open is public: .* --no-private"):
         push_remover(remover, "me/open")
@@ -245,13 +245,13 @@ def test_public_only_when_asked(hub, remover):
 @pytest.mark.parametrize(
     "name", ["glasses", "a/b/c", "/x", "x/", "me/gla sses", "me/--x", "me/" + "x" * 100, "me/x.git"]
 )
-def test_impossible_name(hub, remover, name):
+def test_invalid_name(hub, remover, name):
     with pytest.raises(UsageError, match="--repo") as caught:
         push_remover(remover, name)
     assert "\n" not in str(caught.value) and not hub.seen
 
 
-def test_spoilt_remover_is_not_uploaded(hub, remover):
+def test_a_damaged_remover_is_not_uploaded(hub, remover):
     (remover / "images" / "grid.jpg").write_bytes(b"another")
     with pytest.raises(InputError, match="is damaged or was changed"):
         push_remover(remover, "me/glasses")

@@ -1,4 +1,4 @@
-"""Reading a remover: everything that can be wrong with a folder is one sentence."""
+"""Reading a remover, and errors for all kinds of damaged folders."""
 
 import json
 import os
@@ -18,7 +18,7 @@ WEIGHTS = "controlnet/diffusion_pytorch_model.safetensors"
 
 
 def change(folder, **values):
-    """Rewrite the record with other values; None takes one out."""
+    """Rewrite the record with other values. None removes a key."""
     document = json.loads((folder / RECORD).read_text())
     document.update(values)
     (folder / RECORD).write_text(json.dumps({key: value for key, value in document.items() if value is not None}))
@@ -28,13 +28,13 @@ def files_of(folder):
     return json.loads((folder / RECORD).read_text())["files"]
 
 
-def test_sound(remover):
+def test_intact_remover(remover):
     found = read_remover(str(remover))
     assert found.folder == remover and found.controlnet == remover / "controlnet"
     assert is_remover(remover)
 
 
-def test_people_may_edit_the_card(remover):
+def test_the_card_may_be_edited(remover):
     (remover / "README.md").write_text("mine")
     assert read_remover(remover)
     (remover / "README.md").unlink()
@@ -42,7 +42,7 @@ def test_people_may_edit_the_card(remover):
         read_remover(remover)
 
 
-def test_files_of_the_training_and_of_downloads_do_not_matter(remover):
+def test_other_files_in_the_folder_are_ignored(remover):
     (remover / ".gitattributes").write_text("")
     (remover / "images" / "other.png").write_bytes(b"")
     assert read_remover(remover)
@@ -146,7 +146,7 @@ def test_pickle(remover, name):
         read_remover(remover, verify=False)
 
 
-def test_stranger_in_the_controlnet(remover):
+def test_unlisted_file_in_the_controlnet(remover):
     (remover / "controlnet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="is not part of the remover"):
         read_remover(remover)
@@ -179,7 +179,7 @@ def test_unreadable_file(remover, monkeypatch):
 
 
 def test_reader_waits_while_it_is_being_replaced(remover):
-    """Between two renames of a writer the files are of two removers."""
+    """Between two renames, the folder holds files of two removers."""
     weights = (remover / WEIGHTS).read_bytes()
     (remover / WRITTEN).mkdir()
     (remover / WEIGHTS).write_bytes(b"of the next remover")
@@ -215,14 +215,14 @@ def test_backbone_with_another_part(remover, backbone, tmp_path, part):
         check_backbone(read_remover(remover), describe(other))
 
 
-def test_backbone_that_predicts_something_else(remover, backbone):
+def test_backbone_with_another_prediction_type(remover, backbone):
     spec = describe(backbone).model_copy(update={"prediction_type": "v_prediction"})
     with pytest.raises(InputError, match="its prediction_type is v_prediction, not epsilon"):
         check_backbone(read_remover(remover), spec)
 
 
 def test_backbone_of_a_repository(remover, backbone, record):
-    """A folder in the place of a repository cannot be told to be the same."""
+    """A local folder cannot be compared with a repository."""
     part = {
         "class_name": "UNet2DConditionModel",
         "repository": "some/one",

@@ -61,7 +61,7 @@ def test_same_remover_gives_the_same_bytes(original, tmp_path, controlnet, recor
     assert everything(tmp_path / "again") == everything(original)
 
 
-def test_replacing_leaves_the_training_alone(remover, controlnet, record, pictures):
+def test_replacing_keeps_the_files_of_the_training(remover, controlnet, record, pictures):
     before = everything(remover)
     (remover / CONTROLNET / "stale.safetensors").write_bytes(b"of an older layout")
     (remover / "images" / "old").mkdir()
@@ -77,7 +77,7 @@ def test_replacing_leaves_the_training_alone(remover, controlnet, record, pictur
     assert after[WEIGHTS] != before[WEIGHTS] and b"step 1000" in after["README.md"]
 
 
-def test_remains_of_a_killed_writer_are_cleared(remover, controlnet, record, pictures):
+def test_files_of_a_killed_writer_are_deleted(remover, controlnet, record, pictures):
     (remover / WRITING / CONTROLNET).mkdir(parents=True)
     (remover / WRITING / CONTROLNET / "half.safetensors").write_bytes(b"")
     assert read_remover(remover)
@@ -100,7 +100,7 @@ def test_error_while_saving_keeps_the_old_one(remover, error, record, pictures):
 
 
 def test_real_full_disk(tmp_path, original):
-    """A limit on the size of files stops the real saver, in a process of its own."""
+    """A file size limit stops the real saver, in a separate process."""
     script = """
 import resource, signal, sys
 from diffusers import ControlNetModel
@@ -123,7 +123,7 @@ except ToolkitError as error:
     assert everything(tmp_path / "new") == {}
 
 
-def test_folder_that_cannot_be_made(tmp_path, record, pictures):
+def test_folder_that_cannot_be_created(tmp_path, record, pictures):
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolkitError, match="cannot be written"):
         write_remover(tmp_path / "file", lambda folder: None, record, pictures)
@@ -142,13 +142,13 @@ def test_saver_that_writes_no_safetensors_is_a_bug(tmp_path, record, pictures, n
 
 
 def renames(remover):
-    """How many files are moved into place."""
+    """Number of files that are moved into place."""
     return len(read_remover(remover).record.files) + 1
 
 
 @pytest.mark.parametrize("moved", range(8))
 def test_killed_at_every_rename(remover, moved, controlnet, record, pictures, monkeypatch):
-    """Before the new remover is whole the old one stands; afterwards the next call finishes the new one."""
+    """Until the new remover is complete, the old one is valid; after that, the next call finishes the new one."""
     new, weights = record.model_copy(update={"step": 1000}), (remover / WEIGHTS).read_bytes()
     real, calls = os.replace, []
 
@@ -185,7 +185,7 @@ def test_killed_at_every_rename(remover, moved, controlnet, record, pictures, mo
     assert not (remover / WRITTEN).exists() and not (remover / WRITING).exists()
 
 
-def test_next_writer_finishes_before_it_begins(remover, controlnet, record, pictures, monkeypatch):
+def test_the_next_writer_finishes_first(remover, controlnet, record, pictures, monkeypatch):
     monkeypatch.setattr(writing, "finish_writing", lambda folder: None)
     write_remover(remover, scaled(controlnet, 2.0), record.model_copy(update={"step": 1000}), pictures)
     monkeypatch.undo()
@@ -200,7 +200,7 @@ def test_next_writer_finishes_before_it_begins(remover, controlnet, record, pict
 
 
 def test_finishing_does_not_leave_the_folder(remover, tmp_path):
-    """A folder from elsewhere could hold anything under that name."""
+    """A downloaded folder could contain anything under that name."""
     (tmp_path / "victim.txt").write_text("mine")
     document = json.loads((remover / RECORD).read_text())
     document["files"]["../victim.txt"] = "0" * 64
