@@ -29,11 +29,11 @@ def sha256_of(path: Path) -> str:
 
 
 def staging_path(path: Path, *, shared: bool = False) -> Path:
-    """Where `path` is written until it is complete: ``.NAME.part.EXT`` in the same folder.
+    """Return the path to write to until a file is complete: ``.NAME.part.EXT`` in the same folder.
 
     Args:
-        shared: several processes may write the same file, so the name includes the process ID. Leave it off where one
-            process at a time writes: a restarted run then overwrites what a killed one left.
+        shared: include the process ID, because several processes may write the same file. Leave it off if only one
+            process writes at a time, so that a restarted run overwrites the remains of a killed one.
     """
     process = f".{os.getpid()}" if shared else ""
     return path.with_name(f".{path.stem}{process}.part{path.suffix}")
@@ -41,14 +41,14 @@ def staging_path(path: Path, *, shared: bool = False) -> Path:
 
 @contextmanager
 def atomic(path: Path, *, shared: bool = False, durable: bool = False) -> Iterator[Path]:
-    """Write a file or a folder whole or not at all.
+    """Write a file or a folder completely or not at all.
 
-    Yields the staging path. If the block succeeds, what lies there replaces `path`; if it raises, what lies there is
-    deleted and `path` stays as it was.
+    Yields the staging path. If the block succeeds, its content replaces `path`. If the block raises, the staged content
+    is deleted and `path` stays unchanged.
 
     Args:
         path: target; its folder must exist.
-        shared: see `staging_path`.
+        shared: as for `staging_path`.
         durable: flush to disk first, so that the result survives a power cut.
 
     Raises:
@@ -65,7 +65,7 @@ def atomic(path: Path, *, shared: bool = False, durable: bool = False) -> Iterat
 
 
 def publish(staged: Path, path: Path, *, durable: bool = False) -> None:
-    """Give a finished file or folder its name, in place of what had it. A file never replaces a folder.
+    """Rename a finished file or folder to its final name, replacing an existing one. A file never replaces a folder.
 
     Args:
         durable: flush the content and the new name to disk.
@@ -142,13 +142,13 @@ def write_json(
 
     Raises:
         OSError: it cannot be written.
-        TypeError: JSON has no form for the value.
+        TypeError: JSON cannot represent the value.
     """
     write_text(path, json.dumps(value, indent=indent, sort_keys=sort_keys), shared=shared)
 
 
 def read_json(path: Path) -> Any:
-    """The value in a UTF-8 JSON file.
+    """Read the value in a UTF-8 JSON file.
 
     Raises:
         OSError: it cannot be read.
@@ -186,7 +186,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 
 def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    """How two JSON values differ, as ``key was 1, now 2``; dots join the keys of nested objects."""
+    """Describe each difference of two JSON values, as ``key was 1, now 2``. Dots join nested keys."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(found.keys() | wanted.keys()):
             label = f"{path}.{key}" if path else key
