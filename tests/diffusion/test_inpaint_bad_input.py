@@ -62,7 +62,7 @@ def test_frames_and_masks_that_do_not_fit(pipeline, small, change, error, messag
     [
         ({"num_inference_steps": 0}, "at least 1 inference step"),
         ({"num_inference_steps": 1001}, "DDIMScheduler cannot be run in 1001 steps"),
-        ({"num_inference_steps": 1000}, "beyond the 1000 timesteps of the model; take at most 500"),
+        ({"num_inference_steps": 1000}, "beyond the 1000 timesteps of the model; use at most 500"),
         ({"strength": 0}, "above 0 and up to 1"),
         ({"strength": 1.5}, "above 0 and up to 1"),
         ({"strength": 0.1, "num_inference_steps": 5}, "runs none of 5 steps"),
