@@ -43,7 +43,7 @@ def reference_indices(policy: str, count: int) -> list[int]:
                 "use lower indices or `uniform:K`"
             )
     else:
-        raise UsageError(f"unknown reference frames {policy!r}; expected {POLICIES}")
+        raise UsageError(f"unknown choice of reference frames {policy!r}; expected {POLICIES}")
     return list(dict.fromkeys(indices))
 
 
