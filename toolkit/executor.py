@@ -55,6 +55,25 @@ class Executor(Protocol):
         ...
 
 
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class InlineExecutor:
+    """Runs items one after the other in this process, for tests and debugging."""
+
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
+        for item in items:
+            try:
+                yield Outcome(item, function(item))
+            except ToolkitError as error:
+                yield Outcome(item, error=error)
+            except Exception as error:
+                unforeseen = WorkerError(f"unexpected {type(error).__name__}: {error}")
+                yield Outcome(item, error=unforeseen, details=traceback.format_exc())
+
+
 class ProcessExecutor:
     """Processes of this machine, each with one item at a time and `threads` threads per library (None: its default).
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from toolkit.cli import main
 from toolkit.errors import InputError, UsageError
+from toolkit.executor import InlineExecutor
 from toolkit.portraits import PeopleConfig, list_portraits, make_people
 from toolkit.progress import Observer
 from toolkit.testing.sample_portrait import load_portrait
@@ -34,16 +35,6 @@ class Shown(Observer):
         self.calls.append((done,))
 
 
-class Here:
-    """In this process."""
-
-    def run(self, function, items):
-        from toolkit.executor import Outcome
-
-        for item in items:
-            yield Outcome(item, function(item))
-
-
 def config(portraits, output, **changed):
     return PeopleConfig(**{"portraits": portraits, "output": output, "clips": 2, "frames": 3, "size": 128} | changed)
 
@@ -55,25 +46,25 @@ def state(folder):
 def test_people_are_made_once_and_more_may_be_asked_for(portraits, tmp_path):
     shown = Shown()
     output = tmp_path / "people"
-    assert make_people(config(portraits, output), shown, Here()) == 2
+    assert make_people(config(portraits, output), shown, InlineExecutor()) == 2
     assert shown.calls == [("making people", 2, "videos", 0), (1,), (2,)]
     before = state(output)
     assert set(before) == {"000000.mp4", "000001.mp4"}
     info = probe(output / "000000.mp4")
     assert (info.width, info.height, info.frame_count, info.fps) == (128, 128, 3, 25)
-    assert make_people(config(portraits, output, clips=3), executor=Here()) == 1
+    assert make_people(config(portraits, output, clips=3), executor=InlineExecutor()) == 1
     assert state(output).items() > before.items()
     (output / "000001.mp4").unlink()
-    assert make_people(config(portraits, output), executor=Here()) == 1
+    assert make_people(config(portraits, output), executor=InlineExecutor()) == 1
     again = [frame.image for frame in read_frames(output / "000001.mp4")]
-    make_people(config(portraits, tmp_path / "other"), executor=Here())
+    make_people(config(portraits, tmp_path / "other"), executor=InlineExecutor())
     assert np.array_equal(again, [frame.image for frame in read_frames(tmp_path / "other" / "000001.mp4")])
 
 
 def test_they_show_faces_and_differ(portraits, tmp_path):
     from toolkit.faces import create_analyser
 
-    make_people(config(portraits, tmp_path / "p", clips=3, size=192), executor=Here())
+    make_people(config(portraits, tmp_path / "p", clips=3, size=192), executor=InlineExecutor())
     analyser, found = create_analyser("mediapipe"), []
     for path in sorted((tmp_path / "p").glob("*.mp4")):
         frame = next(iter(read_frames(path))).image
@@ -82,12 +73,12 @@ def test_they_show_faces_and_differ(portraits, tmp_path):
 
 
 def test_another_seed_wants_another_folder(portraits, tmp_path):
-    make_people(config(portraits, tmp_path / "p", clips=1), executor=Here())
+    make_people(config(portraits, tmp_path / "p", clips=1), executor=InlineExecutor())
     with pytest.raises(UsageError, match=r"made with other settings: .*seed was 0, now 1"):
-        make_people(config(portraits, tmp_path / "p", clips=1, seed=1), executor=Here())
+        make_people(config(portraits, tmp_path / "p", clips=1, seed=1), executor=InlineExecutor())
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="must be a folder, found a file"):
-        make_people(config(portraits, tmp_path / "file"), executor=Here())
+        make_people(config(portraits, tmp_path / "file"), executor=InlineExecutor())
 
 
 def test_portraits_are_listed(tmp_path):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import ToolkitError
-from toolkit.executor import Outcome, WorkerError
+from toolkit.executor import InlineExecutor
 from toolkit.synthesis.build import build_dataset
 from toolkit.synthesis.config import BuildConfig
 
@@ -65,19 +64,6 @@ def grey(tmp_path_factory):
         return path
 
     return write
-
-
-class InlineExecutor:
-    """Runs everything here, one after the other, with the outcomes that a process would give."""
-
-    def run(self, function, items):
-        for item in items:
-            try:
-                yield Outcome(item, function(item))
-            except ToolkitError as error:
-                yield Outcome(item, error=error)
-            except Exception as error:
-                yield Outcome(item, error=WorkerError(f"unexpected {type(error).__name__}: {error}"), details="here")
 
 
 @pytest.fixture(scope="session")

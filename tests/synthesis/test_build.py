@@ -11,7 +11,10 @@ import pytest
 from toolkit.dataset.check import check_dataset
 from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
+from toolkit.executor import InlineExecutor
 from toolkit.faces.config import FaceConfig
+from toolkit.synthesis.build import build_dataset
+from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.report import BuildObserver
 
 
@@ -125,6 +128,14 @@ def test_config_says_what_made_it(built, videos):
     assert [item["name"] for item in document["inputs"]] == ["a.mp4", "b.mp4", "c.mp4"]
     text = (built / "config.json").read_text() + (built / "manifest.json").read_text()
     assert str(videos) not in text
+
+
+def test_saved_settings_build_the_same_dataset(built, videos, tree, tmp_path):
+    saved = json.loads((built / "config.json").read_text())["config"]
+    config = BuildConfig(**saved, videos=[videos], output=tmp_path / "again", workers=1)
+    assert config.resolved().content() == saved
+    build_dataset(config, executor=InlineExecutor())
+    assert tree(tmp_path / "again") == tree(built)
 
 
 def test_whole_sources_are_held_out(built):

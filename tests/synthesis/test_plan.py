@@ -173,3 +173,18 @@ def test_the_run_is_no_part_of_the_content(tmp_path):
     other = BuildConfig(task="x", videos=["w"], output="p", workers=7, allow_failures=True).resolved()
     assert one.content() == other.content()
     assert one.content() != BuildConfig(task="x", videos=["v"], output="o", seed=1).resolved().content()
+
+
+def test_nothing_is_left_to_decide_after_resolving():
+    config = BuildConfig(task="x", videos=["v"], output="o", device="cpu")
+    drawn, inpainted = config.resolved(), config.resolved(inpaints=True)
+    assert (drawn.resolution, drawn.segment_frames, drawn.inpainter) == (256, 1000, None)
+    assert (inpainted.resolution, inpainted.segment_frames, inpainted.workers) == (256, 200, 1)
+    settings = inpainted.inpainter
+    assert (settings.dtype, settings.shared_noise) == ("float32", "seed")
+    assert settings.num_inference_steps > 0
+    assert "inpainting" not in drawn.content()
+    assert inpainted.content()["inpainting"] == settings.model_dump(mode="json")
+    assert BuildConfig(**inpainted.content(), videos=["v"], output="o").resolved(inpaints=True).content() == (
+        inpainted.content()
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.executor import Executor, ProcessExecutor
+from toolkit.executor import Executor, ProcessExecutor, available_cores
 from toolkit.files import differences, read_json, sha256_of, write_json
 from toolkit.interruption import termination_interrupts
 from toolkit.portraits.listing import list_portraits
@@ -87,8 +86,7 @@ def make_people(config: PeopleConfig, observer: Observer | None = None, executor
     jobs = [_Job(config, index, path) for index, path in enumerate(paths) if not path.exists()]
     existing = config.clips - len(jobs)
     observer.phase("making people", config.clips, "videos", existing)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    executor = executor or ProcessExecutor(config.workers or cores)
+    executor = executor or ProcessExecutor(config.workers or available_cores())
     with termination_interrupts(), closing(executor.run(_make, jobs)) as outcomes:
         for done, outcome in enumerate(outcomes, existing + 1):
             if outcome.error is not None:

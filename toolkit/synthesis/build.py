@@ -14,10 +14,10 @@ from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Mani
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
-from toolkit.executor import Executor, ProcessExecutor
+from toolkit.executor import Executor, ProcessExecutor, available_cores
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import GROUP, load_task
-from toolkit.synthesis.config import BuildConfig, ResolvedBuild, cores
+from toolkit.synthesis.config import BuildConfig, ResolvedBuild
 from toolkit.synthesis.output import OutputFolder
 from toolkit.synthesis.plan import Plan, content_digest, make_plan
 from toolkit.synthesis.report import BuildObserver, BuildReport, source_record
@@ -82,7 +82,7 @@ def _processes(settings: ResolvedBuild) -> ProcessExecutor:
     if settings.inpainter is None:
         return ProcessExecutor(settings.workers, threads=1)
     # A single inpainting model uses all cores, or as many as OMP_NUM_THREADS allows.
-    threads = None if settings.workers == 1 else max(1, cores() // settings.workers)
+    threads = None if settings.workers == 1 else max(1, available_cores() // settings.workers)
     return ProcessExecutor(settings.workers, threads=threads)
 
 
@@ -139,11 +139,11 @@ def _document(settings: ResolvedBuild, task: AttributeTask, plan: Plan) -> dict[
     inputs = [{"name": name, "sha256": digest} for name, digest in plan.inputs]
     document = {"config": content, "versions": versions, "inputs": inputs}
     if settings.inpainter is not None:
-        from toolkit.backbones import describe, identity
+        from toolkit.backbones import backbone_names, describe, identity
 
-        # The record names the backbone by its content, so that a folder may be moved.
         document["backbone"] = identity(describe(settings.inpainter.backbone))
-        del content["inpainting"]["backbone"]
+        if settings.inpainter.backbone not in backbone_names():
+            del content["inpainting"]["backbone"]  # its content counts, so that the folder may be moved
     return document
 
 

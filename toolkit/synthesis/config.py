@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.dataset.layout import Format
+from toolkit.executor import available_cores
 from toolkit.faces.config import FaceConfig
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ NUM_INFERENCE_STEPS = 50
 
 SEGMENT_FRAMES, SEGMENT_FRAMES_INPAINTED = 1000, 200
 """Frames of a source that become one shard; inpainting is slow, so its shards are shorter and less work is lost."""
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class InpaintConfig(BaseModel):
@@ -189,7 +184,7 @@ class BuildConfig(BaseModel):
                 values["inpainter"] = self.inpainting.resolved(spec, self.device)
         shard = SEGMENT_FRAMES_INPAINTED if inpaints else SEGMENT_FRAMES
         values["segment_frames"] = self.segment_frames or max(shard, self.clip_length)
-        values["workers"] = self.workers or (1 if inpaints else cores())
+        values["workers"] = self.workers or (1 if inpaints else available_cores())
         return ResolvedBuild(**values)
 
 
