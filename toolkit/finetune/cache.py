@@ -172,7 +172,8 @@ class CacheFolder:
         observer = observer or Observer()
         self.path.mkdir(parents=True, exist_ok=True)
         seen, now = self.path / _SOUND, "\n".join(fingerprint(dataset) for dataset in self._datasets)
-        if self._config.check and not (seen.exists() and seen.read_text() == now):  # a file changed
+        unchanged = seen.exists() and seen.read_text() == now
+        if self._config.check and not unchanged:
             for dataset in self._datasets:
                 observer.phase(f"checking {dataset.root.name}", None, "pairs")
                 require_sound(dataset)
