@@ -9,7 +9,8 @@ import numpy as np
 
 from toolkit.backbones import describe
 from toolkit.cli import main
-from toolkit.finetune.config import GROUPS, FinetuneConfig
+from toolkit.finetune.config import FinetuneConfig
+from toolkit.validation import group_of
 
 
 def words(datasets, backbone, output, *more):
@@ -75,8 +76,10 @@ def test_bad_values_are_one_sentence(datasets, backbone, tmp_path, capsys):
 
 def test_no_flag_is_declared_twice_and_all_are_described():
     names = list(FinetuneConfig.model_fields)
-    for model, _ in GROUPS.values():
-        names += model.model_fields
+    groups = [model for info in FinetuneConfig.model_fields.values() if (model := group_of(info.annotation))]
+    assert len(groups) == 4
+    for model in (FinetuneConfig, *groups):
+        names += model.model_fields if model in groups else []
         assert all(info.description for info in model.model_fields.values())
     assert len(names) == len(set(names))
     assert FinetuneConfig(data=["d"], output="o").optimisation.train_batch_size == 8

@@ -12,7 +12,7 @@ from toolkit.cli.progress import ConsoleObserver
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 
-COMMON = {"data", "output", "backbone", "init", "max_train_steps", "train_batch_size", "learning_rate"}
+COMMON = {"data", "output", "recipe", "backbone", "init", "max_train_steps", "train_batch_size", "learning_rate"}
 COMMON |= {"mixed_precision", "gradient_checkpointing", "validation_steps", "early_stopping"}
 COMMON |= {"resume_from_checkpoint", "report_to", "cpu", "seed"}
 """Settings that ``--help`` shows."""

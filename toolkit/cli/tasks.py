@@ -73,6 +73,8 @@ def _show(args: argparse.Namespace) -> int:
         ("prompt", task.prompt),
         ("negative prompt", task.negative_prompt or "none"),
         ("needs", f"pip install 'vlasik-toolkit[{task.extra}]'" if task.extra else "no extra"),
+        ("removers", ", ".join(sorted(task.removers)) or "none"),
+        ("recipes", ", ".join(sorted(task.recipes)) or "none"),
     ]
     for label, value in rows:
         out.print(f"{label + ':':<17}{value}", soft_wrap=True)

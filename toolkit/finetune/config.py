@@ -257,12 +257,3 @@ class FinetuneConfig(BaseModel):
         for name in ("early_stopping", "patience"):
             del content["validation"][name]  # they only decide when to end
         return content
-
-
-GROUPS: dict[str, tuple[type[BaseModel], str]] = {
-    "optimisation": (OptimisationConfig, "optimisation"),
-    "loss": (LossConfig, "loss"),
-    "augmentation": (AugmentationConfig, "augmentation, the same for all frames of a clip"),
-    "validation": (ValidationConfig, "validation and early stopping"),
-}
-"""Fields of `FinetuneConfig` that are groups of options: their models and headings."""
