@@ -55,7 +55,7 @@ def test_settings_from_a_file_and_flags_over_them(datasets, backbone, tmp_path, 
     assert (settings["learning_rate"], settings["train_batch_size"]) == (1e-4, 3)
     path.write_text(json.dumps({"optimisation": {"learning_rat": 1}}))
     assert main(["finetune", "--config", str(path), "--output", str(output)]) == 2
-    assert "did you mean 'learning_rate'" in capsys.readouterr().err
+    assert "did you mean 'optimisation.learning_rate'" in capsys.readouterr().err
 
 
 def test_group_that_is_no_object_is_refused(datasets, backbone, tmp_path, capsys):
