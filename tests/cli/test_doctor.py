@@ -43,7 +43,7 @@ def test_full_report_as_json_in_its_own_process():
         assert found[key]["status"] == "ok" and found[key]["needed"], found[key]
     assert found["torch", "torch"]["detail"].startswith(metadata.version("torch").split("+")[0])
     assert found["torch", "torchvision"]["status"] == "ok", "torch and torchvision are not a pair"
-    for extra in ("facer", "bfm", "train"):
+    for extra in ("facer", "bfm", "train", "identity", "lpips", "c2pa", "dev"):
         assert found["packages", extra]["status"] == "ok", found["packages", extra]
     for finding in report["findings"]:
         assert finding["status"] in {"ok", "missing", "broken"}
@@ -133,12 +133,24 @@ def test_broken_plugin_is_a_row(monkeypatch):
     assert found["task", "stickers"].status == "missing" and found["task", "stickers"].needed
 
 
+def test_every_download_and_analyser_is_looked_for():
+    from toolkit.faces import ANALYSERS
+    from toolkit.fetch import DOWNLOADS
+
+    sections = by_name([*doctor._weights(), *doctor._analysers()])
+    assert {name for section, name in sections if section == "analyser"} == set(ANALYSERS)
+    # mediapipe's models are inside its wheel or looked for by its analyser
+    assert {name.split()[0] for section, name in sections if section == "weights"} == set(DOWNLOADS) - {"mediapipe"}
+
+
 def test_list_of_modules_agrees_with_the_declared_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     owners = metadata.packages_distributions()
     declared = {None: project["dependencies"], **project["optional-dependencies"]}
+    assert doctor.MODULES.keys() == declared.keys()
     for extra, modules in doctor.MODULES.items():
         names = {requirement.split(">")[0].lower() for requirement in declared[extra]}
+        names = {name for name in names if not name.startswith("vlasik-toolkit")}
         for module in modules:
             assert {name.lower() for name in owners[module]} & names, f"{module} is not declared in {extra}"
         assert len(modules) == len(names), f"{extra}: {names} and {modules}"

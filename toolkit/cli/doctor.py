@@ -1,4 +1,4 @@
-"""``toolkit doctor``: what this machine can do, what is missing, and the sentence that gets it."""
+"""``toolkit doctor``: report what this machine can do, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,31 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
 from typing import Literal
 
 from toolkit.cli.console import err, out, print_table
 
-MODULES = {
+MODULES: dict[str | None, tuple[str, ...]] = {
     None: (
         *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal", "matplotlib"),
-        *(
-            "mediapipe",
-            "numpy",
-            "PIL",
-            "pydantic",
-            "rich",
-            "safetensors",
-            "scipy",
-            "shtab",
-            "skimage",
-            "torch",
-            "torchvision",
-        ),
-        *("transformers", "trimesh"),
+        *("mediapipe", "numpy", "PIL", "pydantic", "rich", "safetensors", "scipy", "shtab", "skimage", "torch"),
+        *("torchvision", "transformers", "trimesh"),
     ),
     "facer": ("facer",),
     "bfm": ("h5py",),
     "train": ("datasets", "tensorboard"),
+    "identity": ("onnxruntime",),
+    "lpips": ("lpips",),
+    "c2pa": ("c2pa", "cryptography"),
+    "dev": ("hypothesis", "mypy", "pdoc", "pytest", "pytest_cov", "xdist", "ruff", "webdataset"),
 }
-"""What each extra brings, by import name; None is the distribution without extras."""
+"""Import names of the packages that each extra installs; None stands for the distribution without extras."""
 
 CODECS = (
-    # kind, name for people, FFmpeg's names in the order of preference, whether the default job needs it
+    # kind, name, FFmpeg's names in the order of preference, whether the default job needs it
     ("decode", "h264", ("h264",), True),
     ("decode", "hevc", ("hevc",), False),
     ("decode", "vp9", ("vp9", "libvpx-vp9"), False),
@@ -54,29 +46,31 @@ RENDERERS = {
     "embree": (("trimesh", "embreex.rtcore", "embreex.mesh_construction"), "pip install --force-reinstall embreex"),
     "pytorch3d": (
         ("pytorch3d.renderer.mesh.rasterize_meshes",),
-        "it has no wheel on PyPI: build it from its repository for the installed torch",
+        "PyPI has no wheel: build it from its repository for the installed torch",
     ),
 }
-"""UV renderers: the modules that each needs, and how to get them."""
+"""UV renderers: the modules that each one needs, and how to get them."""
 
 DEFAULT_TASK = "stickers"
+
+Status = Literal["ok", "missing", "broken"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for.
+    """The result of one check.
 
     Attributes:
-        section, name: what it is.
-        status: ``ok``, ``missing``, or ``broken`` (there, but it cannot be used).
-        detail: a version, a device, or what is wrong.
-        advice: the sentence that gets it; empty where the status is ``ok``.
+        section, name: the subject.
+        status: ``ok``, ``missing``, or ``broken`` (installed but unusable).
+        detail: a version, a device, or the problem.
+        advice: how to get or repair it; empty if the status is ``ok``.
         needed: whether the default job, `toolkit build-dataset --task stickers`, needs it.
     """
 
     section: str
     name: str
-    status: Literal["ok", "missing", "broken"]
+    status: Status
     detail: str = ""
     advice: str = ""
     needed: bool = False
@@ -84,15 +78,13 @@ class Finding:
 
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """`--json`."""
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON instead of a table")
-    parser.epilog = (
-        f"Exits with 0 when the default job, build-dataset --task {DEFAULT_TASK}, can run here, else with 1."
-    )
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    parser.epilog = f"Exit codes: 0 `toolkit build-dataset --task {DEFAULT_TASK}` can run on this machine; 1 it cannot."
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was found; 0 when the default job can run, else 1."""
-    # Some libraries greet on stdout when they are imported, or complain about one another.
+    """Print the findings; return 0 if the default job can run, else 1."""
+    # Some libraries print to stdout when they are imported, or warn about each other.
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
         findings = examine()
     blocking = [finding for finding in findings if finding.needed and finding.status != "ok"]
@@ -100,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"ok": not blocking, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return 1 if blocking else 0
     rows = [(f.section, f.name, f.status, f.detail) for f in findings]
-    print_table(("what", "name", "status", "detail"), rows)
+    print_table(("section", "name", "status", "detail"), rows)
     for finding in findings:
         if finding.status != "ok":
             necessity = "needed" if finding.needed else "optional"
@@ -115,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> list[Finding]:
-    """Look for everything; imports the libraries one by one and survives those that fail."""
+    """Run all checks. Libraries are imported one by one, and a failing import becomes a finding."""
     return [
         *(*_system(), *_packages(), *_torch(), *_analysers(), *_weights(), *_backbones()),
         *(*_renderers(), *_codecs(), *_tasks()),
@@ -138,7 +130,7 @@ def _packages() -> Iterator[Finding]:
             versions = ", ".join(f"{module} {_version(module, owners)}" for module in modules)
             yield Finding("packages", extra or "base", "ok", versions, needed=extra is None)
             continue
-        status = "missing" if all(isinstance(p, ModuleNotFoundError) for p in problems.values()) else "broken"
+        status: Status = "missing" if all(isinstance(p, ModuleNotFoundError) for p in problems.values()) else "broken"
         detail = "; ".join(f"{module}: {_one_line(problem)}" for module, problem in problems.items())
         again = "" if status == "missing" else "--force-reinstall "
         yield Finding("packages", extra or "base", status, detail, f"pip install {again}'{name}'", extra is None)
@@ -164,17 +156,17 @@ def _torch() -> Iterator[Finding]:
     yield Finding("torch", "torch", "ok", torch.__version__)
     yield Finding("torch", "device", "ok", f"{device}, diffusion in {compute.dtype}, {order}")
     try:
-        # An operator of torchvision's own library, which a torch of another build refuses to load.
+        # Calls torchvision's native library, which does not load if torch comes from another build.
         import torchvision
 
         torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     except ModuleNotFoundError:
         yield Finding("torch", "torchvision", "missing", "", "pip install torch torchvision")
     except Exception as error:
-        detail = f"it does not fit torch {torch.__version__}: {_one_line(error)}"
+        detail = f"incompatible with torch {torch.__version__}: {_one_line(error)}"
         yield Finding("torch", "torchvision", "broken", detail, pair)
     else:
-        yield Finding("torch", "torchvision", "ok", f"{torchvision.__version__} fits torch")
+        yield Finding("torch", "torchvision", "ok", f"{torchvision.__version__}, compatible with torch")
 
 
 def _analysers() -> Iterator[Finding]:
@@ -184,42 +176,46 @@ def _analysers() -> Iterator[Finding]:
         needed = name == "mediapipe"
         try:
             advice = availability(name)
-        except Exception as error:  # a half installed library
+        except Exception as error:  # a library that is installed in part
             yield Finding("analyser", name, "broken", _one_line(error), f"reinstall {name} with pip", needed)
             continue
         yield Finding("analyser", name, "missing" if advice else "ok", line, advice or "", needed)
 
 
 def _weights() -> Iterator[Finding]:
-    """Files that the analysers take from a known place; models that only the user can name are not looked for."""
-    from toolkit.faces.facer import cached_path
-    from toolkit.fetch.downloads import FACER_FILES
+    """Downloads of `toolkit fetch`, except mediapipe's, which the analyser's own finding covers."""
+    from toolkit.fetch.downloads import DOWNLOADS, FACER_FILES
 
-    for key, file in FACER_FILES.items():
+    files = [(f"facer {key}", "facer", file) for key, file in FACER_FILES.items()]
+    others = [(name, download) for name, download in DOWNLOADS.items() if name not in ("facer", "mediapipe")]
+    files += [(name, name, file) for name, download in others for file in download.files]
+    for label, name, file in files:
         try:
-            path = cached_path(key)
+            path = DOWNLOADS[name].folder() / file.name
         except Exception as error:
-            advice = "pip install 'vlasik-toolkit[facer]'"
-            yield Finding("weights", f"facer {key}", "missing", f"without torch: {_one_line(error)}", advice)
+            yield Finding(
+                "weights", label, "missing", f"torch is missing: {_one_line(error)}", "pip install torch torchvision"
+            )
             continue
         if path.is_file():
-            yield Finding("weights", f"facer {key}", "ok", str(path))
+            yield Finding("weights", label, "ok", str(path))
         else:
-            advice = f"run `toolkit fetch facer`, or put {file.url} at {path}"
-            yield Finding("weights", f"facer {key}", "missing", f"expected at {path}", advice)
+            archive = file.member is not None
+            by_hand = "" if archive else f", or download {file.url} to {path.parent}"
+            yield Finding("weights", label, "missing", f"expected at {path}", f"run `toolkit fetch {name}`{by_hand}")
 
 
 def _backbones() -> Iterator[Finding]:
     from toolkit.backbones import BACKBONES, backbone_names
 
     for name, spec in BACKBONES.items():
-        advice = f"run `toolkit fetch {name}` where there is a network ({spec.download_size})"
+        advice = f"run `toolkit fetch {name}` on a machine with a network ({spec.download_size})"
         try:
             from toolkit.backbones.locations import in_cache
 
             there = in_cache(spec)
         except ImportError as error:
-            detail = f"without huggingface_hub: {_one_line(error)}"
+            detail = f"huggingface_hub is missing: {_one_line(error)}"
             yield Finding("backbone", name, "missing", detail, "pip install huggingface_hub")
             continue
         absent = [part for part, here in there.items() if not here]
@@ -228,7 +224,7 @@ def _backbones() -> Iterator[Finding]:
         else:
             yield Finding("backbone", name, "ok", "in the cache")
     for name in sorted(set(backbone_names()) - set(BACKBONES)):
-        yield Finding("backbone", name, "ok", "comes with the package")
+        yield Finding("backbone", name, "ok", "part of the package")
 
 
 def _renderers() -> Iterator[Finding]:
@@ -237,12 +233,12 @@ def _renderers() -> Iterator[Finding]:
         if problem is None:
             yield Finding("renderer", name, "ok", needed=name == "embree")
             continue
-        status = "missing" if isinstance(problem, ModuleNotFoundError) else "broken"
+        status: Status = "missing" if isinstance(problem, ModuleNotFoundError) else "broken"
         yield Finding("renderer", name, status, _one_line(problem), advice, name == "embree")
 
 
 def _codecs() -> Iterator[Finding]:
-    advice = "pip install --force-reinstall av: its wheels bring an FFmpeg with this codec"
+    advice = "pip install --force-reinstall av: its wheels contain an FFmpeg with this codec"
     try:
         from av.codec import Codec
     except Exception as error:
@@ -272,15 +268,15 @@ def _tasks() -> Iterator[Finding]:
         else:
             yield Finding("task", entry.qualified, "broken", entry.status, entry.reason, needed)
     if not any(entry.name == DEFAULT_TASK for entry in entries):
-        advice = "pip install --force-reinstall vlasik-toolkit: its metadata names no such task"
+        advice = "pip install --force-reinstall vlasik-toolkit: its metadata lists no such task"
         yield Finding("task", DEFAULT_TASK, "missing", "", advice, True)
 
 
 def _import_problem(module: str) -> BaseException | None:
-    """What importing the module raised; a `ModuleNotFoundError` only where its whole package is absent."""
+    """The error of importing a module; a `ModuleNotFoundError` only if the whole package is absent."""
     package = module.split(".")[0]
     try:
-        # albumentations would ask the network for its latest version.
+        # Without this, albumentations looks up its latest version on the network.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import_module(package)
         import_module(module)
@@ -291,8 +287,8 @@ def _import_problem(module: str) -> BaseException | None:
     return None
 
 
-def _version(module: str, owners: dict[str, list[str]]) -> str:
-    """The version of the distribution that brings the module, or an empty text where none says so."""
+def _version(module: str, owners: Mapping[str, list[str]]) -> str:
+    """The version of the distribution that contains the module; empty if none claims it."""
     distributions = owners.get(module, [])
     return metadata.version(distributions[0]) if distributions else ""
 
