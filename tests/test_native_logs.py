@@ -91,6 +91,18 @@ def test_verbosity_ends_with_the_block(monkeypatch):
     assert not native_logs.verbose() and native_logs.VERBOSE not in os.environ
 
 
+def test_without_stderr_no_other_file_is_touched(tmp_path):
+    code = (
+        "import os, sys\nfrom toolkit.native_logs import hidden, quiet\n"
+        "assert sys.stderr is None and os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT) == 2\n"
+        "with quiet(), hidden():\n    os.write(2, b'frames')"
+    )
+    shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code, str(tmp_path / "video.mp4")]
+    environment = {key: value for key, value in os.environ.items() if key != native_logs.VERBOSE}
+    assert subprocess.run(shell, env=environment | {"PYTHONPATH": str(ROOT)}).returncode == 0
+    assert (tmp_path / "video.mp4").read_bytes() == b"frames"
+
+
 def test_captured_stderr_stays_captured(capfd):
     with native_logs.quiet():
         with native_logs.hidden():

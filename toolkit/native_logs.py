@@ -52,7 +52,8 @@ def quiet(show: bool = False) -> Iterator[None]:
         with _environment({VERBOSE: "1"}):
             yield
         return
-    if _separated or verbose():
+    # Without a stderr at startup, descriptor 2 may be any file that was opened since.
+    if _separated or verbose() or sys.__stderr__ is None:
         yield
         return
     stderr = sys.stderr

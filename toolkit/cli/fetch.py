@@ -13,7 +13,10 @@ from toolkit.cli.console import err, out, print_table
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """NAME..., `--parts`."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="What to download. If omitted, or `list`, print what is available."
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="Weights to download. Without a name, or with `list`, show what is available.",
     )
     parser.add_argument(
         "--parts", nargs="+", metavar="PART", help="Download only these parts of a backbone, such as `vae unet`."
