@@ -1,4 +1,4 @@
-"""Runs a function over items somewhere else: in processes of this machine, later on several."""
+"""Runs a function over items in worker processes of this machine."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from toolkit import native_logs
 from toolkit.errors import ToolkitError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _TAIL = 4000
-"""Bytes of a worker's messages that are kept for an error."""
+"""Bytes of a worker's stderr that an error quotes."""
 
 
 class WorkerError(ToolkitError):
-    """A worker process died, or met an error that nobody foresaw."""
+    """A worker process died or raised an unexpected error."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: its value, or an error.
+    """The result of one item: a value or an error.
 
-    `details` is for an unforeseen error: its traceback and the last that the worker wrote to stderr.
+    Attributes:
+        details: of an unexpected error, the traceback and the end of the worker's stderr.
     """
 
     item: Any
@@ -44,19 +45,19 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Applies a function to items, in any order and anywhere."""
+    """Applies a function to items, in any order and in any process."""
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
-        """One outcome per item, as they come. Closing the iterator stops what still runs.
+        """Yield one outcome per item, in order of completion. Closing the iterator stops the remaining work.
 
         Args:
-            function: a function of a module; it and its results travel between processes.
+            function: a module-level function. It and its results are pickled.
         """
         ...
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -70,14 +71,18 @@ class InlineExecutor:
             except ToolkitError as error:
                 yield Outcome(item, error=error)
             except Exception as error:
-                unforeseen = WorkerError(f"unexpected {type(error).__name__}: {error}")
-                yield Outcome(item, error=unforeseen, details=traceback.format_exc())
+                unexpected = WorkerError(f"unexpected {type(error).__name__}: {error}")
+                yield Outcome(item, error=unexpected, details=traceback.format_exc())
 
 
 class ProcessExecutor:
-    """Processes of this machine, each with one item at a time and `threads` threads per library (None: its default).
+    """Runs items in processes of this machine, one item at a time in each.
 
-    A process that dies takes only its own item with it and is replaced. When this process dies, so do they.
+    If a process dies, only its item fails, and a new process replaces it. If this process dies, the workers end too.
+
+    Args:
+        workers: number of processes.
+        threads: threads of each numerical library per process; None for the library's default.
     """
 
     def __init__(self, workers: int, threads: int | None = 1):
@@ -85,7 +90,7 @@ class ProcessExecutor:
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
         waiting = deque(items)
-        busy: dict[Connection, tuple[_Worker, Any]] = {}
+        busy: dict[Any, tuple[_Worker, Any]] = {}
         workers: list[_Worker] = []
 
         def give(worker: _Worker) -> None:
@@ -119,18 +124,18 @@ class ProcessExecutor:
 
 
 class _Worker:
-    """One process, our end of its pipe, and the file that its stderr goes to."""
+    """A process, our end of its pipe, and the file that receives its stderr."""
 
     def __init__(self, function: Callable[[Any], Any], threads: int | None):
-        # Native libraries log whatever they like, which would tear the progress bar; `--verbose` shows it.
+        # Native libraries write log lines that would tear the progress bar; `--verbose` shows them.
         try:
-            self.messages: BinaryIO = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
+            self.messages = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
         except OSError as error:
             raise WorkerError(
-                f"a worker needs a temporary file and none can be made ({error.strerror}); "
-                "free some space, or let TMPDIR name a folder with some, and run the same command again"
+                f"a worker needs a temporary file, which cannot be created ({error.strerror}). "
+                "Free some space, or set TMPDIR to a folder with space, then run the same command again"
             ) from error
-        # "spawn": a forked child would inherit the threads' locks of the libraries that the parent has loaded.
+        # A forked child would inherit locks held by threads of the parent's libraries, so processes are spawned.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
@@ -141,12 +146,12 @@ class _Worker:
         theirs.close()
 
     def send(self, item: Any) -> None:
-        # A process that has just died is found by the read that follows.
+        # If the process has just died, the next read reports it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(item)
 
     def outcome(self, item: Any) -> Outcome:
-        """Wait for the answer to `item`."""
+        """Wait for the result of `item`."""
         try:
             value, error, details = self.connection.recv()
         except (EOFError, OSError):
@@ -162,7 +167,7 @@ class _Worker:
         return self.messages.read().decode(errors="replace")
 
     def close(self) -> None:
-        """Let the process end, and wait for that."""
+        """Tell the process to end, and wait until it has."""
         self.connection.close()
         self.process.join()
         self.messages.close()
@@ -179,7 +184,7 @@ def _died(exitcode: int | None) -> str:
 
 @contextlib.contextmanager
 def _limited(threads: int | None) -> Iterator[None]:
-    """Libraries read these variables when they are loaded, so they must be set before the child's first import."""
+    """Limit the threads of child processes. Libraries read these variables on import, so set them before the start."""
     before = {name: os.environ.get(name) for name in _THREADS}
     if threads is not None:
         os.environ.update(dict.fromkeys(_THREADS, str(threads)))
@@ -194,8 +199,8 @@ def _limited(threads: int | None) -> Iterator[None]:
 
 
 def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]) -> None:
-    """The worker's loop: an item in; value, error and details out."""
-    # Ctrl-C reaches the whole process group; the parent decides what happens then.
+    """The worker's loop: receive an item, send value, error and details."""
+    # Ctrl-C reaches the whole process group, and the parent decides how to react.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, args=(messages,), daemon=True).start()
     kept = not native_logs.verbose()
@@ -213,19 +218,19 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
         except EOFError:
             return
         if kept:
-            os.ftruncate(2, 0)  # what earlier items gave rise to is of no interest
+            os.ftruncate(2, 0)  # messages of earlier items do not matter
         try:
-            answer = function(item), None, ""
+            answer: tuple[Any, ToolkitError | None, str] = (function(item), None, "")
         except ToolkitError as error:
             answer = None, _portable(error), ""
         except Exception as error:
-            # A bug, in the toolkit or a plugin: it must not end the run, and must not go unseen.
+            # A bug in the toolkit or a plugin. It is reported, and the run continues.
             answer = None, WorkerError(f"unexpected {type(error).__name__}: {error}"), traceback.format_exc()
         connection.send(answer)
 
 
 def _portable(error: ToolkitError) -> ToolkitError:
-    """The error, or its text where a plugin's own class does not survive the way to another process."""
+    """The error, or only its text if a plugin's class cannot be pickled."""
     try:
         return pickle.loads(pickle.dumps(error))
     except Exception:
@@ -233,7 +238,9 @@ def _portable(error: ToolkitError) -> ToolkitError:
 
 
 def _exit_with_parent(messages: str) -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a child
+    parent.join()
     with contextlib.suppress(OSError):
         os.unlink(messages)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""SIGTERM as Ctrl-C: long runs are stopped in the same way by people and by batch systems."""
+"""Stops long runs in the same way for Ctrl-C and for SIGTERM, which batch systems send."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 
 @contextlib.contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt; outside the main thread nothing changes."""
+    """Make SIGTERM raise KeyboardInterrupt. Outside the main thread, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(*_: object):
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -25,42 +26,50 @@ def termination_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Asked:
-    """True once somebody has asked to stop."""
+class StopRequest:
+    """Becomes true when a stop is requested."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requested = False
 
-    def ask(self) -> None:
-        self._asked = True
+    def make(self) -> None:
+        """Request a stop."""
+        self._requested = True
 
     def __bool__(self) -> bool:
-        return self._asked
+        return self._requested
 
 
 @contextlib.contextmanager
-def asked_to_stop() -> Iterator[Asked]:
-    """The first Ctrl-C or SIGTERM lets the running step end; the second one acts at once."""
-    interrupted = Asked()
+def stop_requests() -> Iterator[StopRequest]:
+    """Let the first Ctrl-C or SIGTERM only request a stop, so that the current step can finish.
+
+    The second signal acts at once. Outside the main thread, signals are left alone.
+    """
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield request
         return
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def ask(*_: object) -> None:
-        interrupted.ask()
+    def make(number: int, frame: FrameType | None) -> None:
+        request.make()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, ask) for number in signals}
+    before = {number: signal.signal(number, make) for number in signals}
     try:
-        yield interrupted
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def leave_signals_to_the_parent(_: int = 0) -> None:
-    """For processes that read for a training: Ctrl-C reaches the whole group, and its last step still needs them."""
+def leave_signals_to_the_parent(worker: int = 0) -> None:
+    """Ignore Ctrl-C and SIGTERM in a process that reads data: the parent still needs it for its last step.
+
+    Args:
+        worker: number of the process; a `DataLoader` passes it.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

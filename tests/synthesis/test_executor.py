@@ -126,5 +126,5 @@ def test_no_items_start_no_process(work):
 
 def test_without_room_for_temporary_files_there_is_a_sentence(work, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(WorkerError, match=r"a worker needs a temporary file .* let TMPDIR name a folder"):
+    with pytest.raises(WorkerError, match=r"a worker needs a temporary file.* set TMPDIR to a folder"):
         list(ProcessExecutor(1).run(work, ["one"]))

@@ -1,4 +1,4 @@
-"""One rich console for results and one for everything said about them."""
+"""Two rich consoles: stdout for results, stderr for messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 PIPED_WIDTH = 160
-"""Columns of a table that is not shown on a terminal."""
+"""Width of tables that are not printed on a terminal."""
 
-# Plain text only: square brackets in messages are names of extras, not markup.
+# Markup is off because square brackets in messages name extras.
 out = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(
     stderr=True, markup=False, highlight=False, emoji=False, width=None if sys.stderr.isatty() else PIPED_WIDTH
@@ -30,7 +30,7 @@ STYLES = {
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print rows of plain text; a cell that is a word of `STYLES` is coloured on a terminal."""
+    """Print rows of plain text. On a terminal, words of `STYLES` are coloured."""
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD if out.is_terminal else None)
     for row in rows:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from toolkit.cli.console import err, out
+from toolkit.cli.help import Parser
 from toolkit.errors import InputError
 
 _SHOWN = 50
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+def configure(parser: Parser, argv: list[str]) -> None:
     """`check DIR`, `show DIR` and `videos DIR OUTPUT`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="Check every file, row and pixel; exit with 1 if something is wrong.")
@@ -25,7 +26,12 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     videos = actions.add_parser("videos", help="Write the clips as lossless videos, with and without the attribute.")
     videos.add_argument("folder", type=Path, metavar="DIR", help="Folder of the dataset.")
     videos.add_argument("output", type=Path, metavar="OUTPUT", help="New or empty folder for with/ and without/.")
-    videos.add_argument("--split", choices=("train", "validation"), help="Write only this split. If unset, both.")
+    videos.add_argument(
+        "--split",
+        choices=("train", "validation"),
+        metavar="train|validation",
+        help="Write only this split. If unset, both.",
+    )
     videos.add_argument("--clips", type=_positive, metavar="N", help="Most clips to write. If unset, all.")
 
 

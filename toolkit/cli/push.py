@@ -10,28 +10,27 @@ from toolkit.cli.console import err, out
 
 def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """REMOVER, `--repo`, `--private`, `--revision`, `--message`."""
-    parser.add_argument("remover", type=Path, metavar="REMOVER", help="folder of the remover")
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="repository, created where it is missing")
+    parser.add_argument("remover", type=Path, metavar="REMOVER", help="Folder of the remover.")
+    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="Repository; created if it does not exist.")
     parser.add_argument(
         "--private",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="whether only the owner can see it (default: yes)",
+        help="Hide the repository from everyone but its owner. On by default.",
     )
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: the main one)")
-    parser.add_argument("--message", metavar="TEXT", help="message of the commit")
+    parser.add_argument("--revision", metavar="BRANCH", help="Branch to commit to. If omitted, the main branch.")
+    parser.add_argument("--message", metavar="TEXT", help="Commit message.")
     parser.epilog = (
-        "The model card and its pictures of held-out people are uploaded too. Checkpoints, logs and caches of the "
-        "training stay here."
+        "The model card and its pictures of held-out people are uploaded too. Checkpoints, logs and caches are not."
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the remover, upload its files and print the page's address.
+    """Check the remover, upload its files and print the address of its page.
 
     Raises:
-        InputError: the folder has no sound remover.
-        UsageError: an impossible repository, or a public one without `--no-private`.
+        InputError: the folder holds no valid remover.
+        UsageError: the repository name is invalid, or the repository is public and `--no-private` is missing.
         ToolkitError: the upload failed.
     """
     from huggingface_hub.utils import disable_progress_bars

@@ -1,4 +1,4 @@
-"""``toolkit removers``: which removers there are, shipped and local, and their cards."""
+"""``toolkit removers``: list removers, shipped and local, and show their cards."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import argparse
 from pathlib import Path
 
 from toolkit.cli.console import err, out, print_table
+from toolkit.cli.help import Parser
 
 DEPTH = 3
-"""Levels of folders below the named one in which removers are looked for."""
+"""Levels of folders below the given one that are searched."""
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+def configure(parser: Parser, argv: list[str]) -> None:
+    """FOLDER..., `--card`, `--backbone`."""
     parser.add_argument(
         "folder",
         nargs="*",
         type=Path,
         default=[Path()],
-        help=f"folders in which local removers lie, up to {DEPTH} levels deep (default: the current one)",
+        metavar="FOLDER",
+        help=f"Folders to search for local removers, {DEPTH} levels deep. If omitted, the current folder.",
     )
-    parser.add_argument("--card", metavar="REMOVER", help="show the card of a task's remover, or of a folder's")
-    parser.add_argument("--backbone", metavar="NAME", help="only removers for this backbone")
+    parser.add_argument(
+        "--card", metavar="REMOVER", help="Show the card of a task's remover, or of a remover in a folder."
+    )
+    parser.add_argument("--backbone", metavar="NAME", help="Show only removers for this backbone.")
 
 
 def run(args: argparse.Namespace) -> int:
-    """A table of removers, or one's card.
+    """Print a table of removers, or one card.
 
     Raises:
         ToolkitError: there is no such remover.
@@ -40,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print_table(("removes", "backbone", "pixels", "inside dB", "outside dB", "folder"), rows)
     out.print(
-        "toolkit removers --card TASK or FOLDER shows how one was trained and what its limits are", soft_wrap=True
+        "`toolkit removers --card TASK` (or FOLDER) shows how a remover was trained and what its limits are.",
+        soft_wrap=True,
     )
     return 0
 
@@ -77,24 +83,27 @@ def _figures(folder: Path) -> tuple[str, str, str]:
     except ToolkitError as error:
         err.print(f"warning: {error}", soft_wrap=True)
         return "", "", ""
-    values = (record.held_out.get(name) for name in ("psnr_inside", "psnr_outside"))
-    return str(record.resolution), *("" if value is None else f"{value:.1f}" for value in values)
+    inside, outside = (
+        "" if (value := record.held_out.get(name)) is None else f"{value:.1f}"
+        for name in ("psnr_inside", "psnr_outside")
+    )
+    return str(record.resolution), inside, outside
 
 
-def _card(word: str, backbone: str | None) -> int:
+def _card(name: str, backbone: str | None) -> int:
     from toolkit.errors import InputError, UsageError
     from toolkit.remover import read_remover, shipped_removers
     from toolkit.remover.layout import CARD
 
-    shipped = [one for one in shipped_removers() if one.task == word and backbone in (None, one.backbone)]
+    shipped = [one for one in shipped_removers() if one.task == name and backbone in (None, one.backbone)]
     if len(shipped) > 1:
-        names = ", ".join(one.backbone for one in shipped)
-        raise UsageError(f"the task {word} brings removers for {names}: choose one with --backbone")
-    if not shipped and not Path(word).is_dir():
+        backbones = ", ".join(one.backbone for one in shipped)
+        raise UsageError(f"the task {name} has removers for {backbones}; choose one with --backbone")
+    if not shipped and not Path(name).is_dir():
         raise UsageError(
-            f"{word!r} is neither a task with a remover nor the folder of one; `toolkit removers` lists them"
+            f"{name!r} is neither a task with a remover nor the folder of one; `toolkit removers` lists them"
         )
-    remover = read_remover(shipped[0].folder if shipped else Path(word), verify=False)
+    remover = read_remover(shipped[0].folder if shipped else Path(name), verify=False)
     try:
         text = (remover.folder / CARD).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

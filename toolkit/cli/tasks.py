@@ -8,9 +8,10 @@ import shlex
 from pathlib import Path
 
 from toolkit.cli.console import err, out, print_table
+from toolkit.cli.help import Parser
 from toolkit.errors import UsageError
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # what `AttributeTask` demands of `name`
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # `AttributeTask` allows these names
 
 _TEMPLATES = {
     "pyproject.toml": "pyproject.toml.tmpl",
@@ -19,30 +20,30 @@ _TEMPLATES = {
     "{package}/task.py": "task.py.tmpl",
     "tests/test_{package}.py": "test_task.py.tmpl",
 }
-"""file of the new package -> template in ``scaffold/``"""
+"""File of the new package -> template in ``scaffold/``."""
 
 
-def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+def configure(parser: Parser, argv: list[str]) -> None:
     """`list`, `show NAME`, `check NAME` and `new NAME [--output DIR]`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="what is installed and whether it can be used").set_defaults(action=_list)
-    show = actions.add_parser("show", help="what a task does and its options")
+    actions.add_parser("list", help="List the installed tasks and whether they can be used.").set_defaults(action=_list)
+    show = actions.add_parser("show", help="Describe a task and its options.")
     show.set_defaults(action=_show)
-    check = actions.add_parser("check", help="whether a task keeps the contract; exit 1 if not")
+    check = actions.add_parser("check", help="Check that a task keeps the plugin contract. Exit code 1 if it does not.")
     check.set_defaults(action=_check)
     for one in (show, check):
-        one.add_argument("name", metavar="NAME", help="name of the task, or DISTRIBUTION:NAME where two have that name")
-    new = actions.add_parser("new", help="write a package with a task to start from, and its tests")
-    new.add_argument("name", metavar="NAME", help="name of the new task: lower-case words joined by hyphens")
-    new.add_argument("--output", type=Path, metavar="DIR", help="folder of the package (default: toolkit-NAME)")
+        one.add_argument("name", metavar="NAME", help="Name of the task, or DISTRIBUTION:NAME if two tasks share it.")
+    new = actions.add_parser("new", help="Write a package with a new task and its tests.")
+    new.add_argument("name", metavar="NAME", help="Name of the new task: lower-case words joined by hyphens.")
+    new.add_argument("--output", type=Path, metavar="DIR", help="Folder of the package. If omitted, toolkit-NAME.")
     new.set_defaults(action=_new)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked.
+    """Run the chosen action.
 
     Raises:
-        ToolkitError: the task is unknown, ambiguous or broken; or a new one has a bad name or no place.
+        ToolkitError: the task is unknown, ambiguous or broken, or a new one has an invalid name or folder.
     """
     return args.action(args)
 
@@ -94,7 +95,7 @@ def _check(args: argparse.Namespace) -> int:
 
     results = check_task(load_task_class(args.name))
     rows = [(result.name, "ok" if result.ok else "failed", result.detail) for result in results]
-    print_table(("check", "result", "what was expected and found"), rows)
+    print_table(("check", "result", "detail"), rows)
     failed = sum(not result.ok for result in results)
     if failed:
         err.print(f"{args.name} breaks the contract: {failed} of {len(results)} checks failed", soft_wrap=True)
@@ -109,13 +110,13 @@ def _new(args: argparse.Namespace) -> int:
     folder = args.output or Path(f"toolkit-{name}")
     files = _render(name)
     _write(folder, files)
-    place = str(folder)
-    out.print(f"wrote {place}: {', '.join(files)}", soft_wrap=True)
+    path = str(folder)
+    out.print(f"wrote {path}: {', '.join(files)}", soft_wrap=True)
     out.print("next:")
     for words in (
-        ["pip", "install", "-e", f"{place}[dev]"],
+        ["pip", "install", "-e", f"{path}[dev]"],
         ["toolkit", "tasks", "check", name],
-        ["python", "-m", "pytest", place],
+        ["python", "-m", "pytest", path],
     ):
         out.print(" ", shlex.join(words), soft_wrap=True)
     return 0
@@ -133,11 +134,11 @@ def _refuse_bad_name(name: str) -> None:
         )
     owners = [entry.distribution for entry in list_tasks() if entry.name == name]
     if owners:
-        raise UsageError(f"{' and '.join(owners)} offers a task {name!r} already: choose another name")
+        raise UsageError(f"{' and '.join(owners)} already offers a task {name!r}; choose another name")
 
 
 def _render(name: str) -> dict[str, str]:
-    """The files of the package by their path inside it."""
+    """The files of the package, by their paths in it."""
     from importlib.resources import files
     from string import Template
 
@@ -160,12 +161,12 @@ def _render(name: str) -> dict[str, str]:
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
-    """Write all files into a folder that is absent or empty, or none."""
+    """Write all files into a new or empty folder, or none of them."""
     from tempfile import TemporaryDirectory
 
     try:
         if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"the folder {folder} must be absent or empty: name another --output")
+            raise UsageError(f"the folder {folder} must be new or empty; choose another --output")
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".") as staging:
             for path, text in files.items():
@@ -176,5 +177,5 @@ def _write(folder: Path, files: dict[str, str]) -> None:
                 part.rename(folder / part.name)
     except OSError as error:
         raise UsageError(
-            f"the package cannot be written into {folder}: {error.strerror}; name another --output"
+            f"the package cannot be written to {folder} ({error.strerror}); choose another --output"
         ) from error

@@ -13,7 +13,7 @@ from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import SETTINGS, Plan, make_plan
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
-from toolkit.interruption import asked_to_stop
+from toolkit.interruption import stop_requests
 
 
 def finetune(config: FinetuneConfig, observer: FinetuneObserver | None = None) -> FinetuneReport | None:
@@ -71,7 +71,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
             setup = make_setup(plan, accelerator, backbone, {sample.row["text"] for _, sample in chosen}, observer)
             trials = Trials(config, chosen, backbone, setup.scheduler, setup.states) if main else None
             trainer = Trainer(plan, accelerator, setup, trials, observer)
-            with asked_to_stop() as interrupted:
+            with stop_requests() as interrupted:
                 reason = trainer.run(interrupted)
             if not main:
                 return None

@@ -59,7 +59,7 @@ def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: Pretrai
     import torch
 
     from toolkit.device import choose_device, flushed_denormals
-    from toolkit.interruption import asked_to_stop
+    from toolkit.interruption import stop_requests
     from toolkit.pretrain.checkpoints import Checkpoints
     from toolkit.pretrain.measuring import measure
     from toolkit.pretrain.release import release
@@ -85,7 +85,7 @@ def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: Pretrai
             observer.note(f"resuming from step {trainer.step}")
         figures: dict[str, float] = {}
         try:
-            with asked_to_stop() as interrupted:
+            with stop_requests() as interrupted:
                 for phase in trainer.run(pictures, config, checkpoints, interrupted, observer):
                     if config.held_out and not interrupted:
                         figures = measure(trainer, held_out, recipe.num_inference_steps, phase.half_size)
