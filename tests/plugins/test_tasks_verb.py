@@ -127,7 +127,7 @@ def test_check_names_the_fault_and_exits_1(plugin, capsys):
     assert main(["tasks", "check", "dot"]) == 1
     captured = capsys.readouterr()
     assert row(captured.out, "determinism").split()[1] == "failed"
-    assert "the same seed must give the same conditioning_image" in captured.out
+    assert "the same seed must yield the same conditioning_image" in captured.out
     assert "dot breaks the contract" in captured.err and "keeps" not in captured.out
 
 
