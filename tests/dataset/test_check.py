@@ -312,7 +312,7 @@ def test_the_command_lists_problems_and_exits_with_1(copy, capsys):
     assert main(["dataset", "check", str(root)]) == 1
     shown = capsys.readouterr()
     assert shown.err == "problem: notes.txt is not part of the dataset\n"
-    assert shown.out.splitlines()[-1] == "1 problems"
+    assert shown.out.splitlines()[-1] == "1 problem"
     assert main(["dataset", "check", str(root / "data")]) == 1
     assert capsys.readouterr().err.startswith("error: expected a dataset with a manifest.json in ")
 

@@ -107,6 +107,6 @@ def test_the_command_line(portraits, tmp_path, capsys):
     words = ["make-people", "--portraits", str(portraits), "--output", str(tmp_path / "p"), "--clips", "1"]
     words += ["--frames", "2", "--size", "64", "--workers", "1"]
     assert main(words) == 0
-    assert capsys.readouterr().out.strip() == f"1 videos in {tmp_path / 'p'} (1 new)"
+    assert capsys.readouterr().out.strip() == f"1 video in {tmp_path / 'p'} (1 new)"
     assert json.loads((tmp_path / "p/settings.json").read_text())["size"] == 64
     assert main([*words, "--seed", "5"]) == 2

@@ -167,7 +167,7 @@ def test_a_finished_dataset_is_left_as_it_is(build, built, videos, tree):
     listener = Listener()
     build(videos, built, listener)
     assert listener.finished == []
-    assert listener.notes == ["resuming: 7 of 7 shards are finished, with 8 clips"]
+    assert listener.notes == ["resuming: 7 of 7 shards finished, with 8 clips"]
     assert listener.phases[1:] == [("building", 60, "frames", 60)]
     assert tree(built) == before
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*") if path != built} == {
@@ -321,9 +321,7 @@ def test_small_faces_are_counted(build, videos, tmp_path):
 
 
 def test_nothing_at_all_is_an_error_and_leaves_no_folder(build, grey, tmp_path):
-    with pytest.raises(
-        InputError, match=r"no pair could be made from 1 videos \(plain.mp4: no face found in 10 frames"
-    ):
+    with pytest.raises(InputError, match=r"no pair could be made from 1 video \(plain.mp4: no face found in 10 frames"):
         build(grey(tmp_path / "plain.mp4"), tmp_path / "d")
     assert not (tmp_path / "d").exists()
     (tmp_path / "mine").mkdir()

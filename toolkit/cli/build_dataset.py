@@ -9,6 +9,7 @@ from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.report import BuildObserver, BuildReport, dropped_by_reason
+from toolkit.words import counted
 
 COMMON = {"task", "videos", "output", "resolution", "clip_length", "max_clips", "validation_fraction", "format"}
 COMMON |= {"analyser", "max_faces", "backbone", "device", "workers", "seed"}
@@ -23,7 +24,7 @@ def configure(parser: Parser, argv: list[str]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build, and return 1 if a source failed."""
+    """Build; return 1 if a video failed."""
     from toolkit.synthesis.build import build_dataset
 
     config = read_settings(BuildConfig, args)
@@ -34,15 +35,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summarise(report: BuildReport) -> None:
-    """Say what came out and where it is."""
+    """Print the outcome and where it is."""
     manifest = report.manifest
     used = sum(source.status == "ok" for source in manifest.sources)
-    out.print(f"{manifest.pairs} pairs in {manifest.clips} clips from {used} of {len(manifest.sources)} videos")
+    pairs, clips = counted(manifest.pairs, "pairs"), counted(manifest.clips, "clips")
+    out.print(f"{pairs} in {clips} from {used} of {counted(len(manifest.sources), 'videos')}")
     for reason, number in dropped_by_reason(manifest.shards).most_common():
         out.print(f"  left out: {reason} ({number})", soft_wrap=True)
     for label, sources in (("skipped", report.skipped), ("failed", report.failed)):
         if sources:
-            out.print(f"  {label}: {len(sources)} videos, see manifest.json")
+            out.print(f"  {label}: {counted(len(sources), 'videos')}; manifest.json gives the reasons")
     for warning in report.warnings:
         err.print(f"warning: {warning}", soft_wrap=True)
     out.print(f"dataset: {report.output}", soft_wrap=True)

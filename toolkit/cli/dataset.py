@@ -8,6 +8,7 @@ from pathlib import Path
 from toolkit.cli.console import err, out
 from toolkit.cli.help import Parser
 from toolkit.errors import InputError
+from toolkit.words import counted
 
 _SHOWN = 50
 
@@ -53,10 +54,10 @@ def _check(args: argparse.Namespace) -> int:
     for problem in report.problems[:_SHOWN]:
         err.print(f"problem: {problem}", soft_wrap=True)
     if len(report.problems) > _SHOWN:
-        err.print(f"and {len(report.problems) - _SHOWN} more problems")
+        err.print(f"and {counted(len(report.problems) - _SHOWN, 'more problems')}")
     counts = ", ".join(f"{number} {split}" for split, number in sorted(report.samples.items())) or "none"
-    out.print(f"{report.shards} shards, {report.clips} clips, pairs: {counts}")
-    out.print("no problems found" if report.ok else f"{len(report.problems)} problems")
+    out.print(f"{counted(report.shards, 'shards')}, {counted(report.clips, 'clips')}, pairs: {counts}")
+    out.print("no problems found" if report.ok else counted(len(report.problems), "problems"))
     return 0 if report.ok else 1
 
 
@@ -81,8 +82,9 @@ def _show(args: argparse.Namespace) -> int:
     for split in ("train", "validation"):
         shards = [shard for shard in manifest.shards if shard.split == split]
         sources = {shard.source_digest for shard in shards if shard.pairs}
-        clips, pairs = sum(shard.clips for shard in shards), sum(shard.pairs for shard in shards)
-        out.print(f"{split}: {pairs} pairs in {clips} clips from {len(sources)} videos")
+        pairs = counted(sum(shard.pairs for shard in shards), "pairs")
+        clips = counted(sum(shard.clips for shard in shards), "clips")
+        out.print(f"{split}: {pairs} in {clips} from {counted(len(sources), 'videos')}")
     for source in manifest.sources:
         if source.status != "ok":
             out.print(f"{source.status}: {source.name}: {source.reason}", soft_wrap=True)
@@ -94,5 +96,5 @@ def _videos(args: argparse.Namespace) -> int:
     from toolkit.dataset.videos import write_videos
 
     names = write_videos(args.folder, args.output, args.split, args.clips)
-    out.print(f"{len(names)} clips in {args.output / 'with'} and {args.output / 'without'}", soft_wrap=True)
+    out.print(f"{counted(len(names), 'clips')} in {args.output / 'with'} and {args.output / 'without'}", soft_wrap=True)
     return 0

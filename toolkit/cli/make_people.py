@@ -8,6 +8,7 @@ from toolkit.cli.console import out
 from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
 from toolkit.portraits.making import PeopleConfig
+from toolkit.words import counted
 
 
 def configure(parser: Parser, argv: list[str]) -> None:
@@ -23,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     config = read_settings(PeopleConfig, args)
     with ConsoleObserver() as observer:
         count = make_people(config, observer)
-    out.print(f"{config.clips} videos in {config.output} ({count} new)", soft_wrap=True)
+    out.print(f"{counted(config.clips, 'videos')} in {config.output} ({count} new)", soft_wrap=True)
     return 0

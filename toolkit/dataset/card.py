@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from toolkit.dataset.layout import COLUMNS, CONFIG, DATA, MANIFEST, PREVIEW, SPLITS, Manifest
+from toolkit.words import counted
 
 _MEANING = {
     "text": "prompt: describes the face without the attribute",
@@ -67,12 +68,11 @@ The pictures are {resolution}x{resolution} pixels. The prompt is "{prompt}".
 ## How it was made
 
 `toolkit build-dataset` made this dataset. `{config}` records all settings, package versions, the seed and the checksums
-of the source videos. `{manifest}` lists the videos and the shards with their checksums. {left_out} of {sources} videos
-gave no pairs; `{manifest}` gives the reasons.
+of the source videos. `{manifest}` lists the videos and the shards with their checksums. {used}
 
 ## Sharing
 
-The pictures come from videos of real people. Share this dataset only if you may share those videos.
+The pictures may show real people. Share this dataset only if you may share the videos that it was made from.
 """
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -128,6 +128,13 @@ def render_card(manifest: Manifest, description: str, prompt: str) -> str:
         counts="\n".join(f"| {split} | {clips[split]} | {pairs[split]} | {sources[split]} |" for split in splits),
         columns="\n".join(f"| `{name}` | {meaning} |" for name, meaning in meanings),
         loading=_WEBDATASET if manifest.format == "webdataset" else _IMAGEFOLDER,
-        left_out=sum(not source.pairs for source in manifest.sources),
-        sources=len(manifest.sources),
+        used=_used(manifest),
     )
+
+
+def _used(manifest: Manifest) -> str:
+    videos = counted(len(manifest.sources), "videos")
+    left_out = sum(not source.pairs for source in manifest.sources)
+    if not left_out:
+        return "All videos gave pairs."
+    return f"{left_out} of {videos} gave no pairs; `{MANIFEST}` gives the reasons."

@@ -24,6 +24,7 @@ from toolkit.synthesis.report import BuildObserver, BuildReport, source_record
 from toolkit.synthesis.shards import OutputError, SetupError, ShardJob, build_shard
 from toolkit.task import AttributeTask
 from toolkit.versions import installed
+from toolkit.words import counted
 
 _LIBRARIES = (
     *("vlasik-toolkit", "albumentations", "av", "diffusers", "embreex", "isal", "mediapipe", "numpy"),
@@ -94,7 +95,10 @@ def _build_shards(
     missing = [segment for segment in plan.segments if segment.name not in folder.records]
     frames, clips = sum(shard.frames for shard in finished), sum(shard.clips for shard in finished)
     if finished:
-        observer.note(f"resuming: {len(finished)} of {len(plan.segments)} shards are finished, with {clips} clips")
+        observer.note(
+            f"resuming: {len(finished)} of {counted(len(plan.segments), 'shards')} finished, "
+            f"with {counted(clips, 'clips')}"
+        )
     observer.phase("building", sum(segment.frames for segment in plan.segments), "frames", frames)
     for source in plan.unusable:
         _report_unused(source, observer)
@@ -167,7 +171,8 @@ def _no_pairs(manifest: Manifest) -> str:
     if len(reasons) > 5:
         reasons[5:] = [f"and {len(reasons) - 5} more"]
     found = "; ".join(reasons)
-    return f"no pair could be made from {len(manifest.sources)} videos ({found}); use videos with visible faces"
+    videos = counted(len(manifest.sources), "videos")
+    return f"no pair could be made from {videos} ({found}); use videos with visible faces"
 
 
 def _same_columns(manifest: Manifest) -> None:

@@ -123,11 +123,11 @@ class BuildConfig(BaseModel):
         None, ge=1, description="Most clips to take from one video, spread over its length. If unset, all."
     )
     crop_scale: float = Field(1.6, ge=1, le=4, description="Width of the crop divided by the width of the face.")
-    faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
+    faces: FaceConfig = Field(FaceConfig(), description="Finding faces.")
     device: str | None = Field(
         None, description="Torch device for facer and the backbone, such as `cuda`. If unset, the best one available."
     )
-    inpainting: InpaintConfig = Field(InpaintConfig(), description="Settings of inpainting.")
+    inpainting: InpaintConfig = Field(InpaintConfig(), description="Inpainting, for tasks that use it.")
     min_face: int = Field(48, ge=8, description="Smallest face to use, in pixels of the video.")
     validation_fraction: float = Field(0.1, ge=0, lt=1, description="Share of the videos to hold out for validation.")
     format: Format = Field("imagefolder", description="Storage format of the pairs: PNG folders or tar files.")
