@@ -1,10 +1,10 @@
-"""What measuring costs, beside a plain loop over the same networks, and that memory does not grow with a video.
+"""Measures the speed of `evaluate` against a plain loop over the same networks, and its memory on long videos.
 
     python -m benchmarks.evaluate [--arcface MODEL] [--frames N]
 
-Prints ratios beside their limits and exits with 1 if one is missed. Both sides run in one worker process of the
-toolkit's, with one thread, and pay for starting it: `evaluate` with its tracking, its tables and its report, the
-loop with nothing but the calls. Identity is measured with --arcface, or where `toolkit evaluate` finds a model.
+Prints each ratio with its limit and exits with 1 if a limit is missed. Both sides run in one worker process of the
+toolkit with one thread, and both pay for starting it: `evaluate` includes tracking, tables and the report, the loop
+only the calls. Identity is measured with --arcface, or if `toolkit evaluate` finds a model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import numpy as np
 LIMITS = {"speed": 0.9, "memory": 1.1}
 SIDE = 512
 WIDTH, HEIGHT = 320, 240
-"""px of the videos of which memory is told."""
+"""px; size of the videos whose memory is measured."""
 
 SHORT, LONG = 60, 600
 
 
 @dataclass(frozen=True)
 class Loop:
-    """What the plain loop is given."""
+    """Input of the plain loop."""
 
     original: Path
     edited: Path
@@ -37,7 +37,7 @@ class Loop:
 
 
 def plain_loop(job: Loop) -> dict[str, float]:
-    """dG, identity and warp error, frame by frame, as one would write it for a paper."""
+    """Compute dG, identity and warp error frame by frame, as a script for a paper would."""
     from attributes.glasses.fidelity import RemovedGlasses
     from toolkit.evaluate.arcface import ArcFace
     from toolkit.evaluate.flow import choose_flow
@@ -70,11 +70,11 @@ def plain_loop(job: Loop) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
-def speed(arcface: Path | None, frames: int, rounds: int = 2) -> float:
-    """Seconds of the loop / of `evaluate`, the median of a few rounds in which they take turns."""
+def speed(arcface: Path | None, frames: int, rounds: int = 2) -> bool:
+    """Print the time of the loop / of `evaluate`, medians of alternating rounds; returns whether it is missed."""
     from toolkit.evaluate.arcface import find_arcface
     from toolkit.evaluate.config import EvaluateConfig
-    from toolkit.evaluate.engine import evaluate
+    from toolkit.evaluate.evaluation import evaluate
     from toolkit.executor import ProcessExecutor
     from toolkit.testing.sample import write_sample_video
 
@@ -114,7 +114,7 @@ def speed(arcface: Path | None, frames: int, rounds: int = 2) -> float:
 
 
 def covered(source: Path, target: Path) -> Path:
-    """A copy with a grey patch."""
+    """Write a copy with a grey patch."""
     from toolkit.video import VideoWriter, read_frames
 
     with VideoWriter(target, fps=25) as writer:
@@ -126,7 +126,7 @@ def covered(source: Path, target: Path) -> Path:
 
 
 def peak_of(job: object) -> int:
-    """Bytes that the worker held at most, after measuring a set."""
+    """Measure a set in the worker and return its peak memory in bytes."""
     from toolkit.evaluate.measuring import measure_set
 
     for result in measure_set(job).values():
@@ -137,7 +137,7 @@ def peak_of(job: object) -> int:
 
 
 def memory(arcface: Path | None) -> bool:
-    """Print the peak of a worker for a long video / for a short one; whether the limit is missed."""
+    """Print a worker's peak memory for a long video / for a short one; returns whether the limit is missed."""
     from toolkit.evaluate.arcface import find_arcface
     from toolkit.evaluate.config import EvaluateConfig
     from toolkit.evaluate.measuring import Job
@@ -185,8 +185,8 @@ def show(name: str, value: float, note: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arcface", type=Path, help="an ArcFace model (.onnx)")
-    parser.add_argument("--frames", type=int, default=100, help="of the video for speed")
+    parser.add_argument("--arcface", type=Path, help="ArcFace model (.onnx)")
+    parser.add_argument("--frames", type=int, default=100, help="frames of the video for speed")
     args = parser.parse_args()
     missed = speed(args.arcface, args.frames)
     return int(memory(args.arcface) or missed)

@@ -35,7 +35,7 @@ from toolkit.edit.config import EditConfig
 from toolkit.edit.engine import Editor
 from toolkit.edit.report import EditObserver
 from toolkit.evaluate.config import EvaluateConfig
-from toolkit.evaluate.engine import evaluate
+from toolkit.evaluate.evaluation import evaluate
 from toolkit.evaluate.tables import terminal
 from toolkit.pretrain.samples import Pictures
 from toolkit.registry import load_task

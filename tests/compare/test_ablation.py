@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.compare.ablation import CHANGES, plan_ablation
-from toolkit.compare.engine import ablate
+from toolkit.compare.comparison import ablate
 from toolkit.errors import UsageError
 from toolkit.video import read_frames
 
@@ -27,8 +27,8 @@ def test_what_ours_does_already_depends_on_the_settings(ablation):
         ablation(masking={"masks": "off"}, motion={"motion": False, "reference_frames": "first+middle"})
     )
     assert set(plan.left_out) == {"cross-frame", "no-normalisation", "masks-off", "all-motion-layers", "no-motion"}
-    assert "ours does already" in plan.left_out["cross-frame"]
-    with pytest.raises(UsageError, match="what ours does already"):
+    assert "equals the settings of ours" in plan.left_out["cross-frame"]
+    with pytest.raises(UsageError, match="equals the settings of ours"):
         plan_ablation(ablation(variants=["masks-on"]))
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from toolkit.cli import main
-from toolkit.compare import engine
-from toolkit.compare.engine import CompareObserver, compare, plan_comparison
+from toolkit.compare import comparison as comparison_module
+from toolkit.compare.comparison import CompareObserver, compare
+from toolkit.compare.plan import plan_comparison
 from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.executor import InlineExecutor
 from toolkit.video import read_frames
 
 FILLED = {"masks_of": "target", "baselines": ["unedited", "telea", "navier-stokes"]}
@@ -101,6 +103,23 @@ def test_first_frame_attention_is_another_video_than_ours(comparison, remover, t
     assert record["config"]["motion"]["motion"] is False
 
 
+def test_the_named_weights_and_device_reach_every_analyser(comparison, monkeypatch, tmp_path):
+    """The masks of the baselines and the measuring both look for faces, with the analyser that the user named."""
+    files = {name: tmp_path / name for name in ("detector_file", "parser_file", "aligner_file")}
+    faces = {"analyser": "facer", "max_faces": 2, **files}
+    asked = []
+
+    def create(name, **settings):
+        asked.append((name, {key: value for key, value in settings.items() if value is not None}))
+        raise ToolkitError("enough")
+
+    monkeypatch.setattr("toolkit.faces.config.create_analyser", create)
+    monkeypatch.setattr("toolkit.evaluate.evaluation._processes", lambda *_: InlineExecutor())
+    compare(comparison(baselines=["unedited", "telea"], faces=faces))
+    wanted = {"max_faces": 2, "device": "cpu", **files}
+    assert len(asked) == 4 and asked == [("facer", wanted)] * 4
+
+
 def test_one_bad_video_does_not_stop_the_rest(comparison, folders, target, tmp_path):
     videos = tmp_path / "in"
     shutil.copytree(folders / "videos", videos)
@@ -108,8 +127,8 @@ def test_one_bad_video_does_not_stop_the_rest(comparison, folders, target, tmp_p
     seen = []
 
     class Observer(CompareObserver):
-        def failed(self, name, source, error):
-            seen.append((name, source.name))
+        def failed(self, name, sentence):
+            seen.append(tuple(name.split(", ")))
 
     report = compare(comparison(videos=videos, **FILLED, measuring=target), Observer())
     assert seen == [("telea", "broken.mkv"), ("navier-stokes", "broken.mkv")]
@@ -134,7 +153,7 @@ def test_a_method_that_fails_everywhere_is_in_the_report(comparison, monkeypatch
 def test_a_method_of_too_few_frames_leaves_no_video(comparison, monkeypatch, target, tmp_path):
     monkeypatch.setattr("toolkit.compare.methods.opencv_frames", lambda source, masks, kind: (frame for frame in ()))
     report = compare(comparison(baselines=["unedited", "telea"], masks_of="target", measuring=target))
-    assert "gave 0 frames" in report.evaluation.methods[1].videos[0].failed
+    assert "returned 0 frames" in report.evaluation.methods[1].videos[0].failed
     assert not [path for path in (tmp_path / "out/videos").rglob("*") if path.is_file()]
 
 
@@ -168,7 +187,7 @@ def test_a_checkout_is_run_on_the_masks(comparison, target, monkeypatch, tmp_pat
         asked.append((name, checkout, python))
         return Tool()
 
-    monkeypatch.setattr("toolkit.compare.external.external", external)
+    monkeypatch.setattr("toolkit.compare.tools.external", external)
     settings = {"masks_of": "target", "checkouts": ["propainter=/there"], "pythons": ["propainter=/env/bin/python"]}
     compare(comparison(baselines=[], **settings, measuring=target))
     assert asked[:2] == [("propainter", Path("/there"), Path("/env/bin/python")), "check"]
@@ -193,7 +212,7 @@ def test_what_cannot_be_run_is_left_out_unless_it_was_named(comparison, remover)
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"outputs": ["ours=x"]}, "names of their own"),
+        ({"outputs": ["ours=x"]}, "no other method has"),
         ({"outputs": ["x"]}, "NAME=PATH"),
         ({"checkouts": ["sora=x"]}, "must be of propainter"),
         ({"pythons": ["fgt=x"]}, "none of fgt"),
@@ -211,11 +230,11 @@ def test_places_that_do_not_fit(comparison, folders, tmp_path):
         compare(comparison(baselines=[], outputs=["a=/no/such/place"]))
     with pytest.raises(UsageError, match="nothing to compare"):
         compare(comparison(baselines=[]))
-    with pytest.raises(UsageError, match="would lie among the videos"):
+    with pytest.raises(UsageError, match="would mix with the videos"):
         compare(comparison(baselines=["unedited"], output=folders / "videos/out"))
     inside = tmp_path / "inside" / "videos"
     shutil.copytree(folders / "videos", inside / "telea")
-    with pytest.raises(UsageError, match="would lie among the videos"):
+    with pytest.raises(UsageError, match="would mix with the videos"):
         compare(comparison(baselines=["unedited"], videos=inside, output=tmp_path / "inside"))
     assert (inside / "telea/a.mkv").is_file()
     (tmp_path / "file").touch()
@@ -272,7 +291,7 @@ def test_a_bug_of_a_method_costs_its_videos_only(comparison, monkeypatch, target
     monkeypatch.setattr("toolkit.compare.methods.opencv_frames", fail)
     config = comparison(baselines=["unedited", "telea"], masks_of="target", measuring=target)
     report = compare(config, Observer())
-    assert told == [("telea", True)] * 2
+    assert told == [("telea, a.mkv", True), ("telea, more/b.mkv", True)]
     assert report.failed == 2 and report.evaluation.means["unedited"]["warp_error"].value is not None
 
 
@@ -288,6 +307,26 @@ def test_the_command_line(folders, tmp_path, capsys):
     assert "--remover" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["compare", "ablate"])
+def test_flags_of_the_analyser_reach_edit_and_measuring(monkeypatch, tmp_path, verb):
+    seen = []
+
+    def stop(config, observer):
+        seen.append(config)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(f"toolkit.compare.comparison.{verb}", stop)
+    words = [verb, "--videos", "v", "--task", "stickers", "--remover", "r", "--output", "o", "--device", "cpu"]
+    files = {name: tmp_path / name for name in ("detector_file", "parser_file", "aligner_file")}
+    for name, path in files.items():
+        words += [f"--{name.replace('_', '-')}", str(path)]
+    assert main([*words, "--analyser", "facer", "--max-faces", "2"]) == 2
+    wanted = {"analyser": "facer", "max_faces": 2, "model_file": None, **files}
+    assert seen[0].faces.model_dump() == wanted
+    assert comparison_module._measuring(seen[0], {"ours": tmp_path}).faces.model_dump() == wanted
+    assert seen[0].edit([tmp_path]).region.model_dump().items() >= wanted.items()
+
+
 def test_a_comparison_imports_no_models_before_it_needs_some():
-    assert "diffusers" not in {name.split(".")[0] for name in vars(engine)}
+    assert "diffusers" not in {name.split(".")[0] for name in vars(comparison_module)}
     assert sys.modules["toolkit.compare.config"]

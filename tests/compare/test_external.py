@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.compare.external import NAMES, Request, external, padded, squared, unsquared
+from toolkit.compare.external import Request
+from toolkit.compare.pictures import padded, squared, unsquared
+from toolkit.compare.tools import TOOLS, external
 from toolkit.errors import InputError, ToolkitError
 
 PROPAINTER = """
@@ -211,7 +213,7 @@ def test_rave_gets_full_grids(checkout, request_of):
     assert np.abs(made.astype(int) - frames).mean() < 12  # a GIF has 256 colours
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(TOOLS))
 def test_a_tool_that_fails_is_quoted(checkout, request_of, name):
     script = next(iter(FILES[name]))
     broken = "import sys; print('CUDA out of memory'); sys.exit(3)"
@@ -220,13 +222,13 @@ def test_a_tool_that_fails_is_quoted(checkout, request_of, name):
         run(name, checkout(name, **{script: broken}), request)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(TOOLS))
 def test_an_incomplete_checkout_is_told_before_it_is_run(checkout, tmp_path, name):
     for missing in external(name, tmp_path, sys.executable).needed:
         path = missing.replace("*", "fgt" if missing.startswith("FGT") else "lafc")
         root = checkout(name)
         (root / path).unlink()
-        with pytest.raises(InputError, match=rf"no complete checkout of {name}"):
+        with pytest.raises(InputError, match=rf"not a complete checkout of {name}"):
             external(name, root, sys.executable).check()
     with pytest.raises(InputError, match="found no folder"):
         external(name, tmp_path / "nowhere", sys.executable).check()
@@ -237,7 +239,7 @@ def test_an_incomplete_checkout_is_told_before_it_is_run(checkout, tmp_path, nam
 def test_results_that_do_not_fit(checkout, request_of):
     few = PROPAINTER.replace("in enumerate(zip(frames, masks))", "in enumerate(zip(frames[:2], masks))")
     request, _, _ = request_of()
-    with pytest.raises(ToolkitError, match=r"gave 2 frames .* the video has 5"):
+    with pytest.raises(ToolkitError, match=r"wrote 2 frames .* the video has 5"):
         run("propainter", checkout("propainter", **{"inference_propainter.py": few}), request)
 
 
@@ -245,7 +247,7 @@ def test_results_of_another_size(checkout, request_of):
     other = PROPAINTER.replace(", frame)\n", ", frame[::2])\n")
     assert other != PROPAINTER
     request, _, _ = request_of()
-    with pytest.raises(ToolkitError, match="gave frames of 104x40 for 101x77"):
+    with pytest.raises(ToolkitError, match="returned frames of 104x40, expected 101x77"):
         run("propainter", checkout("propainter", **{"inference_propainter.py": other}), request)
 
 
@@ -253,7 +255,7 @@ def test_squares_of_another_size(checkout, request_of):
     other = RAVE.replace("Image.fromarray(frame[..., ::-1])", "Image.fromarray(frame[::2, :, ::-1])")
     other = other.replace("(511, 511)", "(0, 0)")
     request, _, _ = request_of()
-    with pytest.raises(ToolkitError, match="rave gave frames of 512x256 for 512x512"):
+    with pytest.raises(ToolkitError, match="rave returned frames of 512x256, expected 512x512"):
         run("rave", checkout("rave", **{"scripts/run_experiment.py": other}), request)
 
 
@@ -289,7 +291,8 @@ def test_an_interruption_ends_the_tool_and_its_children(checkout, request_of, tm
         import sys
         from pathlib import Path
         import numpy as np
-        from toolkit.compare.external import Request, external
+        from toolkit.compare.external import Request
+        from toolkit.compare.tools import external
         from toolkit.interruption import termination_interrupts
         frames = [np.zeros((64, 64, 3), np.uint8)]
         work = Path({str(tmp_path / "w")!r}); work.mkdir()

@@ -1,43 +1,27 @@
 """Videos to measure, and ways to measure them without a process for each."""
 
 import sys
-import traceback
 
 import numpy as np
 import pytest
 
-from toolkit.errors import ToolkitError
 from toolkit.evaluate.config import EvaluateConfig
-from toolkit.evaluate.engine import EvaluateObserver, evaluate
-from toolkit.executor import Outcome, WorkerError
+from toolkit.evaluate.evaluation import EvaluateObserver, evaluate
+from toolkit.executor import InlineExecutor
 from toolkit.testing.sample import sample_frames
 from toolkit.video import VideoWriter
 
 SIDE = 128
 
 
-class Here:
-    """`ProcessExecutor` without its processes: a whole evaluation in a second."""
-
-    def run(self, function, items):
-        for item in items:
-            try:
-                yield Outcome(item, function(item))
-            except ToolkitError as error:
-                yield Outcome(item, error=error)
-            except Exception as error:
-                details = traceback.format_exc()
-                yield Outcome(item, error=WorkerError(f"unexpected {type(error).__name__}: {error}"), details=details)
-
-
 class Notes(EvaluateObserver):
-    """What an observer was told."""
+    """Collects what an observer receives."""
 
     def __init__(self):
         self.count, self.order, self.sentences, self.bugs = 0, [], {}, {}
 
-    def started(self, videos):
-        self.count = videos
+    def phase(self, name, total, unit, done=0):
+        self.count = total
 
     def measured(self, name, results):
         self.order.append(name)
@@ -93,7 +77,7 @@ def measure(tmp_path):
         defaults = {"task": "glasses", "output": tmp_path / "report", "flow": "dis", "clips": False, "identity": False}
         config = EvaluateConfig(original=original, edited=edited, **{**defaults, **settings})
         notes = Notes()
-        return evaluate(config, notes, executor or Here(), failed), notes
+        return evaluate(config, notes, executor or InlineExecutor(), failed), notes
 
     return run
 

@@ -76,7 +76,7 @@ def test_many_more_than_a_batch_are_embedded_as_one_by_one(tmp_path):
         (b"", "cannot be read as an ONNX model"),
         (b"<html>log in</html>", "cannot be read as an ONNX model"),
         (model_of_means(("N", 3, 112, 112))[:60], "cannot be read as an ONNX model"),
-        (model_of_means(("N", 3, 224, 224)), r"no ArcFace model: expected one input .* found tensor\(float\)"),
+        (model_of_means(("N", 3, 224, 224)), r"not an ArcFace model: expected one input .* found tensor\(float\)"),
         (model_of_means(("N", 3, 112, 112), ("one", "two")), "found 2 inputs"),
     ],
 )

@@ -193,7 +193,7 @@ def test_one_frame(measure, write, face, spoilt, tmp_path):
     found = video(report)
     assert found.values["warp_error"] is None and found.values["temporal_error"] is None
     assert found.per_frame["warp_error"] == [None]
-    assert found.values["psnr_frame"] > 0 and found.notes == ["one frame, so nothing can be said of consistency"]
+    assert found.values["psnr_frame"] > 0 and found.notes == ["one frame only, so consistency cannot be measured"]
     assert report.failed == 0
 
 
@@ -318,7 +318,7 @@ def test_no_more_than_two_chunks_of_frames_are_alive(measure, write, tmp_path, m
     [
         ({"task": "galsses"}, "galsses"),
         ({"options": {"no_such": 1}}, "no_such"),
-        ({"analyser": "none"}, "no face analyser"),
+        ({"faces": {"analyser": "none"}}, "no face analyser"),
         ({"flow_weights": "w.pth"}, "has no weights"),
         ({"original": "absent"}, "originals at absent"),
     ],

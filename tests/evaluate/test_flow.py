@@ -216,9 +216,9 @@ def test_other_weights_than_the_published_are_named(weights):
 
 
 def test_absent_weights(cache, tmp_path):
-    with pytest.raises(MissingExtra, match=r"ff5fadd5\.pth: run `toolkit fetch raft`"):
+    with pytest.raises(MissingExtra, match=r"ff5fadd5\.pth; run `toolkit fetch raft`"):
         RaftFlow()
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="found no file"):
         RaftFlow(tmp_path / "none.pth")
 
 

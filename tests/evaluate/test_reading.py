@@ -42,7 +42,7 @@ def test_containers_may_differ(write, original, frames, tmp_path):
     assert not stream.problems and sum(len(chunk.others["a"]) for chunk in chunks) == 11
 
 
-@pytest.mark.parametrize(("count", "words"), [(10, "10 frames"), (1, "1 frame "), (13, "13 frames"), (4, "4 frames")])
+@pytest.mark.parametrize(("count", "words"), [(10, "10 frames"), (1, "1 frame,"), (13, "13 frames"), (4, "4 frames")])
 def test_another_count_names_both_files_and_both_counts(write, original, frames, tmp_path, count, words):
     other = write(tmp_path / "other.mkv", np.resize(frames, (count, *frames.shape[1:])))
     stream, chunks = read(original, a=original, b=other)
@@ -64,7 +64,7 @@ def test_without_any_other_left_only_the_length_is_read(write, original, frames,
 def test_another_size_names_both(write, original, frames, tmp_path):
     other = write(tmp_path / "other.mkv", frames[:, :46, :])
     stream, chunks = read(original, a=other)
-    assert f"{other} has frames of 64x46 pixels and {original} of 64x48" in stream.problems["a"]
+    assert f"{other} has frames of 64x46 pixels, but {original} has 64x48" in stream.problems["a"]
     assert all(not chunk.others for chunk in chunks)
 
 

@@ -132,7 +132,7 @@ def test_frames_of_bytes_are_scaled():
     assert frame_error(now, following, still, still) == pytest.approx(
         frame_error(now / 255, following / 255, still, still), rel=1e-12
     )
-    with pytest.raises(ValueError, match=r"uint8, or floats in 0\.\.1, not int64"):
+    with pytest.raises(ValueError, match=r"uint8, or floats in 0\.\.1, found int64"):
         frame_error(now.astype(np.int64), following.astype(np.int64), still, still)
 
 
@@ -261,7 +261,7 @@ def test_video_that_ends_early_leaves_the_others(scene):
 
 def test_other_sizes_are_refused(scene):
     error = WarpError(DisFlow())
-    with pytest.raises(InputError, match=r"original's size, 80x64, found 40x64; scale the edited video"):
+    with pytest.raises(InputError, match=r"original's size, 80x64, found 40x64; resize the edited video"):
         error.push(scene[0], [scene[0][:, :40]])
     error.push(scene[0], [scene[0]])
     with pytest.raises(InputError, match=r"one size in the original, found 80x64 and 80x32"):

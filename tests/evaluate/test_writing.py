@@ -21,6 +21,7 @@ from toolkit.evaluate.results import Column, Evaluation, MethodResult, VideoResu
 from toolkit.evaluate.statistics import means
 from toolkit.evaluate.writing import write_report
 from toolkit.executor import Outcome, ProcessExecutor
+from toolkit.files import staging_path
 from toolkit.video import probe, read_frames
 
 DG = Column(name="dG", label="dG", unit=0.01, digits=2, description="")
@@ -300,15 +301,15 @@ class TestFailures:
 
     @pytest.mark.parametrize("victim", ["table.csv", "index.html", "report.json"])
     def test_a_full_disk_is_one_sentence(self, tmp_path, report, monkeypatch, victim):
-        write_text = Path.write_text
+        write_bytes = Path.write_bytes
 
-        def full(path, *args, **words):
-            if victim in path.name:
-                write_text(path, "half", encoding="utf-8")
+        def full(path, data):
+            if path == staging_path(tmp_path / "report" / victim):
+                write_bytes(path, b"half")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return write_text(path, *args, **words)
+            return write_bytes(path, data)
 
-        monkeypatch.setattr(Path, "write_text", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         assert "No space left on device" in self.sentence(report)
         assert not [name for name in inside(tmp_path / "report") if "part" in name or name == "report.json"]
 

@@ -101,8 +101,6 @@ def test_reader_of_imports_sees_what_it_should(tmp_path, monkeypatch):
 
 
 CIRCULAR = {
-    ("toolkit.compare.ablation", "toolkit.compare.engine"),
-    ("toolkit.compare.tools", "toolkit.compare.external"),
     ("toolkit.edit.engine", "toolkit.edit.editing"),
     ("toolkit.edit.pasting", "toolkit.edit.editing"),
     ("toolkit.edit.pasting", "toolkit.edit.engine"),

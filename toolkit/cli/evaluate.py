@@ -1,14 +1,15 @@
-"""``toolkit evaluate``: originals and edited videos in, the paper's table out."""
+"""``toolkit evaluate``: measures edited videos against their originals and prints the paper's table."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 
-from toolkit.cli.console import err, out
+from toolkit.cli.console import out
 from toolkit.cli.options import Parser, add_settings, read_settings
+from toolkit.cli.progress import ConsoleObserver
 from toolkit.evaluate.config import EvaluateConfig
-from toolkit.evaluate.engine import EvaluateObserver, EvaluateReport
+from toolkit.evaluate.evaluation import EvaluateObserver, EvaluateReport
 from toolkit.evaluate.results import VideoResult
 
 COMMON = {"original", "edited", "target", "task", "output", "identity", "arcface", "flow", "analyser", "clips"}
@@ -17,22 +18,22 @@ COMMON |= {"device", "workers"}
 
 
 def configure(parser: Parser, argv: list[str]) -> None:
-    """The settings."""
+    """Add the settings."""
     add_settings(parser, EvaluateConfig, argv, common=COMMON)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the table and say where the report is; 1 if a video could not be measured."""
-    from toolkit.evaluate.engine import evaluate
+    """Measure, print the table and the report's path; returns 1 if a video could not be measured."""
+    from toolkit.evaluate.evaluation import evaluate
 
     config = read_settings(EvaluateConfig, args)
-    with ConsoleObserver() as observer:
+    with MeasuringObserver() as observer:
         report = evaluate(config, observer)
     return show(report, config.allow_failures)
 
 
 def show(report: EvaluateReport, allow_failures: bool) -> int:
-    """Print the table, what measured, and where the report is; the exit code."""
+    """Print the table, the tools that measured and the report's path; returns the exit code."""
     from toolkit.evaluate.tables import terminal
 
     out.print(terminal(report.evaluation))
@@ -42,51 +43,13 @@ def show(report: EvaluateReport, allow_failures: bool) -> int:
     return 1 if report.failed and not allow_failures else 0
 
 
-class ConsoleObserver(EvaluateObserver):
-    """A progress bar on a terminal; what cannot be measured is said as it comes."""
-
-    def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("measuring"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("videos"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-        self._bar = self._progress.add_task("measuring", total=None)
-
-    def __enter__(self) -> ConsoleObserver:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def started(self, videos: int) -> None:
-        self._progress.update(self._bar, total=videos)
+class MeasuringObserver(ConsoleObserver, EvaluateObserver):
+    """Shows progress, and each edited video that cannot be measured."""
 
     def measured(self, name: str, results: Mapping[str, VideoResult]) -> None:
-        self._progress.advance(self._bar)
         for method, result in results.items():
             if result.failed:
-                err.print(f"not measured: {name}, {method}: {result.failed}", soft_wrap=True)
+                self.failed(f"{name}, {method}", result.failed)
 
     def failed(self, name: str, sentence: str) -> None:
-        self._progress.advance(self._bar)
-        err.print(f"not measured: {name}: {sentence}", soft_wrap=True)
-
-    def bug(self, name: str, details: str) -> None:
-        err.print(f"{name}:\n{details}", soft_wrap=True)
+        self.say(f"not measured: {name}: {' '.join(sentence.split())}")

@@ -1,7 +1,7 @@
-"""Methods and variants side by side on the same videos: they are run, and measured by one evaluation.
+"""Runs methods and variants on the same videos and measures them in one evaluation.
 
-It stands above the stages: it calls editing, then evaluating, which meet in the folders of videos that are written.
-`compare` runs other methods, `ablate` variants of our settings. Nothing heavy is imported until a name is used.
+`compare` runs other methods next to ours; `ablate` varies our settings. Both call `toolkit.edit`, then
+`toolkit.evaluate`; the two meet in folders of videos. Heavy libraries are imported when a name is first used.
 """
 
 from toolkit.lazy import lazy_names
@@ -9,9 +9,9 @@ from toolkit.lazy import lazy_names
 _HOMES = {
     "AblateConfig": "config",
     "CompareConfig": "config",
-    "CompareObserver": "engine",
-    "ablate": "engine",
-    "compare": "engine",
+    "CompareObserver": "comparison",
+    "ablate": "comparison",
+    "compare": "comparison",
 }
 
 __all__ = sorted(_HOMES)

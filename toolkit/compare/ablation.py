@@ -1,18 +1,18 @@
-"""The variants of an ablation: our settings with one of them changed."""
+"""Plans an ablation: our settings, and variants with one of them changed."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 from toolkit.compare.config import OURS, AblateConfig, Variant
-from toolkit.compare.engine import Plan
 from toolkit.compare.methods import EditMethod
+from toolkit.compare.plan import Plan
 from toolkit.edit.config import EditConfig
 from toolkit.edit.settling import settle
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.registry import load_task
 
-CHANGES: dict[str, tuple[str, dict]] = {
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "cross-frame": ("motion", {"reference_frames": "first+middle"}),
     "ion": ("masking", {"normalisation": "ion"}),
     "adain": ("masking", {"normalisation": "adain"}),
@@ -22,14 +22,14 @@ CHANGES: dict[str, tuple[str, dict]] = {
     "all-motion-layers": ("motion", {"removed_motion_layers": []}),
     "no-motion": ("motion", {"motion": False}),
 }
-"""Variant -> the group of settings, and what changes in it."""
+"""Variant -> the group of settings, and the change in it."""
 
 
 def plan_ablation(config: AblateConfig) -> Plan:
-    """Ours, and each variant that differs from it.
+    """Plan ours, and each variant that differs from it.
 
     Raises:
-        UsageError: a variant that was named is what is run anyway, or the backbone has no motion adapter for it.
+        UsageError: a named variant equals our settings, or needs a motion adapter that the backbone lacks.
         ToolkitError: as for `toolkit.edit.edit_video`.
     """
     task = load_task(config.task, config.options)
@@ -44,7 +44,7 @@ def plan_ablation(config: AblateConfig) -> Plan:
             if group == "motion" and "reference_frames" not in change and not adapter:
                 raise UsageError(f"{name} needs a motion adapter, and the backbone {spec.name} has none")
             if _effect(changed, adapter, task.exact_mask) == _effect(base, adapter, task.exact_mask):
-                raise UsageError(f"{name} is what {OURS} does already")
+                raise UsageError(f"{name} equals the settings of {OURS}")
             plan.methods[name] = EditMethod(EditConfig.model_validate(changed.model_dump()))
         except ToolkitError as error:
             if config.variants is not None:
@@ -53,8 +53,8 @@ def plan_ablation(config: AblateConfig) -> Plan:
     return plan
 
 
-def _effect(config: EditConfig, adapter: bool, exact: bool) -> dict:
-    """The settings, with `auto` as what it means: settings of equal effect are equal."""
+def _effect(config: EditConfig, adapter: bool, exact: bool) -> dict[str, Any]:
+    """The settings with `auto` replaced by its meaning: settings with the same effect become equal."""
     values = config.model_dump()
     masking, motion = values["masking"], values["motion"]
     if masking["normalisation"] == "auto":

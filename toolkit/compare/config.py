@@ -1,4 +1,4 @@
-"""What a comparison and an ablation can be told."""
+"""Settings of comparisons and ablations."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from toolkit.edit.config import (
     WritingConfig,
 )
 from toolkit.evaluate.config import MeasuringConfig, named_paths
+from toolkit.faces.config import FaceConfig
 
 OURS = "ours"
 
@@ -26,40 +27,46 @@ Variant = Literal[
 
 
 class RunConfig(BaseModel):
-    """What comparing and ablating share: videos, an edit's settings and an evaluation's."""
+    """Settings shared by `toolkit compare` and `toolkit ablate`: the videos, an edit's settings and an evaluation's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    videos: Path = Field(description="the original video, or the folder of them")
-    task: str = Field(description="the attribute that is removed, see `toolkit tasks list`")
-    output: Path = Field(description="folder of the edited videos and of the report")
-    options: dict[str, Any] = Field(default={}, description="options of the task, as JSON")
+    videos: Path = Field(description="Original video, or a folder of videos.")
+    task: str = Field(description="Attribute to remove; `toolkit tasks list` shows all.")
+    output: Path = Field(description="Folder for the edited videos and the report.")
+    options: dict[str, Any] = Field(default={}, description="Options of the task, as JSON.")
     backbone: str | None = Field(
         None,
         min_length=1,
-        description="the models around the remover: a name, or a folder; without it the one that the remover names, or "
-        "the embedded nano",
+        description="Backbone around the remover: a name or a folder. If unset, the one that the remover was trained "
+        "on, or the embedded nano.",
     )
-    denoising: DenoisingConfig = Field(DenoisingConfig(), description="how a clip is denoised")
-    motion: MotionConfig = Field(MotionConfig(), description="what keeps frames consistent")
-    masking: MaskConfig = Field(MaskConfig(), description="what keeps the rest as it is")
-    region: RegionConfig = Field(RegionConfig(), description="which faces are edited")
-    writing: WritingConfig = Field(WritingConfig(), description="what is written")
-    measuring: MeasuringConfig = Field(MeasuringConfig(), description="how the results are measured")
-    device: str | None = Field(None, description="torch device, such as cuda; the best one without it")
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed, videos and settings give the same results")
-    allow_failures: bool = Field(False, description="exit with 0 although something could not be made or measured")
+    denoising: DenoisingConfig = Field(DenoisingConfig(), description="How a clip is denoised.")
+    motion: MotionConfig = Field(MotionConfig(), description="How frames are kept consistent.")
+    masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
+    region: RegionConfig = Field(RegionConfig(), description="Which faces are edited, and the crop around them.")
+    faces: FaceConfig = Field(FaceConfig(), description="How faces are found, for editing and measuring alike.")
+    writing: WritingConfig = Field(WritingConfig(), description="How videos are written.")
+    measuring: MeasuringConfig = Field(MeasuringConfig(), description="How the results are measured.")
+    device: str | None = Field(None, description="Torch device, such as `cuda`. If unset, the best available.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed; the same seed, videos and settings give the same results.")
+    allow_failures: bool = Field(False, description="Exit with 0 even if a video could not be made or measured.")
 
     @model_validator(mode="after")
     def _whole_videos_only(self):
         if self.writing.preview is not None or self.writing.compare is not None:
-            raise ValueError("writing.preview and writing.compare belong to `toolkit edit`: leave them out")
+            raise ValueError("writing.preview and writing.compare are for `toolkit edit` only; leave them out")
         return self
 
     def edit(self, remover: list[Path], **groups: BaseModel) -> EditConfig:
-        """The settings of an edit, with the task's own remover where none is named; `groups` take the place of those
-        that were given."""
-        known = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "region", "writing")}
+        """Build the settings of an edit.
+
+        Args:
+            remover: removers to apply; if empty, the one that the task ships.
+            groups: settings that replace this config's groups.
+        """
+        own = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "writing")}
+        own["region"] = self.region.model_copy(update=self.faces.model_dump())
         return EditConfig(
             task=[] if remover else [self.task],
             remover=remover,
@@ -67,27 +74,35 @@ class RunConfig(BaseModel):
             options={self.task: self.options} if self.options else {},
             device=self.device,
             seed=self.seed,
-            **(known | groups),
+            **(own | groups),
         )
 
 
 class CompareConfig(RunConfig):
     """Settings of `toolkit compare`."""
 
-    remover: list[Path] = Field([], description="folders of removers, applied in this order: the method `ours`")
-    baselines: list[Baseline] | None = Field(
-        None, description="built-in methods beside ours; without it all that can be run, no word: none"
+    remover: list[Path] = Field(
+        [], description="Remover folders, applied in this order: the method `ours`. If empty, the task's own remover."
     )
-    outputs: list[str] = Field([], description="NAME=PATH: videos that another method made, only to be measured")
+    baselines: list[Baseline] | None = Field(
+        None,
+        description="Built-in methods to run next to ours. If unset, all that can run; the flag without a value runs "
+        "none.",
+    )
+    outputs: list[str] = Field(
+        [], description="NAME=PATH of videos that another method already made; they are only measured."
+    )
     checkouts: list[str] = Field(
-        [], description="NAME=PATH: the checkout of propainter, fgt, tokenflow or rave, which is run"
+        [], description="NAME=PATH of a checkout of propainter, fgt, tokenflow or rave to run."
     )
     pythons: list[str] = Field(
-        [], description="NAME=PATH: the interpreter of a checkout's environment; without it this one"
+        [],
+        description="NAME=PATH of the Python interpreter for a checkout. If unset, the one that runs this command.",
     )
     masks_of: Literal["task", "target"] = Field(
         "task",
-        description="what OpenCV, ProPainter and FGT fill: the task's masks, or where original and target differ",
+        description="Masks that OpenCV, ProPainter and FGT fill: the task's, or the region where original and target "
+        "differ.",
     )
 
     @field_validator("outputs", "checkouts", "pythons")
@@ -98,45 +113,38 @@ class CompareConfig(RunConfig):
 
     @model_validator(mode="after")
     def _fits(self):
-        from toolkit.compare.external import NAMES
+        from toolkit.compare.tools import TOOLS
 
-        unknown = [name for name in named_paths(self.checkouts) if name not in NAMES]
+        unknown = [name for name in named_paths(self.checkouts) if name not in TOOLS]
         if unknown:
-            raise ValueError(f"checkouts must be of {', '.join(NAMES)}, found {', '.join(unknown)}")
+            raise ValueError(f"checkouts must be of {', '.join(TOOLS)}, found {', '.join(unknown)}")
         alone = sorted(set(named_paths(self.pythons)) - set(named_paths(self.checkouts)))
         if alone:
-            raise ValueError(f"pythons must belong to a checkout, and there is none of {', '.join(alone)}")
+            raise ValueError(f"every interpreter in pythons needs a checkout, but there is none of {', '.join(alone)}")
         baselines = get_args(Baseline) if self.baselines is None else self.baselines
         taken = [OURS, *baselines, *named_paths(self.checkouts)]
         twice = sorted(set(named_paths(self.outputs)) & set(taken))
         if twice:
-            raise ValueError(f"outputs must have names of their own, found {', '.join(twice)}")
+            raise ValueError(f"outputs need names that no other method has, found {', '.join(twice)}")
         if self.masks_of == "target" and self.measuring.target is None:
-            raise ValueError("masks_of target needs the target: name it with --target")
+            raise ValueError("masks_of target needs target videos; name them with --target")
         return self
 
 
 class AblateConfig(RunConfig):
     """Settings of `toolkit ablate`."""
 
-    remover: list[Path] = Field(min_length=1, description="folders of removers, applied in this order")
+    remover: list[Path] = Field(min_length=1, description="Remover folders, applied in this order.")
     variants: list[Variant] | None = Field(
-        None, description="changes to the settings, one at a time; without it all that the backbone and task allow"
+        None,
+        description="Variants to run, each with one changed setting. If unset, all that the backbone and the task "
+        "support.",
     )
 
 
-GROUPS = {
-    "denoising": (DenoisingConfig, "denoising"),
-    "motion": (MotionConfig, "consistency over time"),
-    "masking": (MaskConfig, "masks, blending and colours"),
-    "region": (RegionConfig, "faces"),
-    "writing": (WritingConfig, "output"),
-    "measuring": (MeasuringConfig, "measuring"),
-}
-"""Fields of `RunConfig` that are groups of options: their models and headings."""
-
 HIDDEN = {
+    "region": tuple(FaceConfig.model_fields),
     "writing": tuple(name for name in WritingConfig.model_fields if name not in ("crf", "lossless")),
-    "measuring": ("analyser", "model_file", "device"),
+    "measuring": ("faces", "device"),
 }
-"""Fields of groups without a flag: of no use here, or the same as another group's."""
+"""Fields of groups without a flag: they do not apply here, or another flag sets them."""

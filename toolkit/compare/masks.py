@@ -1,4 +1,4 @@
-"""Where the attribute is in whole frames, for methods that know nothing of faces."""
+"""Masks of whole frames, for methods that know nothing about faces."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ from toolkit.evaluate.reading import InStep
 from toolkit.faces.types import FaceAnalyser
 
 SIDE = 512
-"""Of the crops on which masks are found, in pixels: the paper's."""
+"""px; side of the crops on which masks are found, as in the paper."""
 
 _MASKED = "masked"
 
 
 class FrameMasks:
-    """The masks of the faces that an edit would see, laid into the frames.
+    """The task's masks of all faces that an edit would change, in the coordinates of the frames.
+
+    Masks are found once and stored, so iterating again is cheap.
 
     Args:
         source: the video.
-        digest: of the video.
+        digest: its SHA-256.
         maskers: of the task.
         analyser: finds the faces.
-        region: which faces.
-        dilation: by how much masks are widened, as a share of the crop's side.
-        folder: for masks on disk, 0.3 MB for each frame and face.
+        region: which faces count, and how much of the frame is cropped around them.
+        dilation: how far masks are widened, as a share of the crop's side.
+        folder: for the stored masks, 0.3 MB for each frame and face.
+
+    Raises:
+        InputError: the video cannot be decoded.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class FrameMasks:
                 self._find(run, (source.name, digest), maskers, analyser)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """bool ``[H, W]`` for each frame of the video."""
+        """Yield bool ``[H, W]`` for each frame of the video."""
         import cv2
 
         height, width = self._sightings.size
@@ -113,20 +118,20 @@ class FrameMasks:
 
 
 class TargetMasks:
-    """Where a video and its target differ: the attribute's true place.
+    """The region where a video and its target differ: the attribute itself.
 
     Args:
-        source, target: videos of the same frames.
+        source, target: videos with the same number and size of frames.
     """
 
     def __init__(self, source: Path, target: Path):
         self._source, self._target = source, target
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """bool ``[H, W]`` for each frame.
+        """Yield bool ``[H, W]`` for each frame.
 
         Raises:
-            InputError: one of them cannot be decoded, or their frames differ in number or size.
+            InputError: one of the videos cannot be decoded, or their frames differ in number or size.
         """
         stream = InStep(self._source, {TARGET: self._target}, 1)
         for chunk in stream:

@@ -1,10 +1,8 @@
-"""How each method makes its videos."""
+"""Makes a method's videos: by an edit with given settings, or from whole frames."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -13,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit.edit.check import report_name
 from toolkit.edit.config import EditConfig, WritingConfig
 from toolkit.edit.report import EditObserver
 from toolkit.errors import InputError, ToolkitError
-from toolkit.files import sha256_of
+from toolkit.files import atomic, remove, sha256_of, write_text
 from toolkit.versions import installed
 from toolkit.video.retouch import VideoRetoucher
 
@@ -25,18 +24,17 @@ if TYPE_CHECKING:
     from toolkit.edit.engine import Editor
 
 INPAINT_RADIUS = 3.0
-"""px around a pixel that OpenCV's inpainting looks at, as in its own example."""
-
+"""px around a pixel that OpenCV's inpainting uses, as in OpenCV's own example."""
 
 _LIBRARIES = ("vlasik-toolkit", "av", "mediapipe", "numpy", "opencv-contrib-python", "torch")
 
 
 class Method(ABC):
-    """Makes a video's counterpart, and knows when it is made already."""
+    """Makes edited videos, and skips those that an earlier run made."""
 
     @abstractmethod
     def make(self, source: Path, target: Path, observer: EditObserver) -> None:
-        """Write `target`, unless an earlier run wrote the same.
+        """Write `target`, unless an earlier run wrote it from the same video with the same settings.
 
         Raises:
             ToolkitError: this video cannot be made.
@@ -48,10 +46,13 @@ class Method(ABC):
 
 
 class EditMethod(Method):
-    """`toolkit edit` with settings.
+    """Runs `toolkit edit`.
 
     Args:
-        config: of the edit; what is wrong with it is found here.
+        config: of the edit.
+
+    Raises:
+        ToolkitError: a setting is wrong, or a remover or backbone unusable.
     """
 
     def __init__(self, config: EditConfig):
@@ -72,12 +73,13 @@ class EditMethod(Method):
 
 
 class FrameMethod(Method):
-    """A method that gives whole frames; everything else of the video stays as it was.
+    """Replaces whole frames; sound and everything else of the video stays as it was.
 
     Args:
-        name: for people.
-        frames: function of the video, its digest and an empty folder, which gives uint8 ``[H, W, 3]`` for each frame.
-        settings: function of the video, which gives JSON values that decide what `frames` gives.
+        name: of the method, for progress and errors.
+        frames: function of the video, its SHA-256 and an empty folder; yields a frame, uint8 ``[H, W, 3]``, for each of
+            the video.
+        settings: function of the video; returns everything that determines the frames, as JSON values.
         writing: how videos are written.
     """
 
@@ -103,38 +105,36 @@ class FrameMethod(Method):
             "versions": installed(_LIBRARIES),
         }
         text = json.dumps(document, sort_keys=True, indent=1)
-        record = target.with_name(f"{target.name}.json")
+        record = report_name(target)
         if target.is_file() and record.is_file() and record.read_text(encoding="utf-8") == text:
             return
         observer.phase(self._name, total, "frames")
         folder = target.with_name(f".{target.name}.{self._name}")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)  # left by a killed run
         folder.mkdir(parents=True)
         try:
-            staged = target.with_name(f".{target.stem}.staged{target.suffix}")
-            with (
-                closing(iter(self._frames(source, digest, folder))) as made,
-                VideoRetoucher(source, staged, self._writing.crf, self._writing.lossless) as video,
-            ):
-                for frame in video:
-                    picture = next(made, None)
-                    if picture is None:
-                        raise ToolkitError(f"{self._name} gave {frame.index} frames of {source}, which has more")
-                    video.put(picture)
-                    observer.advance(frame.index + 1)
-            record.with_name(f".{record.name}.part").write_text(text, encoding="utf-8")
-            record.unlink(missing_ok=True)  # it must not stand beside a video that it does not describe
-            os.replace(staged, target)
-            os.replace(record.with_name(f".{record.name}.part"), record)
+            with atomic(target) as staged, closing(self._frames(source, digest, folder)) as frames:
+                self._write(source, staged, frames, observer)
+                record.unlink(missing_ok=True)  # it must never stand beside a video that it does not describe
+            write_text(record, text)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
+
+    def _write(self, source: Path, target: Path, frames: Iterator[np.ndarray], observer: EditObserver) -> None:
+        with VideoRetoucher(source, target, self._writing.crf, self._writing.lossless) as video:
+            for frame in video:
+                picture = next(frames, None)
+                if picture is None:
+                    raise ToolkitError(f"{self._name} returned {frame.index} frames of {source}, which has more")
+                video.put(picture)
+                observer.advance(frame.index + 1)
 
 
-def opencv_frames(source: Path, masks: Iterable[np.ndarray], kind: str) -> Iterator[np.ndarray]:
-    """Frames filled by OpenCV's inpainting, each by itself.
+def opencv_frames(source: Path, masks: Iterable[np.ndarray], kind: str) -> Generator[np.ndarray]:
+    """Fill the masks of each frame by OpenCV's inpainting.
 
     Args:
-        masks: bool ``[H, W]`` for each frame: what is filled.
+        masks: bool ``[H, W]`` for each frame: the pixels to fill.
         kind: ``telea`` (fast marching, 2004) or ``navier-stokes`` (Bertalmio et al., 2001).
 
     Yields:
@@ -154,12 +154,16 @@ def opencv_frames(source: Path, masks: Iterable[np.ndarray], kind: str) -> Itera
 
 def external_frames(
     tool: External, source: Path, masks: Iterable[np.ndarray] | None, prompts: tuple[str, str], folder: Path
-) -> Iterator[np.ndarray]:
-    """Frames that a checkout makes of a video.
+) -> Generator[np.ndarray]:
+    """Run a checkout on a video.
 
     Args:
-        masks: bool ``[H, W]`` for each frame, for a tool that needs them.
-        prompts: what the edited video shows, and what it does not.
+        masks: bool ``[H, W]`` for each frame, if the tool needs them.
+        prompts: what the edited video shows, and what it does not show.
+        folder: for the tool's files.
+
+    Yields:
+        uint8 ``[H, W, 3]``, RGB.
     """
     from toolkit.compare.external import Request
     from toolkit.video import probe, read_frames
@@ -182,10 +186,10 @@ def external_frames(
 
 
 def checked(path: Path) -> Path:
-    """A named file or folder.
+    """Return the path if it exists.
 
     Raises:
-        InputError: it is not there.
+        InputError: it does not exist.
     """
     if not path.exists():
         raise InputError(f"there is nothing at {path}; check the path")

@@ -1,4 +1,4 @@
-"""How ProPainter, FGT, TokenFlow and RAVE are run, as their own scripts say."""
+"""Adapters for ProPainter, FGT, TokenFlow and RAVE: each runs the project's own scripts."""
 
 from __future__ import annotations
 
@@ -10,26 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.compare.external import (
-    External,
-    Request,
-    padded,
-    read_pictures,
-    squared,
-    unsquared,
-    write_pictures,
-)
+from toolkit.compare.external import External, Request
+from toolkit.compare.pictures import padded, read_gif, read_pictures, squared, unpadded, unsquared, write_pictures
 from toolkit.errors import ToolkitError
 
 SIDE = 512
-"""Of the squares that the methods on Stable Diffusion work on, in pixels."""
+"""px; side of the squares that the methods based on Stable Diffusion work on."""
 
 
 class ProPainter(External):
     """ProPainter (ICCV 2023), github.com/sczhou/ProPainter: `inference_propainter.py`.
 
-    It takes folders of frames and masks (white: to be filled) of any size and gives frames of that size; inside it
-    works on multiples of 8, to which frames are padded here, so that it scales nothing.
+    It reads folders of frames and of masks, white where to fill, and writes frames of the same size. Internally it
+    works at multiples of 8, so frames are padded to these here and it need not scale them.
     """
 
     name, needs_masks = "propainter", True
@@ -41,19 +34,19 @@ class ProPainter(External):
     )
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
-        frames, masks, results = _pictures(request, least=2, multiple=8)
-        words = ["--video", frames, "--mask", masks, "--output", results, "--save_frames"]
-        # Its weights lie in `weights` of the folder that it is run in.
-        self.call([self.checkout / "inference_propainter.py", *words], request.work, cwd=self.checkout)
+        frames, masks, results = _write_input(request, least=2, multiple=8)
+        arguments: list[str | Path] = ["--video", frames, "--mask", masks, "--output", results, "--save_frames"]
+        # It loads its weights from `weights` in the current folder.
+        self.call([self.checkout / "inference_propainter.py", *arguments], request.work, cwd=self.checkout)
         for picture in read_pictures(results / frames.name / "frames", request.count, self.name):
-            yield _cut(picture, request, self.name)
+            yield unpadded(picture, request.height, request.width, self.name)
 
 
 class FGT(External):
     """FGT (ECCV 2022), github.com/hitachinsk/FGT: `tool/video_inpainting.py`.
 
-    It takes folders of frames and masks (white: to be filled) and the size to work at, which here is the frame's,
-    padded to multiples of 8.
+    It reads folders of frames and of masks, white where to fill, and the size to work at: here the frame's, padded to
+    multiples of 8.
     """
 
     name, needs_masks = "fgt", True
@@ -68,41 +61,41 @@ class FGT(External):
     )
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
-        # Its flow completion looks at neighbours three frames away, and reflects at the ends.
-        frames, masks, results = _pictures(request, least=8, multiple=8)
+        # Its flow completion uses neighbours three frames away, and mirrors them at the ends.
+        frames, masks, results = _write_input(request, least=8, multiple=8)
         height, width = (-(-side // 8) * 8 for side in (request.height, request.width))
-        # It takes the folders of its input for patterns; a name with brackets would match nothing.
-        words = ["--path", glob.escape(str(frames)), "--path_mask", glob.escape(str(masks)), "--outroot", results]
-        words += ["--opt", "configs/object_removal.yaml"]
-        words += ["--imgH", str(height), "--imgW", str(width), "--vis_frame"]
+        arguments: list[str | Path] = ["--opt", "configs/object_removal.yaml", "--outroot", results, "--vis_frame"]
+        # It treats its input folders as patterns; a name with brackets would match nothing.
+        arguments += ["--path", glob.escape(str(frames)), "--path_mask", glob.escape(str(masks))]
+        arguments += ["--imgH", str(height), "--imgW", str(width)]
         # Its settings name weights relative to `tool`.
         tool = self.checkout / "tool"
-        self.call([tool / "video_inpainting.py", *words], request.work, cwd=tool)
+        self.call([tool / "video_inpainting.py", *arguments], request.work, cwd=tool)
         for picture in read_pictures(results / "frames", request.count, self.name):
-            yield _cut(picture, request, self.name)
+            yield unpadded(picture, request.height, request.width, self.name)
 
 
 class TokenFlow(External):
     """TokenFlow (ICLR 2024), github.com/omerbt/TokenFlow: `preprocess.py`, then `run_tokenflow_pnp.py`.
 
-    It edits the whole picture after a prompt. Frames are made square here and scaled to 512 pixels, and back; a number
-    of frames that is no multiple of its batch is filled up by the last one. It keeps all frames in memory.
+    It edits the whole picture to match a prompt. Frames are made square and scaled to 512 pixels here, and back. The
+    last frame is repeated until the count is a multiple of the tool's batch. The tool keeps all frames in memory.
     """
 
     name, needs_masks = "tokenflow", False
     needed = ("preprocess.py", "run_tokenflow_pnp.py", "tokenflow_utils.py", "util.py")
     batch, inversion_steps, steps, version = 8, 500, 50, "2.1"
-    """As in its `configs/config_pnp.yaml`; it takes frames in full batches, and leaves out the rest."""
+    """As in its `configs/config_pnp.yaml`; it processes full batches only and drops the rest."""
 
     def run(self, request: Request) -> Iterator[np.ndarray]:
         work = request.work.absolute()
         video = work / "input.mp4"
         count = _write_square_video(request, video, self.batch)
-        words = ["--data_path", video, "--save_dir", "latents", "--sd_version", self.version, "--inversion_prompt", ""]
-        words += ["--steps", str(self.inversion_steps), "--save_steps", str(self.steps), "--n_frames", str(count)]
-        words += ["--H", str(SIDE), "--W", str(SIDE)]
-        # It leaves frames in `data` and latents in `latents` of the folder that it is run in.
-        self.call([self.checkout / "preprocess.py", *words], work)
+        arguments: list[str | Path] = ["--data_path", video, "--save_dir", "latents", "--sd_version", self.version]
+        arguments += ["--inversion_prompt", "", "--steps", str(self.inversion_steps), "--save_steps", str(self.steps)]
+        arguments += ["--n_frames", str(count), "--H", str(SIDE), "--W", str(SIDE)]
+        # It writes frames to `data` and latents to `latents` in the current folder.
+        self.call([self.checkout / "preprocess.py", *arguments], work)
         config = {
             "seed": 1,
             "device": "cuda",
@@ -125,7 +118,7 @@ class TokenFlow(External):
         self.call([self.checkout / "run_tokenflow_pnp.py", "--config_path", path], work)
         results = sorted(work.glob("results*/**/img_ode"))
         if not results:
-            raise ToolkitError(f"{self.name} left no frames in {work}")
+            raise ToolkitError(f"{self.name} wrote no frames to {work}")
         for picture in read_pictures(results[0], request.count, self.name):
             yield _unsquare(picture, request, self.name)
 
@@ -133,8 +126,9 @@ class TokenFlow(External):
 class Rave(External):
     """RAVE (CVPR 2024), github.com/RehgLab/RAVE: `scripts/run_experiment.py`.
 
-    It edits the whole picture after a prompt, in grids of 3 x 3 frames. Frames are made square here and scaled to 512
-    pixels, and back; the last one is repeated until grids are full. The result is a GIF, of 256 colours a frame.
+    It edits the whole picture to match a prompt, in grids of 3 x 3 frames. Frames are made square and scaled to 512
+    pixels here, and back; the last frame is repeated until the grids are full. The result is a GIF with 256 colours a
+    frame.
     """
 
     name, needs_masks = "rave", False
@@ -151,7 +145,7 @@ class Rave(External):
         videos = work / "data" / "mp4_videos"
         videos.mkdir(parents=True)
         _write_square_video(request, videos / "input.mp4", self.grid**2)
-        # It looks for everything below the folder that it is run in, and downloads what is not there.
+        # It looks for everything below the current folder, and downloads missing models.
         (work / "pretrained_models").symlink_to(self.checkout / "pretrained_models")
         config = {
             "video_name": "input",
@@ -183,45 +177,44 @@ class Rave(External):
         self.call([self.checkout / "scripts" / "run_experiment.py", path], work)
         found = sorted((work / "results").glob("**/*.gif"))
         if not found:
-            raise ToolkitError(f"{self.name} left no GIF in {work / 'results'}")
-        for picture in _gif(found[0], request.count, self.name):
+            raise ToolkitError(f"{self.name} wrote no GIF to {work / 'results'}")
+        for picture in read_gif(found[0], request.count, self.name):
             yield _unsquare(picture, request, self.name)
 
 
-TOOLS = {tool.name: tool for tool in (ProPainter, FGT, TokenFlow, Rave)}
+TOOLS: dict[str, type[External]] = {tool.name: tool for tool in (ProPainter, FGT, TokenFlow, Rave)}
 
 
-def _pictures(request: Request, least: int, multiple: int) -> tuple[Path, Path, Path]:
-    """Folders of frames and masks, and one for results."""
-    work = request.work.absolute()  # the tools are run in other folders
+def external(name: str, checkout: Path, python: Path) -> External:
+    """The tool with that name, a key of `TOOLS`; the other arguments are those of `External`."""
+    return TOOLS[name](checkout, python)
+
+
+def _write_input(request: Request, least: int, multiple: int) -> tuple[Path, Path, Path]:
+    """Write padded frames and masks; returns their folders, and one for the results."""
+    work = request.work.absolute()  # the tools run in other folders
     frames, masks = work / "frames", work / "masks"
+    assert request.masks is not None, "the tool declares needs_masks"
     write_pictures(frames, (padded(frame, multiple) for frame in request.frames()), least)
     write_pictures(masks, (padded(mask, multiple) for mask in request.masks()), least)
     return frames, masks, work / "results"
 
 
-def _cut(picture: np.ndarray, request: Request, name: str) -> np.ndarray:
-    height, width = request.height, request.width
-    if picture.shape[0] - height not in range(8) or picture.shape[1] - width not in range(8):
-        raise ToolkitError(f"{name} gave frames of {picture.shape[1]}x{picture.shape[0]} for {width}x{height}")
-    return np.ascontiguousarray(picture[:height, :width])
-
-
 def _unsquare(picture: np.ndarray, request: Request, name: str) -> np.ndarray:
     if picture.shape[:2] != (SIDE, SIDE):
-        raise ToolkitError(f"{name} gave frames of {picture.shape[1]}x{picture.shape[0]} for {SIDE}x{SIDE}")
+        raise ToolkitError(f"{name} returned frames of {picture.shape[1]}x{picture.shape[0]}, expected {SIDE}x{SIDE}")
     return unsquared(picture, request.height, request.width)
 
 
 def _folder_name(prompt: str) -> str:
-    """The prompt as the tools can use it: they name the folder of their results after it."""
+    """The prompt without slashes: the tools name the folder of their results after it."""
     return prompt.replace("/", " ")
 
 
 def _write_square_video(request: Request, path: Path, multiple: int) -> int:
-    """H.264 of squares without loss, in RGB, as many frames as a multiple of that number; returns how many.
+    """Write lossless H.264 in RGB; the last frame is repeated until the count is a multiple. Returns the count.
 
-    The tools read it by libraries that take all video for BT.601; RGB has no matrix to be mistaken.
+    The tools' libraries read all video as BT.601, so a YUV video could change its colours; RGB cannot.
     """
     import av
 
@@ -239,17 +232,3 @@ def _write_square_video(request: Request, path: Path, multiple: int) -> int:
             count += 1
         container.mux(stream.encode(None))
     return count
-
-
-def _gif(path: Path, count: int, name: str) -> Iterator[np.ndarray]:
-    from PIL import Image, ImageSequence, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            found = getattr(picture, "n_frames", 1)
-            if found < count:
-                raise ToolkitError(f"{name} gave {found} frames in {path}, and the video has {count}")
-            for _, frame in zip(range(count), ImageSequence.Iterator(picture)):
-                yield np.array(frame.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ToolkitError(f"{name} gave a GIF that cannot be read: {path}") from error

@@ -1,7 +1,7 @@
-"""Step 4: fidelity, identity, consistency and realism of edited videos (V-LASIK, arXiv 2406.14510, table 1).
+"""Step 4: measures fidelity, identity, consistency and realism of edited videos (V-LASIK, arXiv 2406.14510, table 1).
 
-`evaluate` measures files and folders and writes a report; `WarpError` and `ArcFace` work on frames in memory. Nothing
-heavy is imported until a name is used.
+`evaluate` measures files and folders and writes a report; `WarpError` and `ArcFace` work on frames in memory. Heavy
+libraries are imported when a name is first used.
 """
 
 from toolkit.lazy import lazy_names
@@ -9,12 +9,12 @@ from toolkit.lazy import lazy_names
 _HOMES = {
     "ArcFace": "arcface",
     "EvaluateConfig": "config",
-    "EvaluateObserver": "engine",
-    "EvaluateReport": "engine",
+    "EvaluateObserver": "evaluation",
+    "EvaluateReport": "evaluation",
     "Evaluation": "results",
     "WarpError": "warp_error",
     "choose_flow": "flow",
-    "evaluate": "engine",
+    "evaluate": "evaluation",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,4 +1,4 @@
-"""What an evaluation can be told."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from toolkit.faces.config import FaceConfig
+
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:
-    """Name -> path, in order, of words such as ``ours=edited/``.
+    """Parse arguments such as ``ours=edited/`` into name -> path, in order.
 
     Raises:
-        ValueError: a word is none, or a name is there twice.
+        ValueError: an argument is not NAME=PATH, or a name occurs twice.
     """
     found: dict[str, Path] = {}
     for value in values:
@@ -33,38 +35,47 @@ class MeasuringConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    target: Path | None = Field(
-        None, description="the true video without the attribute, or the folder of them, where there is one"
-    )
+    target: Path | None = Field(None, description="True video without the attribute, or a folder of such videos.")
     mask: Literal["task", "difference"] = Field(
         "difference",
-        description="with a target, what is inside: where target and original differ, or the task's mask",
+        description="With a target, the region that counts as inside: where target and original differ, or the task's "
+        "mask.",
     )
     flow: Literal["auto", "raft", "dis"] = Field(
-        "auto", description="optical flow of the warp error; auto: RAFT if its weights are here, else DIS"
+        "auto",
+        description="Optical flow for the warp error; `auto` uses RAFT if its weights are installed, otherwise DIS.",
     )
-    flow_weights: Path | None = Field(None, description="RAFT's weights, see `toolkit fetch raft`")
-    identity: bool = Field(True, description="measure identity, if an embedder is here")
-    arcface: Path | None = Field(None, description="an ArcFace model (.onnx); without it the insightface cache")
-    analyser: str = Field("mediapipe", description="face analyser, see `toolkit doctor`")
-    model_file: Path | None = Field(None, description="mediapipe: a face_landmarker.task file")
-    device: str | None = Field(None, description="torch device of the flow, such as cuda; the best one without it")
-    clip_length: int = Field(16, ge=1, le=256, description="frames that are held at a time")
-    clips: bool = Field(True, description="put small copies of the videos into the report, for its players")
-    workers: int | None = Field(None, ge=1, le=256, description="processes; without it one per core, one beside a GPU")
+    flow_weights: Path | None = Field(
+        None, description="RAFT weights. If unset, those that `toolkit fetch raft` downloaded."
+    )
+    identity: bool = Field(True, description="Measure identity if an ArcFace model is installed.")
+    arcface: Path | None = Field(None, description="ArcFace model (.onnx). If unset, one from the insightface cache.")
+    faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
+    device: str | None = Field(
+        None, description="Torch device for optical flow and facer, such as `cuda`. If unset, the best available."
+    )
+    clip_length: int = Field(16, ge=1, le=256, description="Frames held in memory at a time.")
+    clips: bool = Field(True, description="Add small copies of the videos to the report for playback.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Worker processes. If unset, one per CPU core, or one if a GPU is used."
+    )
 
 
 class EvaluateConfig(MeasuringConfig):
     """Settings of `toolkit evaluate`."""
 
-    original: Path = Field(description="the original video, or the folder of them")
+    original: Path = Field(description="Original video, or a folder of videos.")
     edited: list[str] = Field(
-        min_length=1, description="NAME=PATH: a method's edited video, or the folder with the same names; several"
+        min_length=1,
+        description="NAME=PATH of a method's edited video, or a folder with the same file names as the originals; "
+        "repeatable.",
     )
-    task: str = Field(description="the attribute that was removed, see `toolkit tasks list`; it brings its fidelity")
-    options: dict[str, Any] = Field(default={}, description="options of the task, as JSON")
-    output: Path = Field(description="folder of the report")
-    allow_failures: bool = Field(False, description="exit with 0 although a video could not be measured")
+    task: str = Field(
+        description="Attribute that was removed; `toolkit tasks list` shows all. The task defines the fidelity measure."
+    )
+    options: dict[str, Any] = Field(default={}, description="Options of the task, as JSON.")
+    output: Path = Field(description="Folder for the report.")
+    allow_failures: bool = Field(False, description="Exit with 0 even if a video could not be measured.")
 
     @field_validator("edited")
     @classmethod
@@ -74,5 +85,5 @@ class EvaluateConfig(MeasuringConfig):
 
     @property
     def methods(self) -> dict[str, Path]:
-        """Method -> path, in the order in which they were given."""
+        """Method -> path, in the order of the arguments."""
         return named_paths(self.edited)

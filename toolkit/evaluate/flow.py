@@ -1,4 +1,4 @@
-"""Optical flow: RAFT where its weights are here, OpenCV's DIS where not."""
+"""Computes optical flow with RAFT, or with OpenCV's DIS if RAFT's weights are not installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RAFT_ITERATIONS = 12
 """Updates of the flow, torchvision's default."""
 
 RAFT_MIN_SIDE = 128
-"""px; RAFT's correlation pyramid needs it."""
+"""px; RAFT's correlation pyramid needs at least this."""
 
 DIS_MIN_SIDE = 16
 """px; DIS refuses sides below 12."""
@@ -28,13 +28,13 @@ class Flow(Protocol):
     """Optical flow between frames.
 
     Attributes:
-        name: what it is, for reports; two flows of one name give the same numbers on the same machine.
+        name: description for reports. Flows with the same name give the same numbers on the same machine.
     """
 
     name: str
 
     def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """The way of every pixel of `one` to its place in `other`.
+        """The displacement of every pixel of `one` to its position in `other`.
 
         Args:
             one, other: uint8 ``[B, H, W, 3]``, RGB.
@@ -43,29 +43,29 @@ class Flow(Protocol):
             float32 ``[B, H, W, 2]``, pixels, x then y.
 
         Raises:
-            ValueError: the frames are of another shape or type.
+            ValueError: the frames have another shape or type.
         """
         ...
 
 
 class RaftFlow:
-    """RAFT (Teed and Deng, ECCV 2020): `raft_large` of torchvision in float32, meant for its weights C_T_SKHT_V2.
+    """RAFT (Teed and Deng, ECCV 2020): torchvision's `raft_large` in float32, for its weights C_T_SKHT_V2.
 
-    Frames go in as -1..1, their sides padded with the border's pixels to multiples of 8 and at least `RAFT_MIN_SIDE`;
-    the flow is cut back. Memory is bounded by `toolkit.evaluate.correlation.MAX_BYTES`: as many pairs go through at
-    once as fit, and of a larger frame (above 1.3 megapixels) the correlations are computed where they are looked up,
-    which is slower and gives the same flow.
+    Frames are scaled to -1..1 and padded by repeating the border, to multiples of 8 and at least `RAFT_MIN_SIDE`; the
+    flow is cropped back. `toolkit.evaluate.correlation.MAX_BYTES` limits memory: as many pairs are processed at once
+    as fit. For frames above 1.3 megapixels correlations are computed when they are looked up, which is slower and
+    gives the same flow.
 
     Args:
-        weights: the state dict, ``.pth`` or ``.safetensors``; where `toolkit fetch raft` puts it if None. Nothing is
-            downloaded.
-        device: a torch device; as `choose_device_name` chooses if None.
+        weights: state dict, ``.pth`` or ``.safetensors``; if None, the file that `toolkit fetch raft` downloaded.
+            Nothing is downloaded here.
+        device: torch device; if None, the one that `choose_device_name` returns.
         iterations: updates of the flow.
 
     Raises:
-        MissingExtra: the weights are not here.
-        InputError: a named file does not exist; a file is damaged or holds something else.
-        UsageError: the device is not here.
+        MissingExtra: the weights are not installed.
+        InputError: a named file does not exist, or is damaged or holds something else.
+        UsageError: the device is not available.
     """
 
     def __init__(self, weights: Path | None = None, device: str | None = None, iterations: int = RAFT_ITERATIONS):
@@ -73,9 +73,7 @@ class RaftFlow:
         digest = sha256_of(path)
         published = digest.startswith(DOWNLOADS["raft"].files[0].sha256 or "")
         if weights is None and not published:
-            raise InputError(
-                f"the weights of RAFT at {path} are damaged; run `toolkit fetch raft`, which replaces them"
-            )
+            raise InputError(f"RAFT's weights at {path} are damaged; run `toolkit fetch raft` to replace them")
         import torch
         from torchvision.models.optical_flow import raft_large
 
@@ -93,7 +91,7 @@ class RaftFlow:
         self.name = f"RAFT large {which}{updates}"
 
     def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """As `Flow.__call__`."""
+        """See `Flow.__call__`."""
         import torch
 
         _check(one, other)
@@ -120,9 +118,9 @@ class RaftFlow:
 
 
 class DisFlow:
-    """Dense inverse search (Kroeger et al., ECCV 2016) of OpenCV, preset medium, on grey frames.
+    """OpenCV's dense inverse search (Kroeger et al., ECCV 2016), preset medium, on grey frames.
 
-    Frames with a side below `DIS_MIN_SIDE` are padded with the border's pixels; the flow is cut back.
+    Frames with a side below `DIS_MIN_SIDE` are padded by repeating the border; the flow is cropped back.
     """
 
     name = "OpenCV DIS (medium)"
@@ -130,10 +128,10 @@ class DisFlow:
     def __init__(self) -> None:
         import cv2
 
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """As `Flow.__call__`."""
+        """See `Flow.__call__`."""
         _check(one, other)
         height, width = one.shape[1:3]
         flow = np.empty((*one.shape[:3], 2), np.float32)
@@ -143,28 +141,28 @@ class DisFlow:
 
 
 def choose_flow(name: str = "auto", weights: Path | None = None, device: str | None = None) -> Flow:
-    """The flow of that name; ``auto`` is RAFT where its weights are named or here, else DIS.
+    """Build a flow by name; ``auto`` is RAFT if its weights are named or installed, otherwise DIS.
 
     Args:
         name: one of `NAMES`.
-        weights: RAFT's, as for `RaftFlow`.
-        device: RAFT's; DIS runs on the CPU.
+        weights: of RAFT, as for `RaftFlow`.
+        device: of RAFT; DIS runs on the CPU.
 
     Raises:
-        UsageError: there is no such flow, or weights are named for DIS.
-        MissingExtra, InputError: as for `RaftFlow`. A damaged file is an error for ``auto`` too.
+        UsageError: an unknown name, or weights for DIS.
+        MissingExtra, InputError: as for `RaftFlow`. With ``auto`` too, a damaged file is an error.
     """
     if name not in NAMES:
         raise UsageError(f"there is no flow {name!r}{did_you_mean(name, NAMES)}; choose one of {', '.join(NAMES)}")
     if name == "dis" and weights is not None:
-        raise UsageError(f"the flow dis has no weights, but {weights} is named; leave it out or choose raft")
+        raise UsageError(f"the flow dis has no weights, but {weights} is named; leave that out, or choose raft")
     if name == "raft" or (name == "auto" and (weights is not None or raft_weights().is_file())):
         return RaftFlow(weights, device)
     return DisFlow()
 
 
 def raft_weights() -> Path:
-    """Where `toolkit fetch raft` puts RAFT's weights: torch hub's cache. The file may be absent."""
+    """Where `toolkit fetch raft` saves RAFT's weights, in torch hub's cache. The file may not exist."""
     source = DOWNLOADS["raft"]
     return source.folder() / source.files[0].name
 
@@ -174,10 +172,10 @@ def _raft_weights(named: Path | None) -> Path:
     if path.is_file():
         return path
     if named is not None:
-        raise InputError(f"expected RAFT's weights, but there is no file {path}; check the path")
+        raise InputError(f"expected RAFT's weights at {path}, found no file; check the path")
     raise MissingExtra(
-        f"RAFT expects its weights at {path}: run `toolkit fetch raft` where there is a network, name the file, or "
-        "choose the flow dis"
+        f"RAFT expects its weights at {path}; run `toolkit fetch raft`, name the file with --flow-weights, or choose "
+        "--flow dis"
     )
 
 
@@ -191,7 +189,7 @@ def _load(model, path: Path) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch lets errors of every kind through from a damaged file
+    except Exception as error:  # a damaged file can make torch raise anything
         raise InputError(f"{wanted}, but {path} is damaged or holds more than tensors; fetch it again") from error
     if not isinstance(state, dict):
         raise InputError(f"{wanted}, but {path} holds a {type(state).__name__}; fetch it again")
@@ -204,13 +202,13 @@ def _load(model, path: Path) -> None:
 def _check(one: np.ndarray, other: np.ndarray) -> None:
     for frames in (one, other):
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape[1:]:
-            raise ValueError(f"frames must be uint8 [B, H, W, 3], not {frames.dtype} {frames.shape}")
+            raise ValueError(f"expected frames as uint8 [B, H, W, 3], found {frames.dtype} {frames.shape}")
     if one.shape != other.shape:
-        raise ValueError(f"both sides must have one shape, not {one.shape} and {other.shape}")
+        raise ValueError(f"expected both sides in one shape, found {one.shape} and {other.shape}")
 
 
 def _padding(side: int) -> tuple[int, int]:
-    """Pixels before and after, the half of them each, as RAFT's own padder does it."""
+    """Pixels to add before and after, half each, as RAFT's own padder does."""
     extra = max(RAFT_MIN_SIDE, -(-side // 8) * 8) - side
     return extra // 2, extra - extra // 2
 

@@ -1,4 +1,4 @@
-"""One original and all that methods made of it, measured in one pass."""
+"""Measures all edits of one original in one pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,16 +18,19 @@ from toolkit.evaluate.results import VideoResult
 from toolkit.faces.types import Face
 from toolkit.task import AttributeTask, FaceClip, Measure, as_masker
 
+if TYPE_CHECKING:
+    from toolkit.evaluate.arcface import ArcFace
+
 TARGET = " target"
-"""Name of the target among the videos; no method's name begins with a space."""
+"""Name of the target among the videos. It cannot clash: a method's name never starts with a space."""
 
 DIFFERS = 8
-"""Levels by which target and original differ where the attribute is."""
+"""Levels, of 255; target and original differ by more than this inside the attribute."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One set, and how it is measured; it travels between processes."""
+    """A set of videos and how to measure it; sent to worker processes."""
 
     videos: VideoSet
     config: EvaluateConfig
@@ -34,12 +38,15 @@ class Job:
 
 
 def measure_set(job: Job) -> dict[str, VideoResult]:
-    """Method -> what was found; a method whose video cannot be measured has a sentence instead.
+    """Measure the edits of one original.
+
+    Returns:
+        Method -> result. A video that cannot be measured has `failed` set.
 
     Raises:
-        InputError: the original or the target cannot be read, or the target has other frames.
+        InputError: the original or the target cannot be read, or the target's frames do not match.
         ContractError: the task breaks its contract.
-        ToolkitError: a tool is not here.
+        ToolkitError: a library or weights are missing.
     """
     with closing(_Measuring(job)) as measuring:
         return measuring.run()
@@ -52,7 +59,7 @@ class _Measuring:
         from toolkit.evaluate.quality import lpips_or_none
         from toolkit.evaluate.task_measures import measures_of
         from toolkit.evaluate.warp_error import WarpError
-        from toolkit.faces import create_analyser
+        from toolkit.faces.config import build_analyser
         from toolkit.faces.tracking import FaceTracker
         from toolkit.video import SceneCutDetector
 
@@ -60,7 +67,7 @@ class _Measuring:
         config = job.config
         self._task = job.task
         self._measures: dict[str, Measure] = measures_of(self._task)
-        self._analyser = create_analyser(config.analyser, model_file=config.model_file)
+        self._analyser = build_analyser(config.faces, config.device)
         self._tracker, self._cuts = FaceTracker(), SceneCutDetector()
         self._warping = WarpError(choose_flow(config.flow, config.flow_weights, config.device), config.clip_length)
         embedder = find_arcface(config.arcface) if config.identity else None
@@ -71,7 +78,7 @@ class _Measuring:
         self._values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._times: list[float] = []
         self._without_face = 0
-        self._previous: Chunk | None = None  # for what compares a frame with the one before
+        self._previous: Chunk | None = None  # for measures of two consecutive frames
 
     def close(self) -> None:
         """Free the analyser's models."""
@@ -91,7 +98,7 @@ class _Measuring:
             raise InputError(stream.problems[TARGET])
         results = {}
         for name in self._videos.edited:
-            self._values[name]["warp_error"].insert(0, np.nan)  # an error is of a frame and the one before
+            self._values[name]["warp_error"].insert(0, np.nan)  # the error belongs to the second of two frames
             problem = absent.get(name) or stream.problems.get(name)
             results[name] = self._result(name, problem)
         return results
@@ -104,7 +111,7 @@ class _Measuring:
         if self._measures:
             self._of_task(chunk, names, tracks)
         if self._arcface is not None:
-            self._identity(chunk, names, main)
+            self._identity(self._arcface, chunk, names, main)
         self._warp(chunk)
         if TARGET in chunk.others:
             self._against_target(chunk, names, tracks)
@@ -113,7 +120,7 @@ class _Measuring:
     # faces
 
     def _faces(self, chunk: Chunk) -> dict[int, np.ndarray]:
-        """Track -> landmarks float32 ``[K, N, 3]`` in the original, NaN where it is not seen; in the tracks' order."""
+        """Track -> landmarks in the original, float32 ``[K, N, 3]``, NaN if the face is not seen; sorted by track."""
         tracks: dict[int, np.ndarray] = {}
         for k, frame in enumerate(chunk.original):
             if self._cuts.update(frame):
@@ -141,13 +148,13 @@ class _Measuring:
         )
 
     def _of_task(self, chunk: Chunk, names: list[str], tracks: dict[int, np.ndarray]) -> None:
-        """What the task itself measures; NaN in a frame without a face."""
+        """The task's own measures; NaN for a frame without a face."""
         from toolkit.evaluate.task_measures import checked_values
 
         count = len(chunk.times)
         found: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         for landmarks in tracks.values():
-            # One clip for all methods: a metric may keep what it found in it.
+            # One clip for all methods: a metric may cache results for it.
             original = self._clip(chunk, chunk.original, landmarks)
             for name in names:
                 edited = self._clip(chunk, chunk.others[name], landmarks)
@@ -160,26 +167,26 @@ class _Measuring:
 
     # identity
 
-    def _identity(self, chunk: Chunk, names: list[str], main: list[np.ndarray | None]) -> None:
+    def _identity(self, arcface: ArcFace, chunk: Chunk, names: list[str], main: list[np.ndarray | None]) -> None:
         from toolkit.evaluate.identity import align, five_points
 
-        seen = [k for k, points in enumerate(main) if points is not None]
-        places = [five_points(main[k], self._analyser.topology) for k in seen]
+        faces = {k: five_points(found, self._analyser.topology) for k, found in enumerate(main) if found is not None}
 
         def embedded(frames: np.ndarray) -> np.ndarray:
-            return self._arcface.embed(np.stack([align(frames[k], points) for k, points in zip(seen, places)]))
+            return arcface.embed(np.stack([align(frames[k], points) for k, points in faces.items()]))
 
-        wanted = {"identity": chunk.original}
+        references = {"identity": chunk.original}
         if TARGET in chunk.others:
-            wanted["identity_target"] = chunk.others[TARGET]
-        wanted = {key: embedded(frames) for key, frames in wanted.items()} if seen else dict.fromkeys(wanted)
-        for name in names:
-            made = embedded(chunk.others[name]) if seen else None
-            for key, embeddings in wanted.items():
-                values = np.full(len(chunk.times), np.nan)
-                if seen:
-                    values[seen] = (embeddings * made).sum(axis=1)
-                self._values[name][key] += values.tolist()
+            references["identity_target"] = chunk.others[TARGET]
+        cosines = {(name, key): np.full(len(chunk.times), np.nan) for name in names for key in references}
+        if faces:
+            wanted = {key: embedded(frames) for key, frames in references.items()}
+            for name in names:
+                edited = embedded(chunk.others[name])
+                for key, embeddings in wanted.items():
+                    cosines[name, key][list(faces)] = (embeddings * edited).sum(axis=1)
+        for (name, key), values in cosines.items():
+            self._values[name][key] += values.tolist()
 
     # consistency
 
@@ -214,7 +221,7 @@ class _Measuring:
             values["temporal_error"] += [np.nan] * first + np.abs(moved - wanted).mean(axis=(1, 2, 3)).tolist()
 
     def _inside(self, chunk: Chunk, target: np.ndarray, tracks: dict[int, np.ndarray]) -> np.ndarray:
-        """bool ``[K, H, W]``: where the attribute is."""
+        """The region of the attribute, bool ``[K, H, W]``."""
         if self._masker is None:
             return np.abs(chunk.original.astype(np.int16) - target).max(axis=3) > DIFFERS
         masks = np.zeros(target.shape[:3], bool)
@@ -229,14 +236,16 @@ class _Measuring:
             return VideoResult(name=self._videos.name, failed=problem, **sides)
         values = self._values[name]
         means = {key: _of_video(key, series) for key, series in values.items()}
+        identity = means.get("identity")
         for key, measure in self._measures.items():
-            if measure.fidelity and means.get("identity") is not None and means[key] is not None:
-                means[f"identity_{key}"] = means["identity"] * means[key]
+            fidelity = means[key]
+            if measure.fidelity and identity is not None and fidelity is not None:
+                means[f"identity_{key}"] = identity * fidelity
         notes = []
         if self._without_face:
             notes.append(f"no face in {self._without_face} of {len(self._times)} frames of the original")
         if len(self._times) == 1:
-            notes.append("one frame, so nothing can be said of consistency")
+            notes.append("one frame only, so consistency cannot be measured")
         if self._videos.no_target:
             notes.append(f"not compared with a target: {self._videos.no_target}")
         return VideoResult(
@@ -252,7 +261,7 @@ class _Measuring:
 
 
 def _largest(tracks: dict[int, np.ndarray], count: int) -> list[np.ndarray | None]:
-    """Landmarks ``[N, 3]`` of each frame's largest face."""
+    """Landmarks ``[N, 3]`` of each frame's largest face; None if it has no face."""
     result: list[np.ndarray | None] = []
     for k in range(count):
         seen = [points[k] for points in tracks.values() if np.isfinite(points[k]).all()]
@@ -261,7 +270,7 @@ def _largest(tracks: dict[int, np.ndarray], count: int) -> list[np.ndarray | Non
 
 
 def _over_faces(values: Sequence[np.ndarray], how: str, count: int) -> np.ndarray:
-    """One value for each of `count` frames of those of its faces, float64 ``[K]``; NaN where no face has one."""
+    """Combine the values of a frame's faces, float64 ``[K]`` for `count` frames; NaN if no face has a value."""
     if not values:
         return np.full(count, np.nan)
     stacked = np.stack(values)
@@ -273,14 +282,14 @@ def _over_faces(values: Sequence[np.ndarray], how: str, count: int) -> np.ndarra
 
 
 def _with_last(previous: Chunk | None, chunk: Chunk, name: str) -> np.ndarray:
-    """A chunk's frames with the last frame of the chunk before."""
+    """A chunk's frames, preceded by the last frame of the chunk before."""
     if previous is None:
         return chunk.others[name]
     return np.concatenate([previous.others[name][-1:], chunk.others[name]])
 
 
 def _of_video(key: str, series: Sequence[float]) -> float | None:
-    """A measure over the frames that have one: the mean, of PSNR that of the mean squared error."""
+    """Average a measure over the frames that have a value; PSNR is averaged as mean squared error."""
     from toolkit.evaluate.quality import psnr_of_video
 
     if key.startswith("psnr_"):

@@ -1,4 +1,4 @@
-"""Where edits are worst."""
+"""Finds the frames in which an edit is worst."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from toolkit.evaluate.results import Column, VideoResult
 
 APART = 1.0
-"""Seconds between two moments of one video."""
+"""Seconds between two moments of one video, at least."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame in which a method's measure is bad.
+    """A frame in which a method scores badly.
 
     Attributes:
         method, video: names.
         column: the measure.
-        time: in seconds, of the original.
-        value: of that frame; infinite only where that is bad.
+        time: in seconds, in the original.
+        value: of the measure in this frame; infinite only if that is bad.
     """
 
     method: str
@@ -35,13 +35,13 @@ def worst_moments(
 ) -> dict[str, list[Moment]]:
     """Column -> the worst frames of all methods, worst first.
 
-    Of each method at most `count`, in one video at least a second apart. A method's measure that is the same in all
-    frames has no worst one.
+    Each method has at most `count` moments, `APART` seconds apart within a video. A method whose values are all equal
+    has none.
 
     Args:
         columns: of the evaluation.
         results: method -> its videos.
-        count: of each method and column.
+        count: moments for each method and column.
     """
     found = {}
     for column in columns:

@@ -1,6 +1,6 @@
 'use strict';
-const LEFT = 54, RIGHT = 472, TOP = 8, BOTTOM = 128;  // of the plots' lines
-const NEAR = 0.01, FAR = 0.25;  // seconds: within the one players are in step, beyond the other one jumps
+const LEFT = 54, RIGHT = 472, TOP = 8, BOTTOM = 128;  // edges of the plots' area
+const NEAR = 0.01, FAR = 0.25;  // seconds: closer players count as in step, players further apart jump
 const all = (query, within = document) => [...within.querySelectorAll(query)];
 
 class Section {
@@ -32,7 +32,7 @@ class Section {
     details.ontoggle = () => details.open ? this.load() : this.unload();
   }
 
-  // Only one video's players hold files: browsers allow some dozens at a time.
+  // Only the open section holds video files, because browsers allow only some dozens at a time.
   load() {
     for (const other of sections) if (other !== this && other.details.open) other.details.open = false;
     current = this;
@@ -48,7 +48,7 @@ class Section {
 
   get live() { return this.videos.filter(video => video.readyState > 0 && !video.error); }
 
-  // The frame that is shown at a time, counted from the first one.
+  // The index of the frame shown at a time.
   at(time) {
     let low = 0, high = this.times.length - 1;
     while (low < high) {
@@ -58,7 +58,7 @@ class Section {
     return low;
   }
 
-  // In the middle of a frame, where rounding cannot show its neighbour.
+  // The middle of a frame, so that rounding never shows its neighbour.
   middle(frame) {
     const here = this.times[frame], last = this.times.length - 1;
     const next = frame < last ? this.times[frame + 1] : last > 0 ? 2 * here - this.times[last - 1] : here;
@@ -100,7 +100,7 @@ class Section {
     requestAnimationFrame(step);
   }
 
-  // All follow the first one: a little apart by their speed, far apart by a jump.
+  // All players follow the first: small gaps are closed by speed, large ones by a jump.
   align() {
     const [first, ...others] = this.live, speed = Number(this.speed.value);
     if (!first || first.ended) { this.seek(this.times.length - 1); return; }
@@ -146,7 +146,7 @@ class Plot {
     }
   }
 
-  // Read from the line, which has the values of single frames at its corners.
+  // Read the value from the line, whose corners are the values of single frames.
   value(group, x) {
     for (const line of group.children) {
       line.corners ??= line.getAttribute('points').split(' ').map(pair => pair.split(',').map(Number));
@@ -175,7 +175,7 @@ function show(id, time) {
   one.details.scrollIntoView();
 }
 
-// The worst moments, one after the other.
+// Steps through the worst moments.
 const moments = all('#moments button');
 const place = document.querySelector('#place');
 let moment = -1;
@@ -206,7 +206,7 @@ for (const box of all('nav input')) box.onchange = () => {
   place.textContent = '';
 };
 
-// Videos in the order of a measure, worst first; those without a value last.
+// Sorts videos by a measure, worst first; videos without a value come last.
 for (const button of all('#videos th button')) button.onclick = () => {
   const body = document.querySelector('#videos tbody'), column = Number(button.dataset.column);
   const sign = button.dataset.better === 'lower' ? -1 : 1;

@@ -1,4 +1,4 @@
-"""The report as one page for a browser: table, players in step, plots, and the worst moments first. No network."""
+"""Builds the report as one web page, which needs no network: table, synchronised players, plots, worst moments."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from toolkit.evaluate.tables import INTERVALS, best, fewer, heading, interval, m
 PAGE = "index.html"
 
 WORST = 3
-"""Moments of each method and measure in the list of all videos; a video's own list has one."""
+"""Moments of each method and measure in the overall list; the list of a single video has one."""
 
 
 def page_text(evaluation: Evaluation, clips: Mapping[str, Mapping[str, str]]) -> str:
-    """The page, for the folder of the report.
+    """Build the page.
 
     Args:
-        clips: video -> `ORIGINAL` or method -> path of its copy, relative to the folder.
+        clips: video -> `ORIGINAL` or method -> path of its copy, relative to the report's folder.
     """
     return _Page(evaluation, clips).text()
 
@@ -57,7 +57,7 @@ class _Page:
         )
 
     def _badness(self, name: str) -> float:
-        """Of the worst method, by the first measure that has values."""
+        """The worst method's value of the first measure that has values; higher is worse."""
         for column in self._columns:
             if any(row[column.name].value is not None for row in self._evaluation.means.values()):
                 values = [video.values.get(column.name) for video in self._videos[name].values() if not video.failed]
@@ -66,7 +66,7 @@ class _Page:
         return -math.inf
 
     def _name(self, method: str) -> str:
-        """A method's name with its colour."""
+        """A method's name with its colour, as HTML."""
         return f'<i class="{method_class(self._methods.index(method))}"></i> <bdi>{escape(method)}</bdi>'
 
     def _nav(self) -> str:
@@ -100,8 +100,8 @@ class _Page:
             f"<div class=wide><table><thead><tr><th>method</th><th>videos</th>{heads}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
             + f"<p>{'<br>'.join(map(escape, remarks(evaluation)))}</p>"
-            + (f"<h2>Not measured, left out</h2><ul class=bad>{notes}</ul>" if notes else "")
-            + f"<details><summary>What measured</summary><ul>{tools}</ul></details>"
+            + (f"<h2>Not measured or left out</h2><ul class=bad>{notes}</ul>" if notes else "")
+            + f"<details><summary>Tools</summary><ul>{tools}</ul></details>"
         )
 
     def _moments(self) -> str:
@@ -131,7 +131,7 @@ class _Page:
         )
 
     def _table(self) -> str:
-        """Every video: for each measure the values of all methods side by side."""
+        """All videos, with the values of all methods side by side for each measure."""
         columns = [
             column
             for column in self._columns
@@ -139,9 +139,9 @@ class _Page:
         ]
         spans = "".join(f"<th colspan={len(self._methods)}>{_head(column)}</th>" for column in columns)
         heads = "".join(
-            f'<th><button data-column="{1 + place}" data-better="{column.better}" title="sort, worst first">'
+            f'<th><button data-column="{1 + index}" data-better="{column.better}" title="sort, worst first">'
             f"{self._name(method)}</button></th>"
-            for place, (column, method) in enumerate((column, method) for column in columns for method in self._methods)
+            for index, (column, method) in enumerate((column, method) for column in columns for method in self._methods)
         )
         rows = []
         for name in self._worst_first:
@@ -150,7 +150,7 @@ class _Page:
             rows.append(f"<tr><td>{link}</td>{cells}</tr>")
         order = f", worst first by {escape(columns[0].label)}" if columns else ""
         return (
-            f"<section id=videos><h2>Videos</h2><p>Means over frames{order}; a click on a method sorts by that column."
+            f"<section id=videos><h2>Videos</h2><p>Means over frames{order}; click a method to sort by its column."
             f"</p><div class=wide><table><thead><tr><th rowspan=2>video</th>{spans}</tr><tr>{heads}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div></section>"
         )
@@ -237,7 +237,7 @@ def _controls(players: bool) -> str:
 
 
 def _timing(times: Sequence[float]) -> str:
-    """Attributes with the times of the frames: the first one, and from there each or a constant step."""
+    """HTML attributes with the times of the frames: the first, then a constant step or every time."""
     if not times:
         return ' data-start="0" data-frames="1" data-step="0"'
     after = np.array(times) - times[0]

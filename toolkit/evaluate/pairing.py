@@ -1,4 +1,4 @@
-"""Which edited video belongs to which original."""
+"""Finds the edited video and the target that belong to each original."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from toolkit.video.finding import VIDEO_EXTENSIONS, find_videos
 
 @dataclass(frozen=True)
 class VideoSet:
-    """One original and what methods made of it.
+    """One original and its edits.
 
     Attributes:
-        name: of the original, below its folder.
-        edited: method -> video; a sentence where there is none.
+        name: of the original, relative to its folder.
+        edited: method -> video, or the reason why there is none.
         target: the true video without the attribute, or None.
-        no_target: why there is none, where targets were named.
+        no_target: why the original has no target although targets were named; empty otherwise.
     """
 
     name: str
@@ -35,18 +35,18 @@ def pair_videos(
     target: Path | None = None,
     failed: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[VideoSet]:
-    """Match by the path below the folder; where that is not there, by the path without its ending, if one video has it.
+    """Match videos by their path below the folder, or else by the path without its extension if that is unique.
 
-    A single video belongs to a single video, or to the only one of a folder, whatever their names.
+    Two single videos belong together whatever their names, and so do a single video and the only one in a folder.
 
     Args:
-        original: a video or a folder of them.
-        methods: method -> a video or a folder of them.
-        target: a video or a folder of them.
-        failed: method -> original's name -> sentence: videos that could not be made; their folder may be empty.
+        original: a video or a folder of videos.
+        methods: method -> a video or a folder of videos.
+        target: a video or a folder of videos.
+        failed: method -> original's name -> reason: videos that could not be made. The method's folder may be empty.
 
     Raises:
-        UsageError: a path is not there, or a single video stands against a folder of several originals.
+        UsageError: a path does not exist, or a single video is named for several originals.
         InputError: a folder cannot be read, or holds no video.
     """
     originals = _videos(original, "the originals")
@@ -59,25 +59,27 @@ def pair_videos(
     targets = None if target is None else _Counterparts(target, "the targets", keys, alone)
     sets = []
     for name, path in originals.items():
-        edited = {
+        edited: dict[str, Path | str] = {
             method: failed.get(method, {}).get(name) or counterparts.of(name) for method, counterparts in found.items()
         }
-        true = None if targets is None else targets.of(name)
-        sentence = true if isinstance(true, str) else ""
-        sets.append(VideoSet(name, path, edited, None if sentence else true, sentence))
+        found_target = None if targets is None else targets.of(name)
+        if isinstance(found_target, str):
+            sets.append(VideoSet(name, path, edited, no_target=found_target))
+        else:
+            sets.append(VideoSet(name, path, edited, found_target))
     return sets
 
 
 class _Counterparts:
-    """The videos of one side, by name and by name without ending."""
+    """The videos of one method, or the targets, by name and by name without extension."""
 
     def __init__(self, path: Path, what: str, originals: list[str], alone: bool, may_be_empty: bool = False):
         self._path, self._originals = path, originals
         self._videos = _videos(path, what, may_be_empty)
         if path.is_file() and len(originals) > 1:
             raise UsageError(
-                f"expected a folder with {what}, as there are {len(originals)} originals, found the file {path}; name "
-                "the folder that holds it"
+                f"expected a folder with {what}, because there are {len(originals)} originals, found the file {path}; "
+                "name the folder that holds it"
             )
         self._alone = (alone or path.is_file()) and len(self._videos) == len(originals) == 1
         self._names: dict[str, list[str]] = defaultdict(list)
@@ -85,7 +87,7 @@ class _Counterparts:
             self._names[_key(name)].append(name)
 
     def of(self, name: str) -> Path | str:
-        """The video, or a sentence."""
+        """The video that belongs to an original, or the reason why there is none."""
         if self._alone:
             return next(iter(self._videos.values()))
         if name in self._videos:
@@ -96,18 +98,19 @@ class _Counterparts:
         if len(names) > 1 or self._originals.count(_key(name)) > 1:
             found = " and ".join(names)
             return (
-                f"it is not clear which video in {self._path} belongs to {name}, since several videos there or among "
-                f"the originals differ only in their ending, found {found}; give every video its original's full name"
+                f"it is not clear which video in {self._path} belongs to {name}, because several videos there or among "
+                f"the originals differ only in their extension, found {found}; give every video its original's full "
+                "name"
             )
         return self._videos[names[0]]
 
 
 def _videos(path: Path, what: str, may_be_empty: bool = False) -> dict[str, Path]:
-    """Name below the folder -> video."""
+    """Name relative to the folder -> video."""
     if not path.exists():
         raise UsageError(f"expected {what} at {path}, found nothing; check the path")
     try:
-        # By name: several targets may be links to one clean video.
+        # Not `distinct`: several targets may be links to one clean video.
         return {name: file for file, name in find_videos([path], distinct=False)}
     except InputError:
         if may_be_empty and path.is_dir():

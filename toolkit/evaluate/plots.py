@@ -1,4 +1,4 @@
-"""Measures over time, as SVG."""
+"""Draws measures over time as SVG."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from toolkit.evaluate.results import Column, VideoResult
 from toolkit.evaluate.tables import heading
 
 POINTS = 400
-"""Of a line, at most; in longer videos each stands for the extremes of a stretch of frames."""
+"""Points of a line, at most; in longer videos they are the extremes of groups of frames."""
 
 WIDTH, HEIGHT = 480, 150
 LEFT, RIGHT, TOP, BOTTOM = 54, 472, 8, 128
-"""Where the lines are drawn."""
+"""Edges of the area in which lines are drawn."""
 
 COLOURS = 7
-"""Classes ``m0``, ``m1``... of the style; a method beyond has the colour of an earlier one, dashed."""
+"""Colours in the style sheet, classes ``m0``, ``m1``...; further methods repeat them with dashes."""
 
 
 def method_class(index: int) -> str:
-    """Of a method's lines and swatches, everywhere on the page."""
+    """CSS class of a method's lines and swatches, everywhere on the page."""
     return f"m{index % COLOURS}" + (" dashed" if index >= COLOURS else "")
 
 
 def plot(column: Column, found: Mapping[str, VideoResult]) -> str:
-    """A figure with one measure of all methods in one video; empty where no frame has a value.
+    """Draw one measure of all methods in one video; returns an empty string if no frame has a value.
 
     Args:
-        found: method -> its result, every method in the order of the page.
+        found: method -> its result, in the order of the page.
     """
     series = {method: _series(column, video) for method, video in found.items()}
     if all(np.isnan(values).all() for _, values in series.values()):
@@ -61,7 +61,7 @@ def plot(column: Column, found: Mapping[str, VideoResult]) -> str:
 
 
 def _series(column: Column, video: VideoResult) -> tuple[np.ndarray, np.ndarray]:
-    """Times, and values in the column's unit, NaN where there is none."""
+    """Times, and values in the column's unit; NaN for frames without a value."""
     count = 0 if video.failed else min(len(video.times), len(video.per_frame.get(column.name, ())))
     values = [np.nan if value is None else value for value in video.per_frame.get(column.name, ())[:count]]
     return np.array(video.times[:count], np.float64), np.array(values, np.float64) / column.unit
@@ -70,19 +70,19 @@ def _series(column: Column, video: VideoResult) -> tuple[np.ndarray, np.ndarray]
 def _polylines(times: np.ndarray, values: np.ndarray, end: float, low: float, high: float) -> str:
     x = LEFT + (RIGHT - LEFT) * times / (end or 1.0)
     span = high - low
-    # In two steps: the span of huge values may be infinite.
+    # Two divisions, because the span of huge values can overflow.
     y = BOTTOM - (BOTTOM - TOP) * ((values / span - low / span) if span else np.full(len(values), 0.5))
     parts = []
-    for run in _runs(np.isfinite(values)):
-        points = [f"{a:.1f},{b:.1f}" for a, b in zip(x[run], y[run], strict=True)]
+    for part in _stretches(np.isfinite(values)):
+        points = [f"{a:.1f},{b:.1f}" for a, b in zip(x[part], y[part], strict=True)]
         if len(points) == 1:
-            points *= 2  # a line of no length, whose round ends are a dot
+            points *= 2  # a line without length: its round ends draw a dot
         parts.append(f'<polyline points="{" ".join(points)}"/>')
     return "".join(parts)
 
 
 def _axes(low: float, high: float, start: float, end: float) -> str:
-    """Numbers at the lowest, the middle and the highest value, and at the times of the first and the last frame."""
+    """Labels at the lowest, middle and highest value, and at the times of the first and last frame."""
     levels = [(BOTTOM, low), ((TOP + BOTTOM) / 2, low / 2 + high / 2), (TOP, high)]
     if low == high:
         levels = [((TOP + BOTTOM) / 2, low)]
@@ -99,7 +99,7 @@ def _axes(low: float, high: float, start: float, end: float) -> str:
 
 
 def thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most about `POINTS` of a series, with the extremes of each stretch that was left out."""
+    """Reduce a series to about `POINTS` points that include the extremes of each group of frames."""
     if len(values) <= POINTS:
         return times, values
     kept: list[int] = []
@@ -109,6 +109,7 @@ def thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return times[kept], values[kept]
 
 
-def _runs(where: np.ndarray) -> list[slice]:
+def _stretches(where: np.ndarray) -> list[slice]:
+    """Slices of consecutive true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], where.astype(np.int8), [0]])))
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

@@ -1,4 +1,4 @@
-"""Against a target: PSNR and SSIM over a frame, inside a mask and outside of it, and LPIPS where it is installed."""
+"""Compares frames with a target by PSNR, SSIM and LPIPS: over the frame, inside a mask and outside it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ REGIONS = ("frame", "inside", "outside")
 PEAK = 255.0
 
 SSIM_MIN_SIDE = 11
-"""px; the similarity's window must fit."""
+"""px; the window of the similarity must fit."""
 
 LPIPS_MIN_SIDE = 64
-"""px; smaller frames do not pass AlexNet's layers."""
+"""px; smaller frames are too small for AlexNet's layers."""
 
 
 def psnr(edited: np.ndarray, target: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    """Peak signal-to-noise ratio in dB of each of `REGIONS`; infinite where they are equal, NaN without pixels.
+    """Peak signal-to-noise ratio in dB for each of `REGIONS`; infinite if equal, NaN for a region without pixels.
 
     Args:
         edited, target: uint8 ``[H, W, 3]``.
@@ -30,20 +30,20 @@ def psnr(edited: np.ndarray, target: np.ndarray, inside: np.ndarray) -> dict[str
 
 
 def psnr_of_video(values: Sequence[float]) -> float | None:
-    """One ratio for frames of which each has its own: that of their mean squared error, as ffmpeg's filter has it.
+    """Combine the ratios of single frames into that of their mean squared error, as ffmpeg's filter does.
 
-    The mean of the ratios would be infinite by one frame that is equal. None where all are NaN.
+    A plain mean would be infinite as soon as one frame is equal. Returns None if all values are NaN.
     """
     known = np.array([value for value in values if not np.isnan(value)])
     return _decibels(float((PEAK**2 / 10 ** (known / 10)).mean())) if len(known) else None
 
 
 def ssim(edited: np.ndarray, target: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    """Structural similarity (Wang et al., 2004: Gaussian window of 1.5, population covariance) of each of `REGIONS`.
+    """Structural similarity (Wang et al., 2004: Gaussian window of 1.5, population covariance) for each of `REGIONS`.
 
-    Of the frame it is the mean without the border that the window does not fill, as in scikit-image; of the others the
-    mean of the similarity's map. NaN without pixels and in frames below `SSIM_MIN_SIDE`. The arguments are as for
-    `psnr`.
+    For the frame it is the mean without the border that the window does not fill, as in scikit-image; for the other
+    regions, the mean of the similarity map. NaN for regions without pixels and frames below `SSIM_MIN_SIDE`. The
+    arguments are those of `psnr`.
     """
     from skimage.metrics import structural_similarity
 
@@ -63,9 +63,9 @@ def ssim(edited: np.ndarray, target: np.ndarray, inside: np.ndarray) -> dict[str
 
 
 class Lpips:
-    """Learned perceptual distance (Zhang et al., 2018), by the package `lpips` if it is installed.
+    """Learned perceptual distance (Zhang et al., 2018), computed by the package `lpips`.
 
-    Its AlexNet weights are torchvision's, from torch's cache; nothing is downloaded.
+    Its AlexNet weights are torchvision's, from torch's cache. Nothing is downloaded.
     """
 
     def __init__(self) -> None:
@@ -74,9 +74,9 @@ class Lpips:
         self._model: Any = lpips.LPIPS(net="alex", verbose=False).eval()
 
     def __call__(self, edited: np.ndarray, target: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-        """Of each of `REGIONS`: of the frame as it is published, of the others the mean of the package's map.
+        """The distance for each of `REGIONS`: for the frame as published, for the others the mean of the package's map.
 
-        NaN without pixels and in frames below `LPIPS_MIN_SIDE`. The arguments are as for `psnr`.
+        NaN for regions without pixels and frames below `LPIPS_MIN_SIDE`. The arguments are those of `psnr`.
         """
         import torch
 
@@ -92,7 +92,7 @@ class Lpips:
 
 
 def lpips_or_none() -> Lpips | None:
-    """None where the package or its weights are not here."""
+    """Build `Lpips`; returns None if the package or its weights are not installed."""
     from importlib.util import find_spec
 
     from toolkit.fetch.downloads import DOWNLOADS
@@ -103,7 +103,7 @@ def lpips_or_none() -> Lpips | None:
 
 
 def _means(values: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    """Of a map ``[H, W]``, by region; NaN where there are no pixels."""
+    """Means of a map ``[H, W]`` by region; NaN for regions without pixels."""
     parts = {"frame": values, "inside": values[inside], "outside": values[~inside]}
     return {region: float(parts[region].mean()) if parts[region].size else np.nan for region in REGIONS}
 

@@ -1,4 +1,4 @@
-"""Videos of one set in step: chunks of the same frames of the original, the target and every method."""
+"""Reads the original, the target and all edits of one video in step, in chunks of the same frames."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Chunk:
     """Consecutive frames.
 
     Attributes:
-        start: index of the first.
-        times: float64 ``[K]`` seconds, of the original.
-        original: uint8 ``[K, H, W, 3]``.
-        others: name -> frames of the same shape; those that broke off or differ are left out from then on.
+        start: index of the first frame.
+        times: float64 ``[K]`` seconds, in the original.
+        original: uint8 ``[K, H, W, 3]``, RGB.
+        others: name -> frames of the same shape. A video that ends early or differs is missing from then on.
     """
 
     start: int
@@ -31,18 +31,18 @@ class Chunk:
 
 
 class InStep:
-    """Reads an original and others frame by frame; memory does not depend on their length.
+    """Reads an original and other videos frame by frame; memory does not depend on their length.
 
-    An H.264 video of an odd original has a row or column more, because its sides must be even: that one is cut off.
+    H.264 needs even sides, so an edit of an odd-sized original has one more row or column; it is cut off.
 
     Args:
-        original: the video that counts.
-        others: name -> video, which must have as many frames of the same size.
-        length: frames of a chunk.
+        original: the reference video.
+        others: name -> video, which must have the same number and size of frames.
+        length: frames in a chunk.
 
     Attributes:
-        problems: name -> sentence: why another was left out; complete after the last chunk.
-        count: frames of the original, when it was read.
+        problems: name -> why this video is left out; complete after the last chunk.
+        count: frames of the original that were read.
     """
 
     def __init__(self, original: Path, others: Mapping[str, Path], length: int):
@@ -52,7 +52,8 @@ class InStep:
         self.count = 0
 
     def __iter__(self) -> Iterator[Chunk]:
-        """
+        """Yield the chunks in order.
+
         Raises:
             InputError: the original cannot be decoded.
         """
@@ -67,7 +68,7 @@ class InStep:
                 self.count = frame.index + 1
                 left = [name for name in streams if name not in self.problems and name not in self._short]
                 if not left and streams:
-                    continue  # only its length is still of interest
+                    continue  # from here only the length of the original matters
                 frames.append(frame)
                 for name in left:
                     picture = self._next(name, streams[name], frame)
@@ -105,13 +106,13 @@ class InStep:
         if all(wanted <= side <= wanted + wanted % 2 for wanted, side in zip(shape[:2], found[:2])):
             return other.image[: shape[0], : shape[1]]
         self.problems[name] = (
-            f"{self._paths[name]} has frames of {found[1]}x{found[0]} pixels and {self._original} of "
-            f"{shape[1]}x{shape[0]}: they must be of one size; edit without changing it"
+            f"{self._paths[name]} has frames of {found[1]}x{found[0]} pixels, but {self._original} has "
+            f"{shape[1]}x{shape[0]}: they must have the same size; edit without resizing"
         )
         return None
 
     def _end(self, name: str, stream: Iterator[Frame]) -> None:
-        """Count what another has more."""
+        """Count the frames that another video has beyond the end of the original."""
         try:
             more = sum(1 for _ in stream)
         except InputError as error:
@@ -122,8 +123,8 @@ class InStep:
 
     def _counts(self, name: str, frames: int) -> str:
         return (
-            f"{self._paths[name]} has {_frames(frames)} and {self._original} has {_frames(self.count)}: they must have "
-            "the same frames; edit without changing the frame rate or the length"
+            f"{self._paths[name]} has {_frames(frames)}, but {self._original} has {_frames(self.count)}: they must "
+            "have the same frames; edit without changing the frame rate or the length"
         )
 
 

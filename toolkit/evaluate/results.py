@@ -1,4 +1,4 @@
-"""What an evaluation found: the models of `report.json`."""
+"""Models of `report.json`, the result of an evaluation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 def portable(value: Any) -> Any:
-    """With escapes for the bytes of paths that are no UTF-8, which JSON cannot hold."""
+    """Escape path bytes that are not UTF-8, which JSON cannot hold."""
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, str):
@@ -27,17 +27,17 @@ Text = Annotated[str, AfterValidator(portable)]
 
 
 class Column(BaseModel):
-    """One measure, and how tables print it."""
+    """A measure, and how tables print it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="key in the results, such as `warp_error`")
-    label: str = Field(description="heading, such as `E_warp`")
-    unit: float = Field(1.0, gt=0, description="tables print values in it: 1e-4 prints 0.00036 as 3.6")
-    suffix: str = Field("", description="unit of measurement after it, such as dB")
-    digits: int = Field(1, ge=0, description="decimals that tables print")
+    name: str = Field(description="Key in the results, such as `warp_error`.")
+    label: str = Field(description="Heading, such as `E_warp`.")
+    unit: float = Field(1.0, gt=0, description="Unit in which tables print values: 1e-4 prints 0.00036 as 3.6.")
+    suffix: str = Field("", description="Unit of measurement, such as dB.")
+    digits: int = Field(1, ge=0, description="Decimals that tables print.")
     better: Literal["higher", "lower"] = "higher"
-    description: str = Field(description="one sentence: what it is, and of what it is the mean")
+    description: str = Field(description="Definition of the measure and its mean, without a full stop.")
 
 
 class VideoResult(BaseModel):
@@ -45,21 +45,22 @@ class VideoResult(BaseModel):
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
-    name: str = Field(description="of the original, below its folder")
+    name: str = Field(description="Name of the original, relative to its folder.")
     original: Text = ""
     edited: Text = ""
     frames: int = 0
     frames_without_face: int = 0
     values: dict[str, float | None] = Field(
         default_factory=dict,
-        description="the measures by column; null: could not be measured; in JSON infinite ones are texts",
+        description="Column -> value; null if it could not be measured. In JSON, infinite values are texts.",
     )
     per_frame: dict[str, list[float | None]] = Field(
-        default_factory=dict, description="the same for each frame; of consecutive pairs the value is at the second"
+        default_factory=dict,
+        description="Column -> a value for each frame. Measures of two frames are stored at the second.",
     )
-    times: list[float] = Field(default_factory=list, description="presentation times in seconds")
-    notes: list[Text] = Field(default_factory=list, description="what a reader should know, in sentences")
-    failed: Text | None = Field(None, description="why it could not be measured, a sentence")
+    times: list[float] = Field(default_factory=list, description="Presentation times in seconds.")
+    notes: list[Text] = Field(default_factory=list, description="Remarks for readers of the report.")
+    failed: Text | None = Field(None, description="Why the video could not be measured; null if it was.")
 
 
 class MethodResult(BaseModel):
@@ -72,14 +73,17 @@ class MethodResult(BaseModel):
 
 
 class Mean(BaseModel):
-    """A measure over the videos of a method."""
+    """Mean of a measure over the videos of a method."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
     value: float | None
-    low: float | None = Field(None, description="95 % confidence interval, by bootstrap over videos; null below two")
+    low: float | None = Field(
+        None,
+        description="Lower end of the 95 % interval, by bootstrap over videos; null below two videos.",
+    )
     high: float | None = None
-    videos: int = Field(description="videos in which it could be measured")
+    videos: int = Field(description="Videos in which it could be measured.")
 
 
 class Evaluation(BaseModel):
@@ -91,8 +95,8 @@ class Evaluation(BaseModel):
     task: str
     columns: list[Column]
     methods: list[MethodResult]
-    tools: dict[str, Text] = Field(description="what measured: fidelity, identity, flow, analyser")
-    means: dict[str, dict[str, Mean]] = Field(description="method -> column -> mean over its videos")
+    tools: dict[str, Text] = Field(description="Tool behind each measure: fidelity, identity, flow, analyser.")
+    means: dict[str, dict[str, Mean]] = Field(description="Method -> column -> mean over its videos.")
     notes: list[Text] = Field(default_factory=list)
     config: Annotated[dict[str, Any], AfterValidator(portable)] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)

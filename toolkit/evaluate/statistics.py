@@ -1,4 +1,4 @@
-"""Means over videos, with intervals that say how far other videos might have moved them."""
+"""Computes means over videos with confidence intervals."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LEVEL = 0.95
 
 
 def mean_over_videos(values: Sequence[float | None]) -> Mean:
-    """The mean, and a 95 % interval by bootstrap over videos (Efron, 1979).
+    """Compute the mean and a 95 % interval by bootstrap over videos (Efron, 1979).
 
-    The percentiles are the expanded ones of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section
-    5.2.2), as plain ones are too narrow for few videos. The same values give the same interval in any order and under
-    any name.
+    The percentiles are Hesterberg's expanded ones (2015, "What Teachers Should Know About the Bootstrap", section
+    5.2.2), because plain percentiles are too narrow for few videos. The same values give the same interval in any
+    order and under any name.
 
     Args:
-        values: one for each video, perhaps infinite; None or NaN where it could not be measured.
+        values: one for each video, possibly infinite; None or NaN if it could not be measured.
 
     Returns:
-        Without an interval where fewer than two videos were measured. Without a value too where none was, or where
-        both infinities are among them, so that there is no mean.
+        The mean has no interval if fewer than two videos were measured. It has no value either if none was, or if the
+        values include both infinities.
     """
     found = np.sort([value for value in values if value is not None and not math.isnan(value)])
     if not len(found) or (np.isposinf(found).any() and np.isneginf(found).any()):
@@ -34,13 +34,13 @@ def mean_over_videos(values: Sequence[float | None]) -> Mean:
     if len(found) == 1:
         return Mean(value=float(found[0]), videos=1)
     drawn = generator("bootstrap", len(found)).integers(0, len(found), (RESAMPLES, len(found)))
-    # "nearest" takes means that were drawn; interpolation between infinite ones would give no number.
+    # "nearest" returns a mean that was drawn; interpolating between infinite means would give NaN.
     low, high = np.quantile(found[drawn].mean(axis=1), _quantiles(len(found)), method="nearest")
     return Mean(value=float(found.mean()), low=float(low), high=float(high), videos=len(found))
 
 
 def _quantiles(count: int) -> tuple[float, float]:
-    """Of the resampled means: such that the interval is as wide as Student's where the values are normal."""
+    """Quantiles of the resampled means that make the interval as wide as Student's for normal values."""
     from scipy import stats
 
     outside = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf((1 - LEVEL) / 2, count - 1))

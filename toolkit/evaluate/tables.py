@@ -1,4 +1,4 @@
-"""The paper's table: for a terminal, as CSV and as LaTeX."""
+"""Formats the paper's table for a terminal, as CSV and as LaTeX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 NONE = "n/a"
-INTERVALS = "means over videos; in brackets 95 % intervals, by bootstrap over the videos"
+INTERVALS = "means over videos; in brackets 95 % intervals by bootstrap over the videos"
 
 
 def heading(column: Column) -> str:
@@ -29,13 +29,13 @@ def heading(column: Column) -> str:
 
 
 def exponent(column: Column) -> int | None:
-    """Of ten, if the column's unit is a power of it."""
+    """The power of ten that the column's unit is; None if it is no power of ten."""
     power = round(math.log10(column.unit))
     return power if math.isclose(column.unit, 10.0**power) else None
 
 
 def number(value: float | None, column: Column) -> str:
-    """A value in the column's unit; ``inf`` and ``n/a`` where it is none."""
+    """Format a value in the column's unit; infinite values are ``inf``, missing ones ``n/a``."""
     if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
@@ -44,7 +44,7 @@ def number(value: float | None, column: Column) -> str:
 
 
 def best(evaluation: Evaluation, column: Column) -> set[str]:
-    """The methods whose mean is the best of a column, as it is printed; none where all are the same."""
+    """The methods with the best mean of a column, compared as printed; empty if all are the same."""
     printed = {
         method: float(number(row[column.name].value, column))
         for method, row in evaluation.means.items()
@@ -57,12 +57,12 @@ def best(evaluation: Evaluation, column: Column) -> set[str]:
 
 
 def measured(evaluation: Evaluation) -> dict[str, int]:
-    """Method -> how many of its videos could be measured."""
+    """Method -> how many of its videos were measured."""
     return {method.name: sum(video.failed is None for video in method.videos) for method in evaluation.methods}
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
-    """What a reader of the means must know, in sentences: columns without values, means over other videos."""
+    """Remarks that qualify the means: columns without values, and means over different videos."""
     found = []
     for column in evaluation.columns:
         if all(row[column.name].value is None for row in evaluation.means.values()):
@@ -71,20 +71,20 @@ def remarks(evaluation: Evaluation) -> list[str]:
             found.append(f"{column.label}: {reason}")
     counts = measured(evaluation)
     if any(count < len(method.videos) for method, count in zip(evaluation.methods, counts.values())):
-        found.append("not all methods' means are over the same videos: some could not be measured")
+        found.append("some videos could not be measured, so not all methods' means are over the same videos")
     if any(fewer(evaluation, method, column) for method in counts for column in evaluation.columns):
-        found.append("n= stands where a mean is over fewer videos than others of its method")
+        found.append("n= marks a mean over fewer videos than the other means of its method")
     return found
 
 
 def fewer(evaluation: Evaluation, method: str, column: Column) -> int | None:
-    """The videos behind a mean, where the measure is missing in some that could be measured."""
+    """The number of videos behind a mean if the measure is missing in some measured videos; otherwise None."""
     mean = evaluation.means[method][column.name]
     return mean.videos if 0 < mean.videos < measured(evaluation)[method] else None
 
 
 def terminal(evaluation: Evaluation) -> RenderableType:
-    """One row a method: means over videos, with 95 % intervals, the best in bold; below it what `remarks` says."""
+    """Render one row per method: means over videos with 95 % intervals, the best in bold; `remarks` follow below."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -110,16 +110,16 @@ def terminal(evaluation: Evaluation) -> RenderableType:
 
 
 def interval(mean: Mean, column: Column) -> str:
-    """Such as `` [1.20, 1.40]``; nothing where there is none."""
+    """Format an interval such as `` [1.20, 1.40]``; empty if there is none."""
     if mean.low is None or mean.high is None:
         return ""
     return f" [{number(mean.low, column)}, {number(mean.high, column)}]"
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """Every video and the means, in plain numbers without units; empty where nothing could be measured.
+    """Format all videos and the means as CSV, in plain numbers without units; missing values are empty.
 
-    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    A text that a spreadsheet would read as a formula is prefixed with an apostrophe.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -131,14 +131,14 @@ def csv_text(evaluation: Evaluation) -> str:
             note = video.failed or "; ".join(video.notes)
             frames = [video.frames, video.frames_without_face]
             writer.writerow([_plain(method.name), _plain(video.name), *frames, *values, _plain(note)])
+        means = [evaluation.means[method.name][name] for name in names]
         total = [sum(video.frames for video in method.videos), sum(v.frames_without_face for v in method.videos)]
-        rows = {"mean": ("value", total, "; ".join(remarks(evaluation))), "low": ("low", ["", ""], "")}
-        for row, (part, frames, note) in (rows | {"high": ("high", ["", ""], "")}).items():
-            found = [getattr(evaluation.means[method.name][name], part) for name in names]
+        for row, part in (("(mean)", "value"), ("(low)", "low"), ("(high)", "high")):
+            found = [getattr(mean, part) for mean in means]
             cells = ["" if value is None else repr(value) for value in found]
-            writer.writerow([_plain(method.name), f"({row})", *frames, *cells, _plain(note)])
-        counts = [evaluation.means[method.name][name].videos for name in names]
-        writer.writerow([_plain(method.name), "(videos)", "", "", *counts, ""])
+            counts, note = (total, "; ".join(remarks(evaluation))) if part == "value" else (["", ""], "")
+            writer.writerow([_plain(method.name), row, *counts, *cells, _plain(note)])
+        writer.writerow([_plain(method.name), "(videos)", "", "", *[mean.videos for mean in means], ""])
     return text.getvalue()
 
 
@@ -155,22 +155,22 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        "[": "{[}",  # after a line's end these two would be its arguments
+        "[": "{[}",  # after a line break, LaTeX reads these two as its arguments
         "*": "{*}",
         '"': "''",
-        "-": "{-}",  # no ligatures to dashes
+        "-": "{-}",  # keeps hyphens from joining into dashes
     }
 )
 
 
 def _tex(text: str) -> str:
-    """Text as LaTeX prints it; white space and what cannot be printed is one space."""
+    """Escape a text for LaTeX; white space and unprintable characters become single spaces."""
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(printable.split()).translate(_LATEX)
 
 
 def latex(evaluation: Evaluation) -> str:
-    """A table for booktabs; the best of each column is bold, intervals stand small beside."""
+    """Format a LaTeX table for booktabs: the best of each column is bold, intervals are small."""
 
     def head(column: Column) -> str:
         arrow = r"$\uparrow$" if column.better == "higher" else r"$\downarrow$"

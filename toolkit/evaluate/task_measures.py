@@ -1,9 +1,10 @@
-"""A task's own measures, held to the contract."""
+"""Checks a task's own measures against the contract."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 
@@ -11,27 +12,27 @@ from toolkit.errors import ContractError
 from toolkit.task import AttributeTask, Measure
 
 _OWN = re.compile(r"(identity|warp_error|temporal_error|lpips|psnr|ssim)(_.*)?")
-"""Names that the toolkit's own columns have or may get."""
+"""Names reserved for the toolkit's own columns."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def measures_of(task: AttributeTask) -> dict[str, Measure]:
-    """The measures that a task brings.
+    """Return the measures that a task defines.
 
     Raises:
-        ContractError: they are not what the contract says; the sentence names the task.
+        ContractError: they break the contract; the message names the task.
     """
 
-    def refuse(what: str):
+    def refuse(what: str) -> NoReturn:
         raise ContractError(f"the metrics of the task {task.name} break the contract: {what}")
 
     measures = task.metrics()
     if not isinstance(measures, Mapping):
-        refuse(f"`metrics` must give a mapping, found {type(measures).__name__}")
+        refuse(f"`metrics` must return a mapping, found {type(measures).__name__}")
     for name, measure in measures.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            refuse(f"expected a name of lower-case words joined by underscores, found {name!r}")
+            refuse(f"expected a name in lower case with words joined by underscores, found {name!r}")
         if _OWN.fullmatch(name):
             refuse(f"the name {name} is one of the toolkit's own measures; choose another")
         if not isinstance(measure, Measure):
@@ -46,17 +47,17 @@ def measures_of(task: AttributeTask) -> dict[str, Measure]:
         if measure.over_faces not in ("sum", "mean"):
             refuse(f"expected `over_faces` of {name} to be sum or mean, found {measure.over_faces!r}")
         if not (isinstance(measure.unit, int | float) and 0 < measure.unit < np.inf):
-            refuse(f"expected `unit` of {name} to be a number over 0, found {measure.unit!r}")
+            refuse(f"expected `unit` of {name} to be a number above 0, found {measure.unit!r}")
         if not isinstance(measure.digits, int) or measure.digits < 0:
-            refuse(f"expected `digits` of {name} to be a whole number from 0, found {measure.digits!r}")
+            refuse(f"expected `digits` of {name} to be a whole number, 0 or more, found {measure.digits!r}")
     return dict(measures)
 
 
 def checked_values(values: object, count: int, name: str, task: str) -> np.ndarray:
-    """What a metric gave for `count` frames, float64 ``[T]``.
+    """Check the values that a metric returned for `count` frames; returns them as float64 ``[T]``.
 
     Raises:
-        ContractError: it is something else; the sentence names task and measure.
+        ContractError: they are not floats ``[T]``; the message names task and measure.
     """
     found = f"a {type(values).__name__}"
     if isinstance(values, np.ndarray):

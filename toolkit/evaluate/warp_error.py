@@ -1,7 +1,7 @@
-"""Warp error: how far an edited video departs from the motion of its original.
+"""Computes the warp error: how far an edited video departs from the motion of its original.
 
-Lai et al., "Learning Blind Video Temporal Consistency" (ECCV 2018), after their `evaluate_WarpError`; the occlusions as
-in Ruder et al., "Artistic Style Transfer for Videos" (GCPR 2016).
+It follows `evaluate_WarpError` of Lai et al., "Learning Blind Video Temporal Consistency" (ECCV 2018), with occlusions
+as in Ruder et al., "Artistic Style Transfer for Videos" (GCPR 2016).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from toolkit.evaluate.flow import Flow
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Look `image` up where `flow` leads: bilinear, clamped to the border, pixel centres at whole numbers.
+    """Sample `image` at the positions that `flow` points to: bilinear, clamped to the border.
+
+    Pixel centres are at whole numbers.
 
     Args:
         image: floats ``[H, W, C]``.
@@ -30,7 +32,7 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     import torch
 
     if not np.isfinite(flow).all():
-        raise ValueError("the flow must be finite, but it has NaN or infinite values")
+        raise ValueError("expected a finite flow, found NaN or infinite values")
     height, width = flow.shape[:2]
     x = (np.arange(width) + flow[..., 0].astype(np.float64)) * 2 / max(width - 1, 1) - 1
     y = (np.arange(height)[:, None] + flow[..., 1].astype(np.float64)) * 2 / max(height - 1, 1) - 1
@@ -41,11 +43,11 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def visible(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """The pixels of a frame that are also in the next one, away from the borders of motions.
+    """Find the pixels of a frame that are visible in the next one and not at a motion boundary.
 
     Args:
         forward: floats ``[H, W, 2]``, flow from the frame to the next one.
-        backward: the flow from the next one to the frame.
+        backward: the flow from the next frame back.
 
     Returns:
         bool ``[H, W]``.
@@ -66,52 +68,52 @@ def error_where(now: np.ndarray, following: np.ndarray, forward: np.ndarray, whe
     Args:
         now, following: the edited frames ``[H, W, 3]``, RGB: uint8, or floats in 0..1.
         forward: floats ``[H, W, 2]``, flow of the *original* from the frame to the next one.
-        where: bool ``[H, W]``, the original's `visible` pixels; if there is none, the error is 0, as in the reference.
+        where: bool ``[H, W]``, the original's `visible` pixels. Without any, the error is 0, as in the reference code.
 
     Raises:
-        ValueError: the frames are of another type, or the flow is not finite.
+        ValueError: the frames have another type, or the flow is not finite.
     """
     difference = warp(_unit(following), forward) - _unit(now)
     return float((difference[where] ** 2).mean()) if where.any() else 0.0
 
 
 def frame_error(now: np.ndarray, following: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> float:
-    """`error_where` both flows of the original make a pixel `visible`: the error of one pair of one video."""
+    """The error of one pair of frames: `error_where` the original's pixels are `visible` according to both flows."""
     return error_where(now, following, forward, visible(forward, backward))
 
 
 class WarpError:
-    """Warp errors of videos that come frame by frame; the flow is the original's, both ways.
+    """Computes the warp errors of edited videos frame by frame, with the original's flow in both directions.
 
-    E_warp of a video is the mean of its values; the paper's tables print it in 1e-4. At most `batch` + 1 frames of
-    every video are held.
+    E_warp of a video is the mean of its values; the paper's tables print it in 1e-4. Memory holds at most `batch` + 1
+    frames of every video.
 
     Args:
         flow: computes the flow of `batch` pairs at once.
-        batch: pairs, at least one.
+        batch: pairs of frames, at least one.
     """
 
     def __init__(self, flow: Flow, batch: int = 8):
         if batch < 1:
-            raise ValueError(f"batch must be at least 1, not {batch}")
+            raise ValueError(f"batch must be at least 1, found {batch}")
         self._flow, self._batch = flow, batch
         self._originals: list[np.ndarray] = []
         self._edited: list[list[np.ndarray | None]] = []
 
     def push(self, original: np.ndarray, edited: Sequence[np.ndarray | None]) -> list[list[float | None]]:
-        """Take the next frame.
+        """Add the next frame.
 
         Args:
             original: uint8 ``[H, W, 3]``, RGB.
-            edited: the same frame of every edited video; None where a video has none (any more).
+            edited: the same frame of every edited video; None for a video that has ended.
 
         Returns:
-            What is ready, in order: for each pair of consecutive frames one value per edited video, None where one of
-            its two frames is. Of T frames come T - 1 values in all, the last from `finish`.
+            Finished values in order: for each pair of consecutive frames a list with one value per edited video, or
+            None if one of its two frames is missing. T frames give T - 1 lists in all; `finish` returns the last ones.
 
         Raises:
             InputError: the sizes of the frames differ.
-            ValueError: a frame is of another shape or type, or the number of edited videos changed.
+            ValueError: a frame has another shape or type, or the number of edited videos changed.
         """
         self._check(original, edited)
         self._originals.append(original.copy())
@@ -119,7 +121,7 @@ class WarpError:
         return self._measure() if len(self._originals) > self._batch else []
 
     def finish(self) -> list[list[float | None]]:
-        """End the videos and return the rest of their values, as `push`. The next `push` begins others."""
+        """End the videos and return their remaining values, as `push` does. The next `push` starts new videos."""
         values = self._measure() if len(self._originals) > 1 else []
         self._originals, self._edited = [], []
         return values
@@ -142,9 +144,9 @@ class WarpError:
     def _check(self, original: np.ndarray, edited: Sequence[np.ndarray | None]) -> None:
         for frame in (original, *edited):
             if frame is not None and (frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3):
-                raise ValueError(f"a frame must be uint8 [H, W, 3], not {frame.dtype} {frame.shape}")
+                raise ValueError(f"expected a frame as uint8 [H, W, 3], found {frame.dtype} {frame.shape}")
         if self._edited and len(edited) != len(self._edited[0]):
-            raise ValueError(f"expected a frame of {len(self._edited[0])} edited videos, found {len(edited)}")
+            raise ValueError(f"expected frames of {len(self._edited[0])} edited videos, found {len(edited)}")
         if self._originals and original.shape != self._originals[0].shape:
             raise InputError(
                 f"expected frames of one size in the original, found {_size(self._originals[0])} and {_size(original)}"
@@ -152,17 +154,17 @@ class WarpError:
         for frame in edited:
             if frame is not None and frame.shape != original.shape:
                 raise InputError(
-                    f"expected edited frames of the original's size, {_size(original)}, found {_size(frame)}; scale "
-                    "the edited video, or cut the original as it was cut"
+                    f"expected edited frames of the original's size, {_size(original)}, found {_size(frame)}; resize "
+                    "the edited video, or crop the original in the same way"
                 )
 
 
 def _unit(frame: np.ndarray) -> np.ndarray:
-    """float64, RGB in 0..1."""
+    """Convert a frame to float64, RGB in 0..1."""
     if frame.dtype == np.uint8:
         return frame / 255
     if not np.issubdtype(frame.dtype, np.floating):
-        raise ValueError(f"frames must be uint8, or floats in 0..1, not {frame.dtype}")
+        raise ValueError(f"expected frames as uint8, or floats in 0..1, found {frame.dtype}")
     return frame.astype(np.float64)
 
 
