@@ -1,4 +1,4 @@
-"""Two short videos of the sample face with a patch on the cheek, their targets, and a tiny remover."""
+"""Fixtures: two short videos of the sample face with a patch on the cheek, their targets, and a tiny remover."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def remover(tmp_path_factory, backbone):
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """``videos`` with two videos, one in a folder below, and ``targets``; lossless, not to be changed."""
+    """``videos`` with two videos, one in a subfolder, and ``targets``; lossless, not to be changed."""
     root = tmp_path_factory.mktemp("clips")
     clean = sample_frames(2 * COUNT, SIDE)
     for number, name in enumerate(("a.mkv", "more/b.mkv")):
@@ -60,11 +60,11 @@ def _settings(model, folders, backbone, tmp_path, changed):
 
 @pytest.fixture
 def comparison(folders, backbone, tmp_path):
-    """A function that makes the config of a comparison; groups are given as dicts."""
+    """A function that builds the config of a comparison; groups are dicts."""
     return lambda **changed: _settings(CompareConfig, folders, backbone, tmp_path, changed)
 
 
 @pytest.fixture
 def ablation(folders, backbone, remover, tmp_path):
-    """The same of an ablation."""
+    """The same for an ablation."""
     return lambda **changed: _settings(AblateConfig, folders, backbone, tmp_path, {"remover": [remover]} | changed)

@@ -1,4 +1,4 @@
-"""One setting at a time."""
+"""Ablations: each variant changes one setting."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Methods side by side: they are made, measured, and not made twice."""
+"""Comparisons: methods run once, and their videos are measured."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def test_a_damaged_record_makes_a_video_anew(comparison, target, tmp_path):
 
 
 def test_first_frame_attention_is_another_video_than_ours(comparison, remover, tmp_path):
-    # Few steps of much strength would only give black.
+    # A few steps at full strength would only give black frames.
     groups = {"motion": {"motion": False}, "denoising": {"num_inference_steps": 10, "strength": 0.2}}
     compare(comparison(remover=[remover], baselines=["first-frame"], masking={"min_change": 0}, **groups))
     ours, first = (frames_of(tmp_path / "out/videos" / name / "a.mkv") for name in ("ours", "first-frame"))
@@ -104,7 +104,7 @@ def test_first_frame_attention_is_another_video_than_ours(comparison, remover, t
 
 
 def test_the_named_weights_and_device_reach_every_analyser(comparison, monkeypatch, tmp_path):
-    """The masks of the baselines and the measuring both look for faces, with the analyser that the user named."""
+    """The baselines' masks and the measuring both find faces, with the analyser that the user named."""
     files = {name: tmp_path / name for name in ("detector_file", "parser_file", "aligner_file")}
     faces = {"analyser": "facer", "max_faces": 2, **files}
     asked = []

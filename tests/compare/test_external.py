@@ -1,4 +1,4 @@
-"""Adapters of other projects, against stand-ins that take the same options and read and write the same files."""
+"""Adapters for other projects, tested with stand-ins that have the same options and files."""
 
 import os
 import signal
@@ -153,7 +153,7 @@ FILES = {
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A function that writes a stand-in and gives its folder."""
+    """A function that writes a stand-in and returns its folder."""
 
     def write(name, **changed):
         root = tmp_path / f"the {name}'s -checkout"
@@ -168,7 +168,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def request_of(tmp_path, monkeypatch):
-    """A function that makes a request of smooth moving frames, and their masks, in a folder below the current one."""
+    """A function that builds a request of smoothly moving frames and masks, in a subfolder of the current folder."""
     monkeypatch.chdir(tmp_path)
 
     def make(count=5, height=77, width=101, prompt="/a face, bare/clean"):

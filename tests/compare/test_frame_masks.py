@@ -12,7 +12,7 @@ from toolkit.video import VideoWriter, read_frames
 
 
 class Dots:
-    """Masks a small square around a landmark, and counts how often it is asked."""
+    """Masks a small square around a landmark and counts its calls."""
 
     exact = True
 

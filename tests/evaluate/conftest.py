@@ -1,4 +1,4 @@
-"""Videos to measure, and ways to measure them without a process for each."""
+"""Fixtures: videos to measure, and an evaluation without worker processes."""
 
 import sys
 
@@ -43,7 +43,7 @@ def face():
 
 @pytest.fixture(scope="session")
 def write():
-    """``write(path, frames)``: lossless if it is an .mkv, else H.264; makes the folder and returns the path."""
+    """``write(path, frames)``: lossless for .mkv, otherwise H.264; creates the folder and returns the path."""
 
     def put(path, frames, fps=25):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def write():
 
 @pytest.fixture(scope="session")
 def spoilt(face):
-    """The sample face with noise on a square of it, which moves."""
+    """The sample face with noise on a square of it, moving from frame to frame."""
     frames, rng = face.copy(), np.random.default_rng(0)
     for t, frame in enumerate(frames):
         frame[50 + t : 80 + t, 60:90] = rng.integers(0, 256, (30, 30, 3))
@@ -66,9 +66,9 @@ def spoilt(face):
 
 @pytest.fixture
 def measure(tmp_path):
-    """``measure(original, task="glasses", ours=path, ...)``: the report, and what the observer was told.
+    """``measure(original, task="glasses", ours=path, ...)``: returns the report and the observer.
 
-    Whatever is a setting of `EvaluateConfig` is one; every other keyword names a method.
+    Keywords that are settings of `EvaluateConfig` are passed to it; every other keyword names a method.
     """
 
     def run(original, executor=None, failed=None, **words):
@@ -110,7 +110,7 @@ class Task(AttributeTask):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """``plugin(name, body)``: install a distribution with one task, whose class has this body besides."""
+    """``plugin(name, body)``: install a distribution with one task; `body` is added to its class."""
 
     def put(name, body=""):
         site, module = tmp_path / "site", f"plugin_{name}"

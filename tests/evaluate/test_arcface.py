@@ -1,4 +1,4 @@
-"""ArcFace models through onnxruntime: which one, what goes in, what is refused."""
+"""ArcFace models: how one is found, its input, and files that are refused."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def varint(value):
 
 
 def tensor(name, shape):
-    """A ValueInfoProto of floats; a text in the shape is a size that is not fixed."""
+    """A ValueInfoProto of floats; a text in the shape is a variable size."""
     dims = b"".join(field(1, field(1, size) if isinstance(size, int) else field(2, size)) for size in shape)
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
 

@@ -1,4 +1,4 @@
-"""`toolkit evaluate` as people call it: exit codes, what is printed, and what an interruption leaves."""
+"""The command `toolkit evaluate`: exit codes, output and interruptions."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from toolkit.cli import main
 
 @pytest.fixture
 def folders(write, face, tmp_path):
-    """Two originals; edits of one method for both, of another for one of them."""
+    """Two originals; one method has edits of both, another of only one."""
     for name in ("a", "b"):
         write(tmp_path / "o" / f"{name}.mkv", face[:4])
         write(tmp_path / "same" / f"{name}.mkv", face[:4])

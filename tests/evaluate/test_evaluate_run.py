@@ -1,4 +1,4 @@
-"""Whole evaluations of small videos: what is measured, what cannot be, and that nothing is confused."""
+"""Whole evaluations of small videos, including videos that cannot be measured."""
 
 import json
 import weakref
@@ -122,7 +122,7 @@ def test_the_length_of_clips_changes_no_number(measure, videos, shared, length):
     other, _ = measure(videos / "noisy", clip_length=length, **words)
     for key, series in video(one).per_frame.items():
         wanted = np.array(series, float)
-        # Networks add in another order where more pictures go through at once.
+        # Batches of another size change the order of additions in the networks.
         tolerance = {"glasses_removed": 2e-4, "identity": 1e-6}.get(key, 0)
         assert np.allclose(np.array(video(other).per_frame[key], float), wanted, atol=tolerance, rtol=0, equal_nan=True)
 
@@ -158,10 +158,10 @@ def metrics(self):
     report, _ = measure(tmp_path / "o.mkv", ours=tmp_path / "o.mkv", task=plugin("counting", body))
     found = video(report)
     assert found.per_frame["total"] == [6.0] * 5
-    assert found.values["place"] == pytest.approx(128, abs=4)  # the middle between a face and its mirror image
+    assert found.values["place"] == pytest.approx(128, abs=4)  # halfway between a face and its mirror image
 
 
-# what is said about what cannot be measured
+# videos that cannot be measured
 
 
 def test_frames_without_a_face_are_counted_and_have_no_fidelity(measure, write, face, tmp_path, shared):
@@ -310,7 +310,7 @@ def test_no_more_than_two_chunks_of_frames_are_alive(measure, write, tmp_path, m
     assert len(most) == 10 and max(most) <= 2
 
 
-# requests that are wrong
+# invalid requests
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Optical flow: what it finds, what it is given, and which one is chosen."""
+"""Optical flow: results, inputs, and the choice between RAFT and DIS."""
 
 import hashlib
 from dataclasses import replace
@@ -41,7 +41,7 @@ def raft(weights):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty folder where RAFT's published weights would lie."""
+    """An empty folder in place of the cache that holds RAFT's published weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     folder = tmp_path / "hub" / "checkpoints"
@@ -52,7 +52,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def published(weights, cache, monkeypatch):
-    """The random weights, as if they were the published ones."""
+    """The random weights, treated as the published ones."""
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     file = RemoteFile("https://example.org/raft.pth", digest[:8])
     monkeypatch.setitem(DOWNLOADS, "raft", replace(DOWNLOADS["raft"], files=(file,)))
@@ -69,7 +69,7 @@ def noise(*shape, seed=0):
 
 
 def assert_finds_motion(flow):
-    """The pixel of `one` at x, y is in `other` at x + 4, y - 2."""
+    """The pixel of `one` at (x, y) is at (x + 4, y - 2) in `other`."""
     wide = texture(200, 220)
     one, other = wide[20:180, 20:196], wide[22:182, 16:192]
     found = flow(np.stack([one, other]), np.stack([other, one]))
@@ -179,7 +179,7 @@ def test_raft_finds_motion():
 @pytest.mark.parametrize("limit", [0, 100_000, 250_000, 1 << 30])
 @pytest.mark.parametrize("reach", [0.5, 5, 40, 1000])
 def test_correlations_are_torchvisions(monkeypatch, limit, reach):
-    """Also far outside the frame, with maps of odd sides."""
+    """The values agree far outside the frame too, and for maps with odd sides."""
     monkeypatch.setattr(correlation, "MAX_BYTES", limit)
     monkeypatch.setattr(correlation, "_GATHER_BYTES", 4 * 16 * 100 * 64)
     generator = torch.Generator().manual_seed(0)
@@ -246,7 +246,7 @@ def test_useless_weights(kind, weights, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_mutated_weights_load_or_are_refused(tmp_path):
-    """No other error gets out of the reader, whatever the bytes."""
+    """Whatever the bytes, the reader raises nothing else."""
     from toolkit.evaluate.flow import _load
 
     module, rng = torch.nn.Linear(3, 2), np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Alignment as insightface does it, against cases worked out by hand."""
+"""Alignment as in insightface, compared with cases worked out by hand."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from toolkit.faces import load_topology
 
 
 def landmarks_of(points, name):
-    """Landmarks whose five points are `points`, given in pixels from the centre of the first one."""
+    """Landmarks whose five points are `points`, in pixels from the centre of the first pixel."""
     topology = load_topology(name)
     found = np.full((topology.count, 3), 1e4, np.float32)
     places = {
@@ -41,7 +41,7 @@ def test_the_viewers_left_comes_first(name):
     mean = np.array(topology.mean)[:, :2]
     mean = np.column_stack([mean, np.zeros(len(mean))])
     if five_points(mean, topology)[0, 1] > five_points(mean, topology)[4, 1]:
-        mean[:, 1] *= -1  # a mean face may be drawn with y upwards
+        mean[:, 1] *= -1  # a mean face may have y pointing up
     left_eye, right_eye, nose, left_corner, right_corner = five_points(mean, topology)
     assert left_eye[0] < nose[0] < right_eye[0] and left_corner[0] < nose[0] < right_corner[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_corner[1], right_corner[1])
@@ -70,7 +70,7 @@ def test_the_nearest_similarity_never_shears_or_mirrors():
         (a, b), (c, d) = similarity(points)[:, :2]
         assert a == pytest.approx(d) and b == pytest.approx(-c) and a * d - b * c > 0
         best = np.abs(points @ similarity(points)[:, :2].T + similarity(points)[:, 2] - TEMPLATE)
-        for _ in range(10):  # no small change of it comes nearer
+        for _ in range(10):  # no small change is closer
             scale, angle = 1 + rng.normal(0, 0.01), rng.normal(0, 0.01)
             turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             other = turn @ similarity(points)[:, :2]
@@ -80,7 +80,7 @@ def test_the_nearest_similarity_never_shears_or_mirrors():
 
 
 def test_the_crop_is_the_face_wherever_it_lies():
-    """A picture that is moved, turned and scaled with its points gives the crop of the picture itself."""
+    """Shifting, rotating and scaling a picture with its points does not change the crop."""
     side, frame = 200, picture()
     points = TEMPLATE + np.array([40, 30])
     crop = align(frame, points)

@@ -1,4 +1,4 @@
-"""The page: what it shows, that no name gets out of its place, and the script that moves its players."""
+"""The report's page: its content, the escaping of names, and the script that moves its players."""
 
 import json
 import math
@@ -29,7 +29,7 @@ VOID = {"meta", "img", "br", "input", "link", "hr", "line", "polyline"}
 
 
 def video(name="a.mp4", fps=25.0, times=None, failed=None, **series):
-    """A result with these values for single frames, and their means."""
+    """A result with these values for the frames, and their means."""
     if failed:
         return VideoResult(name=name, failed=failed)
     count = len(next(iter(series.values())))
@@ -55,7 +55,7 @@ def evaluation(columns=(DG,), tools=None, notes=(), **methods):
 
 
 class Page(HTMLParser):
-    """A page as a browser reads it: its tags, attributes and texts; tags must nest."""
+    """Parses a page into tags, attributes and texts; tags must nest."""
 
     def __init__(self, text):
         super().__init__()
@@ -89,7 +89,7 @@ class Page(HTMLParser):
 
 
 def shape(page):
-    """The page without its texts and the values of attributes."""
+    """The page without texts and values of attributes."""
     return [(tag, tuple(attributes)) for tag, attributes in page.tags]
 
 
@@ -193,7 +193,7 @@ class TestPage:
 
     def test_values_and_the_best(self):
         text = page_text(evaluation(ours=[video(dG=[0.03])], theirs=[video(dG=[0.02])]), {})
-        assert text.count("<b>3.00</b>") == 2 and "<b>2.00</b>" not in text  # of the means, of the video
+        assert text.count("<b>3.00</b>") == 2 and "<b>2.00</b>" not in text  # in the means and in the list of videos
 
     def test_videos_and_moments_are_worst_first(self):
         found = evaluation(
@@ -319,7 +319,7 @@ const nothing = {}, document = {querySelectorAll: () => [], querySelector: () =>
 
 @pytest.fixture
 def run_script():
-    """``run_script(code)``: what it prints as JSON, after the page's script on a page without videos."""
+    """``run_script(code)``: runs code after the page's script, on a page without videos; returns the JSON it prints."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not here")

@@ -1,4 +1,4 @@
-"""Originals and their edited videos find each other by name, or not at all."""
+"""Edited videos are matched to originals by name."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from toolkit.evaluate.pairing import pair_videos
 
 @pytest.fixture
 def folder(tmp_path):
-    """``folder("o", "a.mp4", ...)`` with empty files; pairing looks at names alone."""
+    """``folder("o", "a.mp4", ...)`` with empty files; pairing only uses names."""
 
     def make(name, *files):
         for file in files:
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def paired(original, edited, **more):
-    """Original's name -> edited video's name below its folder, or the sentence."""
+    """Original's name -> edited video's name relative to its folder, or the reason why there is none."""
     found = {videos.name: videos.edited["m"] for videos in pair_videos(original, {"m": edited}, **more)}
     base = edited.resolve() if edited.is_dir() else edited.resolve().parent
     return {

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of a frame and of parts of it, against what the definitions and scikit-image give."""
+"""PSNR and SSIM of frames and regions, compared with their definitions and with scikit-image."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from toolkit.evaluate.quality import REGIONS, Lpips, psnr, psnr_of_video, ssim
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A picture, another, and a mask; sides that are not equal."""
+    """Two pictures and a mask, not square."""
     rng = np.random.default_rng(0)
     one = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
     other = np.clip(one + rng.normal(0, 12, one.shape), 0, 255).astype(np.uint8)
@@ -36,7 +36,7 @@ def test_psnr_of_a_known_difference():
     assert found["inside"] == pytest.approx(20 * np.log10(25.5))
     assert found["outside"] == np.inf
     assert found["frame"] == pytest.approx(20 * np.log10(25.5) + 10 * np.log10(2))
-    assert psnr(target, edited, inside) == found  # no wrap-around of unsigned numbers
+    assert psnr(target, edited, inside) == found  # unsigned numbers do not wrap around
 
 
 def test_without_pixels_there_is_no_value(pictures):
@@ -78,7 +78,7 @@ def test_lpips_of_the_frame_is_the_packages_and_of_parts_the_mean_of_its_map(mon
     lpips = pytest.importorskip("lpips")
     torch = pytest.importorskip("torch")
     plain = lpips.LPIPS
-    monkeypatch.setattr(lpips, "LPIPS", lambda **words: plain(pnet_rand=True, **words))  # no weights of AlexNet
+    monkeypatch.setattr(lpips, "LPIPS", lambda **words: plain(pnet_rand=True, **words))  # without AlexNet's weights
     torch.manual_seed(0)
     distance = Lpips()
     rng = np.random.default_rng(0)

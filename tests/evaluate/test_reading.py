@@ -1,4 +1,4 @@
-"""Videos are read in step; one that does not fit is left out with a sentence."""
+"""Videos are read in step; one that does not match is left out with a reason."""
 
 import numpy as np
 import pytest
@@ -101,7 +101,7 @@ def test_a_broken_original_is_an_error(write, original, tmp_path, kind):
 
 
 def test_it_reads_no_further_than_it_is_asked(write, frames, tmp_path):
-    """Memory is bounded because nothing is read ahead: a video cut off at its end still gives its first chunk."""
+    """Nothing is read ahead, which bounds memory: a truncated video still yields its first chunk."""
     whole = write(tmp_path / "long.mkv", np.resize(frames, (60, *frames.shape[1:])))
     data = whole.read_bytes()
     whole.write_bytes(data[: len(data) - 5000])

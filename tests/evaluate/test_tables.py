@@ -1,4 +1,4 @@
-"""The table of means, in each of its forms."""
+"""The table of means in all its formats."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ ABSENT = "not measured: no ArcFace model is here; name one with --arcface"
 
 
 def report(methods, columns=COLUMNS, tools=None):
-    """Methods -> list of values of each video; a text in their place is why it failed."""
+    """Methods -> list of values of each video; a text instead is the reason why it failed."""
     results = [
         MethodResult(
             name=name,
@@ -169,7 +169,7 @@ class TestCsv:
         evaluation = Evaluation(task="glasses", columns=[DG], methods=methods, tools={}, means=means(methods, [DG]))
         _, failed, measured, *_ = rows(evaluation)
         assert failed[0] == failed[1] == f"'{name}" and failed[-1] == f"'{sign}1+1"
-        assert measured[4] == "-0.5"  # a number stays one
+        assert measured[4] == "-0.5"  # a number stays a number
 
     @settings(max_examples=60, deadline=None)
     @given(st.text(min_size=1), st.text(min_size=1))
@@ -184,7 +184,7 @@ class TestCsv:
 
 
 def tex_rows(text):
-    """Cells of each row, by a reading of LaTeX that knows escapes, groups, math and comments.
+    """Cells of each row, read by a small LaTeX parser that knows escapes, groups, math and comments.
 
     Raises:
         AssertionError: what TeX would stop at.

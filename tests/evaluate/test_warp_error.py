@@ -1,4 +1,4 @@
-"""The warp error against its golden case, and against what others got wrong."""
+"""The warp error, compared with its golden case and with common mistakes."""
 
 import itertools
 
@@ -17,7 +17,7 @@ GOLDEN = (0.0003385349, 0.0028339326, 0.0028937875)
 
 @pytest.fixture(scope="module")
 def golden():
-    """Edited frames ``[4, 24, 32, 3]`` in 0..1 and the flows of their original, there and back."""
+    """Edited frames ``[4, 24, 32, 3]`` in 0..1 and their original's flows in both directions."""
     t, y, x, c = np.meshgrid(np.arange(4.0), np.arange(24.0), np.arange(32.0), np.arange(3.0), indexing="ij")
     frames = 0.5 + 0.4 * np.sin(0.31 * (x - 1.5 * t) + c) * np.cos(0.23 * (y + 0.5 * t))
     frames[2] = np.clip(frames[2] + 0.05, 0, 1)
@@ -30,7 +30,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def scene():
-    """A smooth texture that moves by (3, -2) pixels a frame behind a window that stays; uint8 ``[6, 64, 80, 3]``."""
+    """A smooth texture moving by (3, -2) pixels a frame behind a fixed window; uint8 ``[6, 64, 80, 3]``."""
     texture = gaussian_filter(np.random.default_rng(0).uniform(0, 255, (120, 120, 3)), (3, 3, 0))
     texture = np.interp(texture, (texture.min(), texture.max()), (0, 255)).astype(np.uint8)
     frames = np.stack([texture[20 + 2 * t : 84 + 2 * t, 30 - 3 * t : 110 - 3 * t] for t in range(6)])
@@ -39,7 +39,7 @@ def scene():
 
 
 class Still:
-    """No motion anywhere, and how often it was asked."""
+    """A flow without motion that counts its calls."""
 
     name = "still"
 
@@ -52,7 +52,7 @@ class Still:
 
 
 def measured(flow, original, *edited, batch=8):
-    """One list of values per edited video."""
+    """Values of each edited video."""
     error = WarpError(flow, batch=batch)
     values = [value for frame, *others in zip(original, *edited) for value in error.push(frame, others)]
     return [list(column) for column in zip(*(values + error.finish()))]
@@ -102,7 +102,7 @@ def test_the_wrong_way_is_another_number(golden):
 
 
 def test_the_error_is_zero_where_no_pixel_is_visible():
-    """The reference divides the sum over visible pixels, which is 0 then, by the number of all."""
+    """The reference divides the sum over visible pixels, here 0, by the number of all pixels."""
     rng = np.random.default_rng(0)
     now, following = rng.uniform(size=(2, 5, 7, 3))
     forward = np.full((5, 7, 2), 1.0)
@@ -113,11 +113,11 @@ def test_the_error_is_zero_where_no_pixel_is_visible():
 def test_visible_by_hand():
     still = np.zeros((5, 6, 2))
     assert visible(still, still).all()
-    # There and back do not meet: 1 > 0.01 * 1 + 0.5, and 0.64 > 0.01 * 0.64 + 0.5, but not 0.49.
+    # Forward and backward flow do not cancel: 1 > 0.01 * 1 + 0.5, and 0.64 > 0.01 * 0.64 + 0.5, but not 0.49.
     for length, expected in ((1.0, False), (0.8, False), (0.7, True)):
         there = np.full((5, 6, 2), (length, 0.0))
         assert visible(there, still).all() == expected == visible(there, still).any()
-    # A step of 0.1 is a border of motions (0.01 > 0.002) at the pixel before it, one of 0.04 is none (0.0016).
+    # A step of 0.1 is a motion boundary (0.01 > 0.002) at the pixel before it; one of 0.04 is not (0.0016).
     for step, hidden in ((0.1, [2]), (0.04, [])):
         there = still.copy()
         there[:, 3:, 1] = step
@@ -211,7 +211,7 @@ def test_values_come_as_batches_fill(scene):
 
 
 def test_flow_is_of_the_original_and_not_of_the_edit(scene):
-    # The edit stands still while its original moves: along its own motion it would be perfect.
+    # The edit is still while its original moves: along its own motion its error would be 0.
     edited = np.repeat(scene[:1], len(scene), axis=0)
     (right,), (wrong,) = measured(DisFlow(), scene, edited), measured(DisFlow(), edited, edited)
     assert max(wrong) < 1e-20 and min(right) > 1e-4

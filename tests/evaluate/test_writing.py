@@ -1,4 +1,4 @@
-"""The report's folder, and the copies of videos in it."""
+"""The report's folder, including its copies of videos."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ DG = Column(name="dG", label="dG", unit=0.01, digits=2, description="")
 
 
 def numbered(count=20, height=96, width=128):
-    """Frames whose grey tells which they are."""
+    """Frames whose grey level is their number."""
     return [np.full((height, width, 3), 10 + 10 * k, np.uint8) for k in range(count)]
 
 
@@ -37,14 +37,14 @@ def number(image):
 
 
 def shown(path, time):
-    """The number of the frame that a player shows at a time."""
+    """The number of the frame that a player shows at `time`."""
     with closing(read_frames(path)) as frames:
         return number([frame for frame in frames if frame.time <= time + 1e-9][-1].image)
 
 
 @pytest.fixture
 def report(tmp_path, write):
-    """``report(videos=1, methods=("ours",), **settings)``: write one with real videos; evaluation, config, sets."""
+    """``report(videos=1, methods=("ours",), **settings)``: write a report with real videos; returns the evaluation."""
 
     def make(videos=1, methods=("ours",), executor=None, times=None, **settings):
         names = [f"{k}.mkv" for k in range(videos)]
@@ -103,7 +103,7 @@ class TestCopies:
             assert min(packet.pts for packet in container.demux(video=0) if packet.pts is not None) == 0
 
     def test_an_edit_with_a_clock_of_its_own_follows_the_original(self, tmp_path, write, measure, face):
-        """An original of variable frame rate, and its edit at a constant one."""
+        """The original has a variable frame rate, its edit a constant one."""
         times = tuple(0.5 + time for time in self.times)
         make_clip(Clip(write(tmp_path / "o.mkv", face[:10]), tmp_path / "o.mp4", times))
         edited = write(tmp_path / "e.mkv", [frame.image for frame in read_frames(tmp_path / "o.mp4")], fps=10)
@@ -114,7 +114,7 @@ class TestCopies:
             assert [frame.time for frame in frames] == pytest.approx(np.array(measured) - measured[0], abs=1e-4)
 
     def test_every_picture_is_told_to_last_until_the_next(self, tmp_path, write):
-        """Browsers seek by these durations; pictures that are decoded in another order would have those of others."""
+        """Browsers seek by these durations, which would be wrong if pictures were decoded in another order."""
         source = write(tmp_path / "a.mkv", numbered(10))
         make_clip(Clip(source, tmp_path / "c.mp4", self.times))
         with av.open(str(tmp_path / "c.mp4")) as container:
@@ -155,7 +155,7 @@ class TestCopies:
             keys = [k for k, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
         assert max(np.diff([*keys, 80])) <= KEYFRAMES
         data = (tmp_path / "c.mp4").read_bytes()
-        assert data.index(b"moov") < data.index(b"mdat")  # a player needs not read to the end first
+        assert data.index(b"moov") < data.index(b"mdat")  # a player need not read to the end first
 
     def test_the_same_video_gives_the_same_copy(self, tmp_path, write):
         source = write(tmp_path / "a.mkv", numbered(6))
@@ -192,7 +192,7 @@ def _turned(path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode(None))
     data = bytearray(path.read_bytes())
-    # tkhd's matrix, 40 bytes after the version of the box: that of a turn by 90 degrees
+    # the matrix in tkhd, 40 bytes after the version, set to a rotation by 90 degrees
     matrix = data.index(b"tkhd") + 4 + 40
     one, zero, last = (1 << 16).to_bytes(4, "big"), bytes(4), (1 << 30).to_bytes(4, "big")
     minus = (-(1 << 16)).to_bytes(4, "big", signed=True)
@@ -315,7 +315,7 @@ class TestFailures:
 
     def test_a_full_disk_under_a_copy(self, tmp_path, report):
         resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
-        report(clips=False)  # the videos are there then
+        report(clips=False)  # creates the videos
         limits, before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1200, limits[1]))
