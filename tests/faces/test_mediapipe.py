@@ -253,3 +253,34 @@ def test_a_release_without_models_says_what_to_do(monkeypatch, tmp_path):
         from toolkit.faces.mediapipe import require_models
 
         require_models()
+
+
+def test_an_analyser_that_nobody_closed_ends_with_its_last_user(face_frames):
+    import gc
+    import os
+
+    def threads():
+        gc.collect()
+        return len(os.listdir("/proc/self/task"))
+
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("threads are counted in /proc")
+    create_analyser("mediapipe").analyse(face_frames[0])
+    before = threads()
+    for _ in range(4):
+        create_analyser("mediapipe").analyse(face_frames[0])
+    assert threads() <= before
+
+
+def test_importing_mediapipe_keeps_no_frames_alive():
+    script = (
+        "import gc, sys, weakref\n"
+        "from toolkit.faces.mediapipe_solutions import import_mediapipe\n"
+        "class Model: pass\n"
+        "def load():\n"
+        "    model = Model()\n"
+        "    import_mediapipe()\n"
+        "    return weakref.ref(model)\n"
+        "model = load(); gc.collect(); sys.exit(model() is not None)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

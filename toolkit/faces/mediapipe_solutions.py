@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
@@ -26,12 +28,18 @@ def import_mediapipe() -> Any:
     """The mediapipe module."""
     with hidden():
         import mediapipe
-
+    # mediapipe keeps the error of an import that failed. Its traceback would keep every caller's objects alive.
+    audio = sys.modules.get("mediapipe.tasks.python.audio.core.audio_record")
+    error = getattr(audio, "sd_error", None)
+    if isinstance(error, BaseException):
+        error.__traceback__ = error.__context__ = None
     return mediapipe
 
 
 class Solution:
     """One of mediapipe's solutions, such as ``FaceMesh``, without its native log lines.
+
+    Its graph, with its threads and memory, ends when this object does.
 
     Args:
         build: creates the solution.
@@ -41,6 +49,7 @@ class Solution:
         with hidden():
             self._solution = build()
             self._wait()
+        self._end = weakref.finalize(self, _close, self._solution)
 
     def process(self, frame: np.ndarray) -> Any:
         """The solution's result for an RGB frame, uint8 ``[H, W, 3]``."""
@@ -53,12 +62,16 @@ class Solution:
             self._wait()
 
     def close(self) -> None:
-        with hidden():
-            self._solution.close()
+        self._end()
 
     def _wait(self) -> None:
         # The graph opens in threads, whose log lines would otherwise come after the call that started them.
         self._solution._graph.wait_until_idle()
+
+
+def _close(solution: Any) -> None:
+    with hidden():
+        solution.close()
 
 
 def to_pixels(landmarks: Iterable[Any], width: float, height: float) -> np.ndarray:
