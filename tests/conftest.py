@@ -29,7 +29,7 @@ def shared():
 
 @pytest.fixture(scope="module", autouse=True)
 def returned_memory():
-    """Give memory back after each file: models in reference cycles would pile up in a worker, and glibc keeps the rest."""
+    """Return memory after each file: models in reference cycles would pile up, and glibc keeps the rest."""
     yield
     gc.collect()
     if sys.platform == "linux":
