@@ -283,11 +283,11 @@ def test_start_that_failed_can_be_repeated(settings):
     config = settings(max_train_steps=1)
     config.output.mkdir()
     (config.output / ".lock").touch()
-    (config.output / "finetune.part").write_text("{")
+    (config.output / ".finetune.part.json").write_text("{")
     assert finetune(config).output == config.output
 
 
-def wait_for(found, process, seconds=120):
+def wait_for(found, process, seconds=300):
     end = time.monotonic() + seconds
     while not found():
         assert process.poll() is None, process.stderr.read()

@@ -129,7 +129,7 @@ def test_a_terminated_process_leaves_a_checkpoint(settings, recipe_of, phases, d
     words += ["--checkpointing-steps", "3"]
     process = subprocess.Popen([sys.executable, "-m", "toolkit", *words], stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (output / ".pretrain" / "backbone").is_dir() or not checkpoints(output):
             assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
             time.sleep(0.1)
