@@ -30,10 +30,10 @@ import torch
 
 from toolkit.backbones import load
 from toolkit.cli.console import out
-from toolkit.edit.batch import edit_videos
 from toolkit.edit.config import EditConfig
-from toolkit.edit.engine import Editor
+from toolkit.edit.folder import edit_videos
 from toolkit.edit.report import EditObserver
+from toolkit.edit.video import edit_in_session, open_session
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.evaluation import evaluate
 from toolkit.evaluate.tables import terminal
@@ -71,10 +71,10 @@ def speed(task: str, quick: bool) -> bool:
         with VideoWriter(source, fps=25) as writer:
             for frame in worn_sample(task, frames):
                 writer.write(frame)
-        editor = Editor(EditConfig(task=[task]))
-        editor.models.pipeline(0)
+        session = open_session(EditConfig(task=[task]))
+        session.pipelines.with_remover(0)
         begun = time.perf_counter()
-        report = editor.edit(source, Path(folder) / "edited.mp4", EditObserver())
+        report = edit_in_session(session, source, Path(folder) / "edited.mp4", EditObserver())
         rate = frames / (time.perf_counter() - begun)
     if report.counts.get("edited") != frames:
         raise SystemExit(f"expected {frames} edited frames, found {report.counts}")
@@ -178,7 +178,10 @@ def worn(videos: Path, arcface: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         edited = {"motion": Path(folder) / "motion", "no motion": Path(folder) / "no-motion"}
         for name, target in edited.items():
-            settings = {"motion": {"motion": name == "motion"}, "writing": {"lossless": True}}
+            settings = {
+                "motion": {"motion_layers": "paper" if name == "motion" else "none"},
+                "writing": {"lossless": True},
+            }
             edit_videos(videos, target, EditConfig(task=["glasses"], **settings), EditObserver())
         edited |= {"unedited": videos, "blank": blank(videos, Path(folder) / "blank")}
         config = EvaluateConfig(

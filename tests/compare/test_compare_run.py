@@ -94,7 +94,7 @@ def test_a_damaged_record_makes_a_video_anew(comparison, target, tmp_path):
 
 def test_first_frame_attention_is_another_video_than_ours(comparison, remover, tmp_path):
     # A few steps at full strength would only give black frames.
-    groups = {"motion": {"motion": False}, "denoising": {"num_inference_steps": 10, "strength": 0.2}}
+    groups = {"motion": {"motion_layers": "none"}, "denoising": {"num_inference_steps": 10, "strength": 0.2}}
     compare(comparison(remover=[remover], baselines=["first-frame"], masking={"min_change": 0}, **groups))
     ours, first = (frames_of(tmp_path / "out/videos" / name / "a.mkv") for name in ("ours", "first-frame"))
     assert np.abs(ours.astype(int) - first).max() > 0
@@ -324,7 +324,7 @@ def test_flags_of_the_analyser_reach_edit_and_measuring(monkeypatch, tmp_path, v
     wanted = {"analyser": "facer", "max_faces": 2, "model_file": None, **files}
     assert seen[0].faces.model_dump() == wanted
     assert comparison_module._measuring(seen[0], {"ours": tmp_path}).faces.model_dump() == wanted
-    assert seen[0].edit([tmp_path]).region.model_dump().items() >= wanted.items()
+    assert seen[0].edit([tmp_path]).faces.model_dump().items() >= wanted.items()
 
 
 def test_a_comparison_imports_no_models_before_it_needs_some():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from toolkit.compare.masks import FrameMasks, TargetMasks
-from toolkit.edit.config import RegionConfig
-from toolkit.edit.masking import TaskMaskers
+from toolkit.edit.config import CropConfig
+from toolkit.edit.masks import TaskMaskers
 from toolkit.errors import InputError
 from toolkit.faces import create_analyser
 from toolkit.video import VideoWriter, read_frames
@@ -35,7 +35,7 @@ def analyser():
 
 
 def masks_of(path, maskers, analyser, folder, dilation=0.0):
-    return FrameMasks(path, "0" * 64, maskers, analyser, RegionConfig(), dilation, folder)
+    return FrameMasks(path, "0" * 64, maskers, analyser, CropConfig(), dilation, folder)
 
 
 def test_masks_lie_where_the_face_is(folders, analyser, tmp_path):

@@ -1,18 +1,23 @@
-"""The pieces of an edit, each by itself: weights of the paste, runs of faces, stretches, watching."""
+"""The pieces of an edit, each by itself: paste weights, face tracks, stretches, review."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from toolkit.edit.alpha import alphas, changes, over, soft
-from toolkit.edit.composite import cut, paste, read_patch, write_patch
-from toolkit.edit.config import MaskConfig
-from toolkit.edit.crops import landmarks_in_crops
-from toolkit.edit.faces import Sightings, find_faces, groups_of, runs_of
-from toolkit.edit.regions import Squares
-from toolkit.edit.removal import active_parts
-from toolkit.edit.report import FaceReport
-from toolkit.edit.watch import Watch, stretches, warnings_of
-from toolkit.faces import create_analyser
+from toolkit.edit.config import CropConfig, MaskConfig
+from toolkit.edit.output.patches import paste, read_patch, write_patch
+from toolkit.edit.removal.changes import changed_parts
+from toolkit.edit.removal.paste_weights import composite_over, feathered, paste_weights
+from toolkit.edit.removal.stretches import active_stretches
+from toolkit.edit.resolve import resolve_masking
+from toolkit.edit.results import FaceReport
+from toolkit.edit.review import FrameReview, stretches, warnings_of
+from toolkit.edit.tracks.crops import cut
+from toolkit.edit.tracks.sightings import Sightings, find_faces
+from toolkit.edit.tracks.squares import Squares
+from toolkit.edit.tracks.track import SourceVideo, groups_of, landmarks_in_crops, tracks_of
+from toolkit.faces import create_analyser, load_topology
 from toolkit.faces.types import Face
 from toolkit.testing.sample import sample_clip
 
@@ -23,7 +28,8 @@ def weights(originals, made, found, **settings):
     def of(frames):
         return None if frames is None else lambda start, stop: frames[start:stop]
 
-    weighed = alphas(len(originals), of(originals), of(made), of(found), SIDE, MaskConfig(**settings))
+    masking = resolve_masking(MaskConfig(**settings), finds_masks=found is not None)
+    weighed = paste_weights(len(originals), of(originals), of(made), of(found), SIDE, masking)
     return np.array(list(weighed))
 
 
@@ -51,20 +57,20 @@ def test_a_part_that_changed_a_little_counts_with_one_that_changed_much():
     original = np.full((SIDE, SIDE, 3), 100, np.uint8)
     made = original.copy()
     made[8:24, 8:24], made[40:56, 40:56], made[46:50, 46:50] = 120, 120, 180
-    every = changes(original, made, 0.04)
-    certain = changes(original, made, 0.04, 0.12)
+    every = changed_parts(original, made, 0.04)
+    certain = changed_parts(original, made, 0.04, 0.12)
     assert every[16, 16] and every[42, 42]
     assert certain[42, 42] and certain[48, 48] and not certain[:32, :32].any()
-    assert np.array_equal(changes(original, made, 0.04, 0.03), every)
+    assert np.array_equal(changed_parts(original, made, 0.04, 0.03), every)
 
 
 def test_a_freckle_is_no_sticker():
     original = np.full((256, 256, 3), 100, np.uint8)
     made = original.copy()
     made[40:50, 40:50], made[150:170, 150:170] = 220, 220
-    found = changes(original, made, 0.04, 0.12)
+    found = changed_parts(original, made, 0.04, 0.12)
     assert found[160, 160] and not found[:100, :100].any()
-    assert changes(original, made, 0.04)[45, 45]
+    assert changed_parts(original, made, 0.04)[45, 45]
 
 
 def test_mask_or_crop(clip):
@@ -78,18 +84,18 @@ def test_mask_or_crop(clip):
 def test_edges_are_soft_and_wide_as_told():
     mask = np.zeros((SIDE, SIDE), bool)
     mask[:, :20] = True
-    row = soft(mask, 4, 8)[10]
+    row = feathered(mask, 4, 8)[10]
     assert (row[:24] == 1).all() and (row[32:] == 0).all()
     assert row[27] == pytest.approx(0.5, abs=0.1) and (np.diff(row[24:32]) < 0).all()
-    assert (soft(np.ones((4, 4), bool), 1, 1) == 1).all() and not soft(np.zeros((4, 4), bool), 1, 1).any()
+    assert (feathered(np.ones((4, 4), bool), 1, 1) == 1).all() and not feathered(np.zeros((4, 4), bool), 1, 1).any()
 
 
 def test_noise_is_no_change():
     rng = np.random.default_rng(0)
     picture = rng.integers(40, 200, (256, 256, 3)).astype(np.uint8)
     noisy = np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
-    assert not changes(picture, noisy, 0.04).any()
-    assert changes(picture, picture ^ 64, 0.04).all()
+    assert not changed_parts(picture, noisy, 0.04).any()
+    assert changed_parts(picture, picture ^ 64, 0.04).all()
 
 
 def test_edits_lie_over_each_other_as_if_pasted_one_after_the_other():
@@ -97,7 +103,7 @@ def test_edits_lie_over_each_other_as_if_pasted_one_after_the_other():
     ground, one, other = rng.uniform(0, 255, (3, 5, 5, 3)).astype(np.float32)
     a, b = rng.uniform(0, 1, (2, 5, 5)).astype(np.float32)
     a[0], b[1] = 0, 1
-    colour, weight = over(one, a, other, b)
+    colour, weight = composite_over(one, a, other, b)
     stepwise = ground + a[..., None] * (one - ground)
     stepwise = stepwise + b[..., None] * (other - stepwise)
     assert np.allclose(ground + weight[..., None] * (colour - ground), stepwise, atol=1e-3)
@@ -133,7 +139,7 @@ def test_landmarks_are_where_their_picture_is(side):
     assert found[2] == pytest.approx(3 * 48 / side)
 
 
-# runs
+# tracks
 
 
 def sightings(rows, count, landmarks=None):
@@ -144,19 +150,24 @@ def sightings(rows, count, landmarks=None):
     return Sightings(np.arange(count) / 25, np.array([]), (100, 100), frames, tracks, boxes, scores, 0, points)
 
 
-def test_runs_follow_tracks_and_fill_gaps():
+def test_tracks_follow_faces_and_fill_gaps():
     box = np.array([10.0, 10, 30, 30])
     rows = [(0, 0, box), (1, 0, box + 2), (1, 1, box + 50), (4, 0, box + 8), (6, 2, box)]
     points = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
     seen = sightings(rows, 8, points)
-    one, other, last = runs_of(seen)
-    assert [(run.number, run.start, run.stop) for run in (one, other, last)] == [(0, 0, 5), (1, 1, 2), (2, 6, 7)]
+    topology = load_topology("mediapipe478")
+    one, other, last = tracks_of(seen, SourceVideo(Path("v"), "0"), crop_scale=1.6, side=SIDE, topology=topology)
+    assert [(track.number, track.start, track.stop) for track in (one, other, last)] == [
+        (0, 0, 5),
+        (1, 1, 2),
+        (2, 6, 7),
+    ]
     assert one.found.tolist() == [True, True, False, False, True]
     assert one.boxes[2:4, 0].tolist() == [14, 16]
     assert one.scores.tolist() == pytest.approx([0.9, 0.9, 0, 0, 0.9])
-    assert one.landmarks(seen, 0, 5)[:, 0, 0].tolist() == pytest.approx([0, 1, 5 / 3, 7 / 3, 3])
-    assert one.landmarks(seen, 3, 5)[:, 0, 0].tolist() == pytest.approx([7 / 3, 3])
-    assert [[run.number for run in group] for group in groups_of([one, other, last])] == [[0, 1], [2]]
+    assert one.sighted_landmarks(0, 5)[:, 0, 0].tolist() == pytest.approx([0, 1, 5 / 3, 7 / 3, 3])
+    assert one.sighted_landmarks(3, 5)[:, 0, 0].tolist() == pytest.approx([7 / 3, 3])
+    assert [[track.number for track in group] for group in groups_of([one, other, last])] == [[0, 1], [2]]
 
 
 class Scripted:
@@ -188,31 +199,30 @@ class Scripted:
 
 
 def test_faces_are_found_once_and_read_again(write_video, tmp_path):
-    from toolkit.edit.config import RegionConfig
 
     source = write_video(tmp_path / "v.mp4", np.full((6, 64, 96, 3), 80, np.uint8))
     places = [[(10, 40)], [(11, 40), (70, 12)], [], [(13, 40)], [], []]
-    found = find_faces(source, Scripted(places), RegionConfig(min_face=20, max_gap=0.05), tmp_path)
+    found = find_faces(source, Scripted(places), CropConfig(min_face=20, max_gap=0.05), tmp_path)
     assert found.frames.tolist() == [0, 1, 3] and set(found.tracks) == {0} and found.small == 1
     assert found.times.tolist() == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.2])
     assert found.size == (64, 96) and found.boxes[1].tolist() == [11, 10, 51, 50]
-    again = find_faces(source, Scripted(None), RegionConfig(), tmp_path)  # would fail if it looked
+    again = find_faces(source, Scripted(None), CropConfig(), tmp_path)  # would fail if it looked
     assert np.array_equal(again.landmarks, found.landmarks) and np.array_equal(again.boxes, found.boxes)
     (tmp_path / "other").mkdir()
-    first = find_faces(source, Scripted(places), RegionConfig(min_face=20), tmp_path / "other", seconds=0.1)
+    first = find_faces(source, Scripted(places), CropConfig(min_face=20), tmp_path / "other", seconds=0.1)
     assert len(first.times) == 3
 
 
 def test_stretches_with_the_attribute_and_a_window_around_them():
     masked = np.zeros(60, bool)
     masked[[20, 22, 50]] = True
-    assert active_parts(masked, 4) == [(16, 27), (46, 55)]
-    assert active_parts(masked, 16) == [(4, 60)]
-    assert active_parts(np.ones(5, bool), 16) == [(0, 5)]
-    assert active_parts(np.zeros(5, bool), 16) == []
+    assert active_stretches(masked, 4) == [(16, 27), (46, 55)]
+    assert active_stretches(masked, 16) == [(4, 60)]
+    assert active_stretches(np.ones(5, bool), 16) == [(0, 5)]
+    assert active_stretches(np.zeros(5, bool), 16) == []
 
 
-# watching
+# reviewing
 
 
 def test_stretches_need_time_and_a_majority():
@@ -230,7 +240,7 @@ def test_stretches_need_time_and_a_majority():
 
 def face(**changed):
     values = {
-        "run": 3,
+        "track": 3,
         "found": True,
         "confidence": 1,
         "box": [0, 0, 1, 1],
@@ -258,7 +268,7 @@ def test_bad_stretches_are_warned_of(changed, kind):
     times = np.arange(100) / 25
     faces = [face(**changed) if 30 <= k < 70 else face() for k in range(100)]
     (warned,) = warnings_of(3, 200, faces, times, 60)
-    assert (warned.kind, warned.run, warned.start, warned.stop) == (kind, 3, 230, 270)
+    assert (warned.kind, warned.track, warned.start, warned.stop) == (kind, 3, 230, 270)
     assert warned.sentence.startswith("1.2 s to 2.8 s: ")
     assert not warnings_of(3, 200, [face()] * 100, times, 60)
     if kind not in ("eyes hidden", "turned away"):
@@ -271,9 +281,9 @@ def sample():
 
 
 def look(sample, made):
-    watch = Watch(create_analyser("mediapipe", max_faces=1))
+    review = FrameReview(create_analyser("mediapipe", max_faces=1))
     alpha = np.ones(sample.frames.shape[1:3], np.float32)
-    return [watch.look(*pair, alpha, points) for *pair, points in zip(sample.frames, made, sample.landmarks)]
+    return [review.compare(*pair, alpha, points) for *pair, points in zip(sample.frames, made, sample.landmarks)]
 
 
 def test_an_edit_that_changes_nothing_looks_well(sample):

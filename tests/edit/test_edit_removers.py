@@ -25,7 +25,7 @@ def test_a_folder_and_the_backbones_own_inpainting(remover, backbone):
 def test_inpainting_edits_within_the_masks(tmp_path, video, settings, masks):
     groups = {"masking": {"masks": masks, "composite": "mask", "normalisation": "none"}, "writing": {"lossless": True}}
     report = edit_video(video, tmp_path / "out.mkv", settings(remover=["inpaint:stickers"], **groups))
-    assert report.outcome == "edited" and report.removers[0]["name"] == "inpaint:stickers"
+    assert report.outcome == "edited" and report.resolved["removers"][0]["name"] == "inpaint:stickers"
     before, after = (np.stack([frame.image for frame in read_frames(path)]) for path in (video, tmp_path / "out.mkv"))
     changed = (before != after).any(axis=(0, 3))
     assert changed.any() and not changed[:8].any() and not changed[:, :8].any()

@@ -71,14 +71,14 @@ def test_the_report_says_what_was_done(video, edited, remover):
     stored = json.loads(target.with_name("face.mkv.json").read_text())
     assert stored == report.model_dump(mode="json")
     assert report.outcome == "edited" and report.counts["edited"] == 24
-    assert report.removers[0]["tasks"] == ["stickers"] and len(report.source_sha256) == 64
+    assert report.resolved["removers"][0]["tasks"] == ["stickers"] and len(report.source_sha256) == 64
     assert [frame.time for frame in report.frames] == pytest.approx(times(video), abs=1e-5)
     for frame in report.frames:
         (face,) = frame.faces
         assert frame.status == "edited" and frame.seconds > 0
         assert face.found and 0 < face.mask < 1 and 0 < face.edited < 1 and face.change > 1
     assert report.comparison == "face.compare.mkv"
-    assert report.versions["torch"] and report.backbone["parts"]["unet"]
+    assert report.versions["torch"] and report.resolved["backbone"]["parts"]["unet"]
     assert str(video.parent) not in target.with_name("face.mkv.json").read_text()
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_left_but_the_results(edited):
 
 
 def test_the_file_says_that_it_was_edited_unless_told_otherwise(video, edited, settings, tmp_path):
-    from toolkit.edit.provenance import was_edited
+    from toolkit.edit.output.provenance import was_edited
 
     def metadata(path):
         with av.open(str(path)) as container:
@@ -127,13 +127,13 @@ def test_a_face_in_half_the_frames(faces, write_video, settings, tmp_path):
 def test_a_head_that_is_turned_too_far_away_stays_as_it_is(faces, write_video, settings, tmp_path, masks):
     source = write_video(tmp_path / "tilted.mp4", np.concatenate([faces[:8], np.rot90(faces[8:24], axes=(1, 2))]))
     changes = {"masking": {"masks": masks, "normalisation": "none"}}
-    report = edit_video(source, tmp_path / "out.mkv", settings(**changes, region={"max_turn": 60}))
+    report = edit_video(source, tmp_path / "out.mkv", settings(**changes, crop={"max_turn": 60}))
     away = [frame.status == "turned away" for frame in report.frames]
     assert any(away) and not all(away) and all(face.turn > 60 for face in report.frames[-1].faces)
     assert {warned.kind for warned in report.warnings} >= {"turned away"}
     before, after = planes(source), planes(tmp_path / "out.mkv")
     assert [np.array_equal(*pair) for pair in zip(before, after)] == away
-    anyway = edit_video(source, tmp_path / "anyway.mkv", settings(**changes, region={"max_turn": 180}))
+    anyway = edit_video(source, tmp_path / "anyway.mkv", settings(**changes, crop={"max_turn": 180}))
     assert {frame.status for frame in anyway.frames} == {"edited"}
 
 
@@ -168,7 +168,7 @@ def test_removers_work_in_their_order_in_one_pass(video, settings, remover, make
     results = {}
     for name, removers in {"one": [remover], "both": [remover, other], "back": [other, remover]}.items():
         report = edit_video(video, tmp_path / f"{name}.mkv", settings(remover=removers))
-        assert [len(report.removers), report.counts["edited"]] == [len(removers), 24]
+        assert [len(report.resolved["removers"]), report.counts["edited"]] == [len(removers), 24]
         results[name] = np.array(planes(tmp_path / f"{name}.mkv"))
     assert not np.array_equal(results["one"], results["both"])
     assert not np.array_equal(results["both"], results["back"])
@@ -184,13 +184,13 @@ def test_masks_off_changes_more_than_masks_on(video, edited, settings, tmp_path)
     assert (inside != before).sum() < (whole != before).sum()
 
 
-def test_a_cut_ends_a_run(faces, write_video, settings, tmp_path):
+def test_a_cut_ends_a_track(faces, write_video, settings, tmp_path):
     mirrored = np.ascontiguousarray(np.roll(255 - faces[:12, :, ::-1] // 2, 3, axis=2))
     source = write_video(tmp_path / "cut.mp4", np.concatenate([faces[:12], mirrored]))
     report = edit_video(source, tmp_path / "out.mkv", settings())
     assert report.counts["cuts"] == 1
-    runs = [[face.run for face in frame.faces] for frame in report.frames]
-    assert all(run == [0] for run in runs[:12]) and all(0 not in run for run in runs[12:])
+    tracks = [[face.track for face in frame.faces] for frame in report.frames]
+    assert all(numbers == [0] for numbers in tracks[:12]) and all(0 not in numbers for numbers in tracks[12:])
 
 
 class Phases(EditObserver):
@@ -297,9 +297,9 @@ def refused(error, words, video, target, config):
 
 def test_outputs_that_cannot_be(video, settings, tmp_path):
     refused(UsageError, "the video itself|one file", video, video, settings(writing={"lossless": False}))
-    refused(UsageError, "is a folder", video, tmp_path, settings())
+    refused(UsageError, "the edited video to .* found a folder", video, tmp_path, settings())
     (tmp_path / "taken.mkv.json").mkdir()
-    refused(UsageError, "in the place of what is written beside it", video, tmp_path / "taken.mkv", settings())
+    refused(UsageError, "the report to .* found a folder", video, tmp_path / "taken.mkv", settings())
     refused(UsageError, "expected a folder", video, tmp_path / "gone" / "out.mkv", settings())
     refused(UsageError, "ends in", video, tmp_path / "out.avi", settings())
     refused(UsageError, "ends in", video, tmp_path / "out.mov", settings())  # not lossless
@@ -353,7 +353,7 @@ def test_a_task_that_is_not_installed(video, settings, make_remover, tmp_path):
 
 def test_a_context_that_the_motion_adapter_cannot_see(video, settings, tmp_path):
     refused(UsageError, "sees 32 frames", video, tmp_path / "out.mkv", settings(motion={"context_length": 64}))
-    known = settings(motion={"removed_motion_layers": ["up_blocks.9.motion_modules.0"]})
+    known = settings(motion={"motion_layers": ["up_blocks.9.motion_modules.0"]})
     refused(UsageError, "no motion layer", video, tmp_path / "out.mkv", known)
 
 

@@ -111,7 +111,7 @@ def test_a_killed_process_leaves_no_output_and_is_gone_on_with(video, whole, tmp
     process = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)
     work = tmp_path / ".face.mkv.edit"
     deadline = time.monotonic() + 120
-    while not list(work.glob("run-*/denoising-*/progress.json")) and time.monotonic() < deadline:
+    while not list(work.glob("track-*/denoising-*/progress.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
@@ -135,7 +135,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(video, whole, 
         write(store, start, frames)
 
     monkeypatch.setattr(FrameStore, "write", full)
-    with pytest.raises(ToolkitError, match=r"No space left on device.*goes on"):
+    with pytest.raises(ToolkitError, match=r"No space left on device.*same command resumes"):
         edit_video(video, tmp_path / "face.mkv", config)
     monkeypatch.setattr(FrameStore, "write", write)
     assert edit_video(video, tmp_path / "face.mkv", config).resumed

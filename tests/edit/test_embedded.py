@@ -90,7 +90,7 @@ def test_changed_weights_are_refused(tmp_path):
 def test_glasses_come_off(bare, worn, tmp_path):
     source = written(tmp_path / "in.mkv", worn)
     report = edit_video(source, tmp_path / "out.mkv", EditConfig(task=["glasses"], writing={"lossless": True}))
-    assert report.outcome == "edited" and report.backbone["name"] == "nano"
+    assert report.outcome == "edited" and report.resolved["backbone"]["name"] == "nano"
     made, changed = frames_of(tmp_path / "out.mkv"), (worn != bare.frames).any(axis=-1)
     assert psnr(made, bare.frames, changed) > psnr(worn, bare.frames, changed) + 4
     far = np.ones(made.shape[1:3], bool)
@@ -106,7 +106,7 @@ def test_both_in_an_order(bare, worn, tmp_path):
     source = written(tmp_path / "in.mkv", both)
     config = EditConfig(task=["stickers", "glasses"], writing={"lossless": True})
     report = edit_video(source, tmp_path / "out.mkv", config)
-    assert [remover["tasks"] for remover in report.removers] == [["stickers"], ["glasses"]]
+    assert [remover["tasks"] for remover in report.resolved["removers"]] == [["stickers"], ["glasses"]]
     made = frames_of(tmp_path / "out.mkv")
     for changed in (sticker, (worn != bare.frames).any(axis=-1)):
         assert psnr(made, bare.frames, changed) > psnr(both, bare.frames, changed) + 2

@@ -11,15 +11,8 @@ import numpy as np
 import pytest
 
 from toolkit.edit.config import WritingConfig
-from toolkit.edit.provenance import (
-    SOURCE_TYPE_URL,
-    check_signable,
-    check_signer,
-    container_metadata,
-    read_manifest,
-    sign,
-    was_edited,
-)
+from toolkit.edit.output.provenance import SOURCE_TYPE_URL, container_metadata, was_edited
+from toolkit.edit.output.signing import check_signable, check_signer, read_manifest, sign
 from toolkit.errors import InputError, MissingExtra, ToolkitError, UsageError
 
 

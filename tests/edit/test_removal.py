@@ -12,8 +12,9 @@ from attributes.stickers.generator import SkinMasker
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
-from toolkit.edit.config import EditConfig
-from toolkit.edit.removal import windows_of
+from toolkit.edit.removal import stores
+from toolkit.edit.removal.stretches import count_windows
+from toolkit.edit.resolve import ResolvedDenoising, ResolvedMotion
 from toolkit.video import read_frames
 
 
@@ -47,15 +48,15 @@ def test_killed_while_it_tidies_up(video, settings, tmp_path, monkeypatch):
 
 def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypatch):
     edit_video(video, tmp_path / "whole.mkv", settings())
-    replace = Path.replace
+    publish = stores.publish
 
-    def stops(path, target):
-        if path.name == "alpha-0.new":
+    def stops(staged, path):
+        if path.name == "paste-weights-0":
             raise StopError
-        return replace(path, target)
+        publish(staged, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", stops)
+        patched.setattr(stores, "publish", stops)
         with pytest.raises(StopError):
             edit_video(video, tmp_path / "out.mkv", settings())
     assert edit_video(video, tmp_path / "out.mkv", settings()).resumed
@@ -65,14 +66,28 @@ def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypat
 @pytest.mark.parametrize("name", PART_CLASSES["scheduler"])
 @pytest.mark.parametrize(("steps", "strength"), [(1, 1.0), (2, 0.5), (5, 0.5), (20, 0.3), (20, 1.0)])
 def test_work_is_counted_as_it_comes(name, steps, strength):
-    denoising = {"scheduler": name, "num_inference_steps": steps, "strength": strength}
-    config = EditConfig(remover=["r"], denoising=denoising, motion={"context_length": 4, "context_overlap": 1})
+    denoising = ResolvedDenoising(
+        num_inference_steps=steps,
+        strength=strength,
+        guidance_scale=1,
+        controlnet_conditioning_scale=1,
+        scheduler=name,
+        beta_schedule="linear",
+    )
+    motion = ResolvedMotion(
+        motion_adapter=True,
+        removed_motion_layers=(),
+        context_length=4,
+        context_overlap=1,
+        shared_noise=False,
+        reference_frames="self",
+    )
     more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
     scheduler = getattr(diffusers, name)(**more)
     scheduler.set_timesteps(steps)
     pipeline = SimpleNamespace(scheduler=scheduler)
     timesteps, _ = VideoEditPipeline.get_timesteps(pipeline, steps, scheduler.timesteps, strength, "cpu")
-    assert windows_of(7, config, 2) == 2 * 2 * len(timesteps)
+    assert count_windows(7, denoising, motion, passes=2) == 2 * 2 * len(timesteps)
 
 
 def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_path, monkeypatch):
@@ -91,7 +106,7 @@ def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_p
     monkeypatch.setattr(VideoEditPipeline, "stream", watched)
     monkeypatch.setattr(SkinMasker, "opaque", box, raising=False)
     for fill in (False, True):
-        edit_video(video, tmp_path / f"{fill}.mkv", settings(masking={"fill": fill, "second_look": "off"}))
+        edit_video(video, tmp_path / f"{fill}.mkv", settings(masking={"fill_opaque": fill, "second_pass": "off"}))
     differs = (shown[0] != shown[1]).any(axis=-1)
     inside = differs[:, 24:40, 20:44]
     assert shown[0].shape[1] == 64 and inside.mean() > 0.9
@@ -111,17 +126,17 @@ shown = []
 
 
 @pytest.mark.parametrize(
-    ("wanted", "steps", "looks"), [("auto", 1, 2), ("auto", 2, 2), ("auto", 3, 1), ("off", 1, 1), ("on", 3, 2)]
+    ("wanted", "steps", "passes"), [("auto", 1, 2), ("auto", 2, 2), ("auto", 3, 1), ("off", 1, 1), ("on", 3, 2)]
 )
-def test_a_second_look_is_taken_at_what_lies_around_what_was_removed(
-    video, settings, tmp_path, monkeypatch, wanted, steps, looks
+def test_a_second_pass_is_shown_the_surroundings_of_what_the_first_removed(
+    video, settings, tmp_path, monkeypatch, wanted, steps, passes
 ):
     shown.clear()
     monkeypatch.setattr(VideoEditPipeline, "stream", shades)
-    config = settings(denoising={"num_inference_steps": steps}, masking={"second_look": wanted, "min_change": 0})
+    config = settings(denoising={"num_inference_steps": steps}, masking={"second_pass": wanted, "min_change": 0})
     edit_video(video, tmp_path / "made.mkv", config)
-    first, *rest = np.split(np.concatenate(shown), looks)
-    assert len(rest) == looks - 1
+    first, *rest = np.split(np.concatenate(shown), passes)
+    assert len(rest) == passes - 1
     for second in rest:
         differs = (first != second).any(axis=(0, 3))
         assert differs[31:35, 25:39].mean() > 0.7
@@ -129,7 +144,7 @@ def test_a_second_look_is_taken_at_what_lies_around_what_was_removed(
         assert not differs.any()
 
 
-def test_nothing_removed_is_not_looked_at_again(video, settings, tmp_path, monkeypatch):
+def test_without_anything_removed_there_is_no_second_pass(video, settings, tmp_path, monkeypatch):
     seen = []
 
     def nothing(self, chunks, **options):
@@ -138,12 +153,12 @@ def test_nothing_removed_is_not_looked_at_again(video, settings, tmp_path, monke
             yield frames
 
     monkeypatch.setattr(VideoEditPipeline, "stream", nothing)
-    report = edit_video(video, tmp_path / "made.mkv", settings(masking={"second_look": "on"}))
+    report = edit_video(video, tmp_path / "made.mkv", settings(masking={"second_pass": "on"}))
     assert sum(seen) == len(pictures(video)) and not report.counts.get("edited")
 
 
-def test_killed_at_the_second_look(video, settings, tmp_path, monkeypatch):
-    config = settings(masking={"second_look": "on", "certain_change": 0.02})
+def test_killed_in_the_second_pass(video, settings, tmp_path, monkeypatch):
+    config = settings(masking={"second_pass": "on", "min_peak_change": 0.02})
     edit_video(video, tmp_path / "whole.mkv", config)
     stream, calls = VideoEditPipeline.stream, []
 
@@ -164,11 +179,11 @@ def test_killed_at_the_second_look(video, settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("steps", "motion", "wanted", "shared"),
-    [(2, True, "auto", False), (2, False, "auto", True), (1, True, "auto", True), (1, True, "off", False)],
+    ("steps", "layers", "wanted", "shared"),
+    [(2, "paper", "auto", False), (2, "none", "auto", True), (1, "paper", "auto", True), (1, "paper", "off", False)],
 )
 def test_frames_share_noise_where_motion_layers_cannot_help(
-    video, settings, tmp_path, monkeypatch, steps, motion, wanted, shared
+    video, settings, tmp_path, monkeypatch, steps, layers, wanted, shared
 ):
     stream, found = VideoEditPipeline.stream, []
 
@@ -177,6 +192,8 @@ def test_frames_share_noise_where_motion_layers_cannot_help(
         return stream(self, chunks, **options)
 
     monkeypatch.setattr(VideoEditPipeline, "stream", watched)
-    config = settings(denoising={"num_inference_steps": steps}, motion={"motion": motion, "shared_noise": wanted})
+    config = settings(
+        denoising={"num_inference_steps": steps}, motion={"motion_layers": layers, "shared_noise": wanted}
+    )
     edit_video(video, tmp_path / "made.mkv", config)
     assert set(found) == {shared}

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionControlNetPipeline, UNetMotionModel
 from toolkit.backbones import check_compatible, describe, load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion.motion_layers import PAPER, motion_layer_names, remove_motion_layers
-from toolkit.edit.models import left_out
+from toolkit.edit.resolve import removed_layers
 from toolkit.errors import InputError, UsageError
 from toolkit.pretrain import PretrainObserver, pretrain, read_recipe
 from toolkit.pretrain.samples import Pictures
@@ -115,7 +115,7 @@ def test_the_motion_adapter_is_what_was_trained(backbone, recipe_file):
     names = motion_layer_names(unet)
     from toolkit.edit.config import MotionConfig
 
-    remove_motion_layers(unet, left_out(MotionConfig(), names))
+    remove_motion_layers(unet, removed_layers(MotionConfig(), names))
     kept = [name for name in names if name not in PAPER]
     changed = [name for name in kept if any(p.any() for p in unet.get_submodule(name).proj_out.parameters())]
     assert kept

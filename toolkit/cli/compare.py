@@ -54,9 +54,6 @@ class _Edits(ConsoleObserver, EditObserver):
     def item(self, name: str, number: int, count: int) -> None:
         self.say(f"  video {number} of {count}: {name}")
 
-    def video(self, source: Path, target: Path, number: int, count: int) -> None:
-        self.item(source.name, number, count)
-
     def warning(self, sentence: str) -> None:
         return
 

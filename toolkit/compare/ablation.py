@@ -1,4 +1,4 @@
-"""Plans an ablation: our settings, and variants with one of them changed."""
+"""Plans an ablation: our settings, and variants of them with one change each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from toolkit.compare.config import OURS, AblateConfig, Variant
 from toolkit.compare.methods import EditMethod
 from toolkit.compare.plan import Plan
 from toolkit.edit.config import EditConfig
-from toolkit.edit.settling import settle
+from toolkit.edit.resolve import ResolvedEdit
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.registry import load_task
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "cross-frame": ("motion", {"reference_frames": "first+middle"}),
@@ -19,33 +18,32 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "no-normalisation": ("masking", {"normalisation": "none"}),
     "masks-on": ("masking", {"masks": "on"}),
     "masks-off": ("masking", {"masks": "off"}),
-    "all-motion-layers": ("motion", {"removed_motion_layers": []}),
-    "no-motion": ("motion", {"motion": False}),
+    "all-motion-layers": ("motion", {"motion_layers": "all"}),
+    "no-motion": ("motion", {"motion_layers": "none"}),
 }
 """Variant -> the group of settings, and the change in it."""
 
 
 def plan_ablation(config: AblateConfig) -> Plan:
-    """Plan ours, and each variant that differs from it.
+    """Plan our settings, and each variant that differs from them.
 
     Raises:
-        UsageError: a named variant equals our settings, or needs a motion adapter that the backbone lacks.
+        UsageError: a named variant equals our settings, or needs motion layers and ours uses none.
         ToolkitError: as for `toolkit.edit.edit_video`.
     """
-    task = load_task(config.task, config.options)
     base = config.edit(config.remover)
-    _, spec = settle(base)
-    adapter = spec.motion_adapter is not None
-    plan = Plan({OURS: EditMethod(base)})
+    ours = EditMethod(base)
+    plan = Plan({OURS: ours})
     for name in config.variants if config.variants is not None else get_args(Variant):
         group, change = CHANGES[name]
         changed = base.model_copy(update={group: getattr(base, group).model_copy(update=change)})
         try:
-            if group == "motion" and "reference_frames" not in change and not adapter:
-                raise UsageError(f"{name} needs a motion adapter, and the backbone {spec.name} has none")
-            if _effect(changed, adapter, task.exact_mask) == _effect(base, adapter, task.exact_mask):
+            if "motion_layers" in change and not ours.resolved.motion.motion_adapter:
+                raise UsageError(f"{name} changes the motion layers, and {OURS} uses none")
+            method = EditMethod(EditConfig.model_validate(changed.model_dump()))
+            if _effect(method.resolved) == _effect(ours.resolved):
                 raise UsageError(f"{name} equals the settings of {OURS}")
-            plan.methods[name] = EditMethod(EditConfig.model_validate(changed.model_dump()))
+            plan.methods[name] = method
         except ToolkitError as error:
             if config.variants is not None:
                 raise
@@ -53,12 +51,6 @@ def plan_ablation(config: AblateConfig) -> Plan:
     return plan
 
 
-def _effect(config: EditConfig, adapter: bool, exact: bool) -> dict[str, Any]:
-    """The settings with `auto` replaced by its meaning: settings with the same effect become equal."""
-    values = config.model_dump()
-    masking, motion = values["masking"], values["motion"]
-    if masking["normalisation"] == "auto":
-        masking["normalisation"] = "ion" if masking["masks"] == "off" and exact else "none"
-    if not adapter or not motion["motion"]:
-        motion |= {"motion": False, "removed_motion_layers": None}
-    return values
+def _effect(resolved: ResolvedEdit) -> ResolvedEdit:
+    """The settings without the choice whether masks are searched for, which no variant is about."""
+    return resolved.model_copy(update={"masking": resolved.masking.model_copy(update={"finds_masks": True})})

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from toolkit.compare.config import AblateConfig, CompareConfig, RunConfig
 from toolkit.compare.plan import Plan, plan_comparison
 from toolkit.dataset.layout import dump_json
-from toolkit.edit.batch import result_names
-from toolkit.edit.check import report_name
+from toolkit.edit.output.names import report_name, result_names
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.evaluation import EvaluateObserver, EvaluateReport, evaluate, resolve
@@ -140,7 +139,7 @@ def _make(name: str, method: Method, jobs: list[_Job], observer: CompareObserver
     """Make a method's videos; returns video -> reason for those that failed."""
     failed, edits = {}, observer.edits()
     for number, job in enumerate(jobs, 1):
-        edits.video(job.source, job.target, number, len(jobs))
+        edits.item(job.source.name, number, len(jobs))
         try:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             method.make(job.source, job.target, edits)

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toolkit.edit.config import (
+    CropConfig,
     DenoisingConfig,
     EditConfig,
     MaskConfig,
     MotionConfig,
-    RegionConfig,
     WritingConfig,
 )
 from toolkit.evaluate.config import MeasuringConfig, named_paths
@@ -44,7 +44,7 @@ class RunConfig(BaseModel):
     denoising: DenoisingConfig = Field(DenoisingConfig(), description="How a clip is denoised.")
     motion: MotionConfig = Field(MotionConfig(), description="How frames are kept consistent.")
     masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
-    region: RegionConfig = Field(RegionConfig(), description="Which faces are edited, and the crop around them.")
+    crop: CropConfig = Field(CropConfig(), description="Which faces are edited, and how they are cut out.")
     faces: FaceConfig = Field(FaceConfig(), description="How faces are found, for editing and measuring alike.")
     writing: WritingConfig = Field(WritingConfig(), description="How videos are written.")
     measuring: MeasuringConfig = Field(MeasuringConfig(), description="How the results are measured.")
@@ -65,8 +65,7 @@ class RunConfig(BaseModel):
             remover: removers to apply; if empty, the one that the task ships.
             groups: settings that replace this config's groups.
         """
-        own = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "writing")}
-        own["region"] = self.region.model_copy(update=self.faces.model_dump())
+        own = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "crop", "faces", "writing")}
         return EditConfig(
             task=[] if remover else [self.task],
             remover=remover,
@@ -143,7 +142,6 @@ class AblateConfig(RunConfig):
 
 
 HIDDEN = {
-    "region": tuple(FaceConfig.model_fields),
     "writing": tuple(name for name in WritingConfig.model_fields if name not in ("crf", "lossless")),
     "measuring": ("faces", "device"),
 }

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.edit.alpha import soft
-from toolkit.edit.config import RegionConfig
-from toolkit.edit.crops import CROPPED, Cropper
-from toolkit.edit.editing import input_of, squares_of
-from toolkit.edit.faces import find_faces, groups_of, runs_of
-from toolkit.edit.masking import TaskMaskers, mask_blocks
-from toolkit.edit.removal import RunStores
+from toolkit.edit.config import CropConfig
+from toolkit.edit.masks import TaskMaskers, mask_blocks
+from toolkit.edit.removal.paste_weights import feathered
+from toolkit.edit.removal.stores import TrackStores
+from toolkit.edit.tracks.crops import Cropper
+from toolkit.edit.tracks.sightings import find_faces
+from toolkit.edit.tracks.track import FaceTrack, SourceVideo, groups_of, tracks_of
 from toolkit.errors import InputError
 from toolkit.evaluate.measuring import DIFFERS, TARGET
 from toolkit.evaluate.reading import InStep
@@ -35,7 +35,7 @@ class FrameMasks:
         digest: its SHA-256.
         maskers: of the task.
         analyser: finds the faces.
-        region: which faces count, and how much of the frame is cropped around them.
+        crop: which faces count, and how they are cut out.
         dilation: how far masks are widened, as a share of the crop's side.
         folder: for the stored masks, 0.3 MB for each frame and face.
 
@@ -49,72 +49,58 @@ class FrameMasks:
         digest: str,
         maskers: TaskMaskers,
         analyser: FaceAnalyser,
-        region: RegionConfig,
+        crop: CropConfig,
         dilation: float,
         folder: Path,
     ):
-        self._source, self._region, self._dilation, self._folder = source, region, dilation, folder
+        self._dilation, self._folder = dilation, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._sightings = find_faces(source, analyser, region, folder)
-        self._runs = runs_of(self._sightings)
-        self._squares = {run.number: squares_of(run, self._sightings, region.padding) for run in self._runs}
-        cropper = Cropper(source, SIDE)
-        for group in groups_of(self._runs):
-            pending = [run for run in group if not (self._of(run.number) / _MASKED).exists()]
-            if not pending:
-                continue
-            folders = {run.number: self._of(run.number) for run in pending}
-            for run in pending:
-                folders[run.number].mkdir(exist_ok=True)
-            cropper.cut(pending, self._squares, folders)
-            for run in pending:
-                self._find(run, (source.name, digest), maskers, analyser)
+        self._sightings = find_faces(source, analyser, crop, folder)
+        video = SourceVideo(source, digest)
+        self._tracks = tracks_of(self._sightings, video, crop.crop_scale, SIDE, analyser.topology)
+        cropper = Cropper(source)
+        for group in groups_of(self._tracks):
+            pending = [track for track in group if not (self._of(track) / _MASKED).exists()]
+            if pending:
+                self._find(cropper, pending, maskers)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield bool ``[H, W]`` for each frame of the video."""
         import cv2
 
         height, width = self._sightings.size
-        stores = {run.number: RunStores(self._of(run.number), SIDE) for run in self._runs}
+        stores = {track.number: TrackStores(self._of(track), SIDE) for track in self._tracks}
         for index in range(len(self._sightings.times)):
             whole = np.zeros((height, width), bool)
-            for run in self._runs:
-                if not run.start <= index < run.stop:
+            for track in self._tracks:
+                if not track.start <= index < track.stop:
                     continue
-                mask = stores[run.number].read("mask", index - run.start, index - run.start + 1, 1)[0] > 0
+                k = index - track.start
+                mask = stores[track.number].masks(0).read(k, k + 1)[0] > 0
                 if mask.any():
-                    weights = soft(mask, self._dilation * SIDE, 0)
-                    to_crop = self._squares[run.number].to_crop(index - run.start, SIDE)
+                    weights = feathered(mask, self._dilation * SIDE, 0)
                     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                    whole |= cv2.warpAffine(weights, to_crop, (width, height), flags=flags) >= 0.5
+                    whole |= cv2.warpAffine(weights, track.to_crop(k), (width, height), flags=flags) >= 0.5
             yield whole
         for store in stores.values():
             store.close()
 
-    def _of(self, number: int) -> Path:
-        return self._folder / f"run-{number}"
+    def _of(self, track: FaceTrack) -> Path:
+        return self._folder / track.name
 
-    def _find(self, run, source: tuple[str, str], maskers: TaskMaskers, analyser: FaceAnalyser) -> None:
-        folder = self._of(run.number)
-        given = input_of(run, self._squares[run.number], self._sightings, folder, SIDE, analyser.topology, source)
-        stores = RunStores(folder, SIDE)
-        blocks = mask_blocks(
-            maskers,
-            given.count,
-            lambda start, stop: stores.read("crops", start, stop),
-            given.landmarks,
-            given.topology,
-            given.times,
-            given.box,
-            given.source,
-            given.start,
-        )
-        for start, masks, _ in blocks:
-            stores.write("mask", start, masks.astype(np.uint8), 1)
-        stores.close()
-        for name in ("crops", CROPPED):
-            (folder / name).unlink()
-        (folder / _MASKED).touch()
+    def _find(self, cropper: Cropper, tracks: list[FaceTrack], maskers: TaskMaskers) -> None:
+        """Store the masks of tracks that share frames."""
+        for track in tracks:
+            self._of(track).mkdir(exist_ok=True)
+        stores = {track.number: TrackStores(self._of(track), SIDE) for track in tracks}
+        cropper.cut(tracks, lambda track, index, crop: stores[track.number].crops.write(index, crop[None]))
+        for track in tracks:
+            of_track = stores[track.number]
+            for start, masks, _ in mask_blocks(maskers, track, of_track.crops.read):
+                of_track.masks(0).write(start, masks.astype(np.uint8))
+            of_track.close()
+            (self._of(track) / "crops").unlink()
+            (self._of(track) / _MASKED).touch()
 
 
 class TargetMasks:

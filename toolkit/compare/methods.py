@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolkit.edit.check import report_name
 from toolkit.edit.config import EditConfig, WritingConfig
+from toolkit.edit.output.names import report_name
 from toolkit.edit.report import EditObserver
 from toolkit.errors import InputError, ToolkitError
 from toolkit.files import atomic, remove, sha256_of, write_text
@@ -21,7 +21,7 @@ from toolkit.video.retouch import VideoRetoucher
 
 if TYPE_CHECKING:
     from toolkit.compare.external import External
-    from toolkit.edit.engine import Editor
+    from toolkit.edit.session import Session
 
 INPAINT_RADIUS = 3.0
 """px around a pixel that OpenCV's inpainting uses, as in OpenCV's own example."""
@@ -56,20 +56,22 @@ class EditMethod(Method):
     """
 
     def __init__(self, config: EditConfig):
-        from toolkit.edit.engine import Editor
+        from toolkit.edit.video import open_session
 
         self._config = config
-        self._editor: Editor | None = Editor(config)
+        self._session: Session | None = open_session(config)
+        self.resolved = self._session.resolved
+        """The settings with nothing left open."""
 
     def make(self, source: Path, target: Path, observer: EditObserver) -> None:
-        from toolkit.edit.engine import Editor
+        from toolkit.edit.video import edit_in_session, finished_report, open_session
 
-        self._editor = self._editor or Editor(self._config)
-        if self._editor.finished(source, target) is None:
-            self._editor.edit(source, target, observer)
+        self._session = self._session or open_session(self._config)
+        if finished_report(self._session, source, target) is None:
+            edit_in_session(self._session, source, target, observer)
 
     def close(self) -> None:
-        self._editor = None
+        self._session = None
 
 
 class FrameMethod(Method):

@@ -68,7 +68,7 @@ def plan_comparison(config: CompareConfig) -> Plan:
 def has_remover(config: CompareConfig) -> bool:
     """Whether the user named a remover, or the task ships one for the backbone."""
     from toolkit.backbones import describe
-    from toolkit.edit.settling import EMBEDDED
+    from toolkit.edit.resolve import EMBEDDED
     from toolkit.registry import load_task_class
 
     if config.remover:
@@ -85,7 +85,7 @@ def _baseline(name: Baseline, config: CompareConfig, task: AttributeTask) -> Met
     if name == "first-frame":
         if not has_remover(config):
             raise UsageError("first-frame attention is another way to run a remover; name one with --remover")
-        motion = config.motion.model_copy(update={"motion": False, "reference_frames": "first"})
+        motion = config.motion.model_copy(update={"motion_layers": "none", "reference_frames": "first"})
         return EditMethod(config.edit(config.remover, motion=motion))
     exact = task.exact_mask or (name != "cn-inpaint" and config.masks_of == "target")
     if config.baselines is None and not exact:
@@ -143,7 +143,7 @@ class _MaskSource:
         return {
             "task": self._task.name,
             "options": self._task.options.model_dump(mode="json"),
-            "region": self._config.region.model_dump(mode="json"),
+            "crop": self._config.crop.model_dump(mode="json"),
             "faces": self._config.faces.model_dump(mode="json"),
             "dilation": self._config.masking.dilation,
         }
@@ -155,7 +155,7 @@ class _MaskSource:
             InputError: the video has no target.
         """
         from toolkit.compare.masks import FrameMasks, TargetMasks
-        from toolkit.edit.masking import TaskMaskers
+        from toolkit.edit.masks import TaskMaskers
         from toolkit.faces.config import build_analyser
 
         if self._config.masks_of == "target":
@@ -163,8 +163,8 @@ class _MaskSource:
         if self._analyser is None:
             self._analyser = build_analyser(self._config.faces, self._config.device)
         maskers = TaskMaskers([self._task.name], {self._task.name: self._task.options.model_dump(mode="json")})
-        region, dilation = self._config.region, self._config.masking.dilation
-        return FrameMasks(source, digest, maskers, self._analyser, region, dilation, folder / "masks")
+        crop, dilation = self._config.crop, self._config.masking.dilation
+        return FrameMasks(source, digest, maskers, self._analyser, crop, dilation, folder / "masks")
 
     def _target(self, source: Path) -> Path:
         if self._targets is None:

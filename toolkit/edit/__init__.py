@@ -1,7 +1,25 @@
-"""Step 3 of V-LASIK (arXiv 2406.14510, section 4.3): a video and removers in, the video without the attributes out.
+"""Edits videos: a video and removers in, the video without the attributes out (V-LASIK, arXiv 2406.14510, section C.2).
 
-`edit_video` edits a file, `edit_videos` a folder, and `load_pipeline` gives the diffusers-style pipeline for frames in
-memory. Nothing heavy is imported until a name is used.
+`edit_video` edits a file, `edit_videos` a folder, and `load_pipeline` returns the diffusers-style pipeline for frames
+in memory. Importing the package is cheap; each name loads what it needs at its first use.
+
+The modules, in the order of the work; each imports only from those before it:
+
+    config      settings of `toolkit edit`
+    results     results for each face, and warnings
+    removers    trained removers, or the backbone's own inpainting
+    resolve     settings, removers and backbone into one `ResolvedEdit` that leaves nothing open
+    pipelines   the models
+    tracks      where the faces are: sightings, tracks, crops
+    masks       where the attribute is along a track
+    session     models, maskers and analysers, loaded once for all videos of a run
+    removal     a track through the removers, and how much of the result is pasted
+    review      numbers and warnings from the original and the result
+    output      paste, encode, compare, mark and sign
+    report      the JSON file beside the video
+    workspace   the folder of intermediate files
+    video       one video through all of these
+    folder      many videos
 """
 
 from toolkit.lazy import lazy_names
@@ -10,9 +28,9 @@ _HOMES = {
     "EditConfig": "config",
     "EditObserver": "report",
     "EditReport": "report",
-    "edit_video": "engine",
-    "edit_videos": "batch",
-    "load_pipeline": "models",
+    "edit_video": "video",
+    "edit_videos": "folder",
+    "load_pipeline": "pipelines",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,17 +1,18 @@
-"""What an edit can be told."""
+"""Settings of `toolkit edit`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import PART_CLASSES
+from toolkit.faces.config import FaceConfig
 
 
 class DenoisingConfig(BaseModel):
-    """How a clip is denoised. Steps and strength are those with which finetuning tries a remover and stops."""
+    """How a clip is denoised. Finetuning tries a remover with the same steps and strength."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -19,22 +20,24 @@ class DenoisingConfig(BaseModel):
         None,
         ge=1,
         le=1000,
-        description="denoising steps of the whole schedule; without it what the backbone was made for, else 20",
+        description="Denoising steps of the whole schedule. If unset, as many as the backbone was made for, else 20.",
     )
-    strength: float = Field(1.0, gt=0, le=1, description="share of the schedule that is run; 1 starts from noise")
-    guidance_scale: float = Field(1.0, ge=1, le=50, description="classifier-free guidance; over 1 costs a second pass")
-    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="weight of the remover")
+    strength: float = Field(1.0, gt=0, le=1, description="Share of the schedule to run; 1 starts from pure noise.")
+    guidance_scale: float = Field(
+        1.0, ge=1, le=50, description="Scale of classifier-free guidance; values above 1 double the cost."
+    )
+    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="Weight of the remover.")
     scheduler: str | None = Field(
         None,
-        description="class of diffusers, such as EulerDiscreteScheduler or, for distilled removers, LCMScheduler; "
-        "without it DDIM, or the backbone's own if that is LCM or TCD",
+        description="Scheduler class of diffusers, such as `EulerDiscreteScheduler`, or `LCMScheduler` for distilled "
+        "removers. If unset, DDIM, or the backbone's own scheduler if that is LCM or TCD.",
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="number format of the models; auto: what is fastest on the device"
+        "auto", description="Number format of the models; `auto` picks the fastest one for the device."
     )
 
     @model_validator(mode="after")
-    def _makes_sense(self):
+    def _makes_sense(self) -> Self:
         if self.num_inference_steps is not None and int(self.strength * self.num_inference_steps) < 1:
             raise ValueError(
                 f"a strength of {self.strength} runs none of {self.num_inference_steps} num_inference_steps; raise one"
@@ -45,33 +48,35 @@ class DenoisingConfig(BaseModel):
 
 
 class MotionConfig(BaseModel):
-    """What keeps frames consistent. The defaults are the paper's (section 4.3)."""
+    """How frames are kept consistent. The defaults are the paper's (section C.2)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    motion: bool = Field(True, description="use the backbone's motion adapter, if it has one")
-    context_length: int = Field(16, ge=1, le=128, description="frames that see each other; fewer need less memory")
-    context_overlap: int = Field(4, ge=0, description="frames that a window shares with the one before")
-    removed_motion_layers: list[str] = Field(
-        ["paper"],
-        description="motion layers to leave out, by name; paper: the first five of the output blocks; no word: none",
+    motion_layers: Literal["paper", "all", "none"] | list[str] = Field(
+        "paper",
+        description="Motion layers to use: `paper` (all but the first five of the output blocks), `all`, `none`, or "
+        "a JSON list of the layers to remove.",
     )
+    context_length: int = Field(
+        16, ge=1, le=128, description="Frames that are denoised together; fewer need less memory."
+    )
+    context_overlap: int = Field(4, ge=0, description="Frames that consecutive windows share.")
     shared_noise: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="start all frames of a shot from one noise; auto: where no motion layers keep them alike, or one "
-        "step is all they have for it",
+        description="Start all frames of a shot from the same noise; `auto` does so if no motion layers are used or "
+        "there is only one step.",
     )
     reference_frames: str | None = Field(
         None,
-        description="cross-frame attention: frames of a shot to which all attend, such as first+middle (the paper's "
-        "for making pairs) or first (as in Text2Video-Zero); without it each attends to itself",
+        description="Frames that all frames of a shot attend to (cross-frame attention): `first+middle` (the paper's, "
+        "for making pairs), `first` (as in Text2Video-Zero) or `uniform:K`. If unset, each frame attends to itself.",
     )
     beta_schedule: Literal["auto", "linear", "scaled_linear", "squaredcos_cap_v2"] = Field(
-        "auto", description="noise schedule; auto: that of the motion adapter, else of the backbone"
+        "auto", description="Noise schedule; `auto` takes the motion adapter's, or the backbone's if none is used."
     )
 
     @model_validator(mode="after")
-    def _windows_move(self):
+    def _windows_move(self) -> Self:
         if self.context_overlap >= self.context_length:
             raise ValueError(
                 f"context_overlap must be below context_length, {self.context_length}, found {self.context_overlap}"
@@ -80,126 +85,119 @@ class MotionConfig(BaseModel):
 
 
 class MaskConfig(BaseModel):
-    """What keeps the rest as it is. The defaults are the paper's where it names a value (section 4.3)."""
+    """How the rest of the picture is preserved. The defaults are the paper's if it names a value (section C.2)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     masks: Literal["on", "off"] = Field(
         "on",
-        description="on: the original is blended in around the mask at each step, which keeps colours; off: "
-        "nothing is, which removes more",
+        description="`on` blends the original in around the mask at every step, which preserves colours; `off` does "
+        "not, which removes more.",
     )
     blend_range: tuple[float, float] = Field(
-        (0.0, 0.7), description="weight of the original in that blend: inside the mask, and far from it"
+        (0.0, 0.7), description="Weight of the original in that blend: inside the mask, and far from it."
     )
     blend_width: float = Field(
-        0.125, ge=0, le=1, description="distance over which that weight rises, as a share of the crop's side"
+        0.125, ge=0, le=1, description="Distance over which that weight rises, as a share of the crop's side."
     )
-    fill: bool = Field(
+    fill_opaque: bool = Field(
         True,
-        description="fill the opaque parts of an attribute, such as rims, in from around them before the remover sees "
-        "the frame, if the task can tell them",
+        description="Fill opaque parts of an attribute, such as rims, from their surroundings before the remover sees "
+        "the frame. Tasks that cannot find such parts are not affected.",
     )
-    second_look: Literal["auto", "on", "off"] = Field(
+    second_pass: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="apply a remover twice: what it changed at the first look is filled in from around before the "
-        "second, so that no shade of it stays; auto: where masks only say where the attribute may be, as for stickers, "
-        "and one or two denoising steps are enough",
+        description="Apply each remover twice. What the first pass removed is filled before the second, so that no "
+        "shade stays. `auto` does so at one or two steps if masks are only search areas, as for stickers.",
     )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",
-        description="of the latents inside the mask: ion, by those outside (eq. 2); adain, by the original's inside; "
-        "auto: none, but with masks off ion, if the tasks' masks show the attribute itself",
+        description="Match the masked latents' colours to the surroundings (`ion`, eq. 2), to the original (`adain`), "
+        "or leave them (`none`). `auto` is `ion` with masks off and exact masks, else `none`.",
     )
-    dilation: float = Field(
-        0.015, ge=0, le=0.25, description="by how much masks are widened, as a share of the crop's side"
-    )
+    dilation: float = Field(0.015, ge=0, le=0.25, description="How far to widen masks, as a share of the crop's side.")
     composite: Literal["auto", "mask", "crop"] = Field(
-        "auto", description="what is pasted back: the mask's inside, or the whole crop; auto: the mask with masks on"
+        "auto", description="Paste the inside of the mask or the whole crop; `auto` pastes the mask with masks on."
     )
-    feather: float = Field(0.015, ge=0, le=0.25, description="width of the paste's soft edge, as a share of the side")
+    feather: float = Field(
+        0.015, ge=0, le=0.25, description="Width of the paste's soft edge, as a share of the crop's side."
+    )
     min_change: float = Field(
-        0.04, ge=0, le=1, description="where the remover changed the picture by less, the original stays; 0: nowhere"
+        0.04,
+        ge=0,
+        le=1,
+        description="Keep the original where the remover changed less than this share of the full range. 0 pastes "
+        "everything.",
     )
-
-    certain_change: float = Field(
+    min_peak_change: float = Field(
         0.12,
         ge=0,
         le=1,
-        description="where masks only say where the attribute may be, as for stickers, a changed part counts if it "
-        "changed by so much somewhere",
+        description="If masks are only search areas, as for stickers, ignore parts that nowhere change by this much, "
+        "so that freckles survive.",
     )
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         low, high = self.blend_range
         if not 0 <= low <= high <= 1:
             raise ValueError(f"blend_range must be two numbers in order within 0..1, found {low} and {high}")
         return self
 
-    @property
-    def pastes(self) -> Literal["mask", "crop"]:
-        """What `composite` means here."""
-        if self.composite == "auto":
-            return "mask" if self.masks == "on" else "crop"
-        return self.composite
 
-    @property
-    def needed(self) -> bool:
-        """Whether masks have to be found at all."""
-        return self.masks == "on" or self.normalisation != "none" or self.pastes == "mask"
-
-
-class RegionConfig(BaseModel):
-    """Which faces are edited, and what is cut out around them."""
+class CropConfig(BaseModel):
+    """Which faces are edited, and how they are cut out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    padding: float = Field(1.6, ge=1, le=4, description="side of the crop over the side of the face's box")
-    max_faces: int = Field(4, ge=1, le=32, description="faces that are followed in one frame")
-    min_face: int = Field(48, ge=8, description="side of the smallest face in pixels of the video")
+    crop_scale: float = Field(1.6, ge=1, le=4, description="Side of the crop relative to the side of the face's box.")
+    min_face: int = Field(48, ge=8, description="Side of the smallest face to edit, in pixels of the video.")
     max_turn: float = Field(
         60.0,
         gt=0,
         le=180,
-        description="degrees by which a head may be turned or tilted from the camera; further away it stays as it is, "
-        "since what would be seen could only be made up",
+        description="Leave a head as it is if it is turned or tilted further than this from the camera, in degrees; "
+        "the hidden parts could only be invented.",
     )
     max_gap: float = Field(
-        0.2, ge=0, le=2, description="seconds for which a face may be missed and is still followed, by interpolation"
+        0.2, ge=0, le=2, description="Longest time for which a face may be missed and is interpolated, in seconds."
     )
-    analyser: str = Field("mediapipe", description="face analyser, see `toolkit doctor`")
-    model_file: Path | None = Field(None, description="mediapipe: a face_landmarker.task file")
-    detector_file: Path | None = Field(None, description="facer: weights of the RetinaFace detector")
-    parser_file: Path | None = Field(None, description="facer: TorchScript of the FaRL parser")
-    aligner_file: Path | None = Field(None, description="facer: TorchScript of the FaRL aligner")
 
 
 class WritingConfig(BaseModel):
-    """What is written."""
+    """Which files are written, and how."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    crf: float = Field(16, ge=0, le=51, description="x264's quality, 0 (best) to 51")
-    lossless: bool = Field(False, description="FFV1, in .mkv or .mp4: what was not edited is equal to the bit")
+    crf: float = Field(16, ge=0, le=51, description="Quality of x264, from 0 (best) to 51.")
+    lossless: bool = Field(
+        False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay identical to the bit."
+    )
     compare: Literal["side", "slider", "toggle"] | None = Field(
-        None, description="also write a comparison video: side by side, with a moving divider, or taking turns"
+        None,
+        description="Also write a comparison video: both side by side, a moving divider, or the two taking turns.",
     )
-    preview: float | None = Field(None, gt=0, description="edit only so many seconds, into NAME.preview")
-    provenance: bool = Field(True, description="say in the file that it was edited")
-    c2pa_certificate: Path | None = Field(None, description="PEM file with your certificate chain, to sign with")
-    c2pa_key: Path | None = Field(None, description="PEM file with its private key")
+    preview: float | None = Field(
+        None, gt=0, description="Edit only this many seconds from the start, into NAME.preview."
+    )
+    provenance: bool = Field(True, description="Note in the file's metadata that it was edited.")
+    c2pa_certificate: Path | None = Field(
+        None, description="PEM file with your certificate chain, to sign the video with."
+    )
+    c2pa_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
     c2pa_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
-        "es256", description="signature algorithm of the key"
+        "es256", description="Signature algorithm of the key."
     )
-    c2pa_timestamp_url: str | None = Field(None, description="a timestamp authority to ask over the network")
+    c2pa_timestamp_url: str | None = Field(
+        None, description="URL of a timestamp authority, which is contacted over the network."
+    )
 
     @model_validator(mode="after")
-    def _signed_or_not(self):
+    def _signed_or_not(self) -> Self:
         if (self.c2pa_certificate is None) != (self.c2pa_key is None):
-            raise ValueError("c2pa_certificate and c2pa_key belong together: name both or neither")
+            raise ValueError("c2pa_certificate and c2pa_key belong together: set both or neither")
         if self.c2pa_certificate is not None and not self.provenance:
-            raise ValueError("a signed manifest is provenance: leave no_provenance out, or the certificate")
+            raise ValueError("a signed manifest is provenance: drop either no_provenance or the certificate")
         return self
 
 
@@ -209,51 +207,49 @@ class EditConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     task: list[str] = Field(
-        [], description="attributes to remove, in this order, by the removers that their tasks bring for the backbone"
+        [], description="Attributes to remove, in this order, with the removers that come with their tasks."
     )
     remover: list[Path] = Field(
         [],
-        description="folders of removers: in the place of those that the tasks bring, or, without a task, applied in "
-        "this order; inpaint:TASK stands for the backbone's own inpainting of that task's masks, without training",
+        description="Folders of removers: instead of the ones that come with the tasks or, without a task, in this "
+        "order. `inpaint:TASK` fills the task's masks with the backbone's own inpainting and needs no training.",
     )
     backbone: str | None = Field(
         None,
         min_length=1,
-        description="the models that the removers were trained on: a name, or a folder; without it the one that the "
-        "first remover names, or the embedded nano",
+        description="Name or folder of the models that the removers were trained on. If unset, the backbone that the "
+        "first remover names, or the embedded nano.",
     )
     options: dict[str, dict[str, Any]] = Field(
-        default={}, description='options of the tasks, which find the masks: {"TASK": {"OPTION": VALUE}}'
+        default={}, description='Options of the tasks, which find the masks: {"TASK": {"OPTION": VALUE}}.'
     )
-    denoising: DenoisingConfig = Field(DenoisingConfig(), description="how a clip is denoised")
-    motion: MotionConfig = Field(MotionConfig(), description="what keeps frames consistent")
-    masking: MaskConfig = Field(MaskConfig(), description="what keeps the rest as it is")
-    region: RegionConfig = Field(RegionConfig(), description="which faces are edited")
-    writing: WritingConfig = Field(WritingConfig(), description="what is written")
-    device: str | None = Field(None, description="torch device, such as cuda; the best one without it")
+    denoising: DenoisingConfig = Field(DenoisingConfig(), description="How a clip is denoised.")
+    motion: MotionConfig = Field(MotionConfig(), description="How frames are kept consistent.")
+    masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
+    crop: CropConfig = Field(CropConfig(), description="Which faces are edited, and how they are cut out.")
+    faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
+    writing: WritingConfig = Field(WritingConfig(), description="Which files are written, and how.")
+    device: str | None = Field(None, description="Torch device, such as cuda. If unset, the fastest one.")
     work_dir: Path | None = Field(
-        None, description="where intermediate files lie; without it in a hidden folder beside the output"
+        None, description="Folder for intermediate files. If unset, a hidden folder beside the output."
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed, video and settings give the same video")
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed, video and settings give the same result.")
 
     @model_validator(mode="after")
-    def _something_to_remove(self):
+    def _something_to_remove(self) -> Self:
         if not self.task and not self.remover:
             raise ValueError("name what to remove: a task, such as glasses, or the folder of a remover")
         if twice := next((task for task in self.task if self.task.count(task) > 1), None):
             raise ValueError(f"the task {twice} is named twice")
         return self
 
-    def content(self) -> dict[str, Any]:
-        """The settings that decide what the edited faces look like, as JSON values; files are named elsewhere."""
-        return self.model_dump(mode="json", exclude={"task", "remover", "backbone", "writing", "work_dir", "device"})
 
-
-GROUPS = {
+GROUPS: dict[str, tuple[type[BaseModel], str]] = {
     "denoising": (DenoisingConfig, "denoising"),
     "motion": (MotionConfig, "consistency over time"),
     "masking": (MaskConfig, "masks, blending and colours"),
-    "region": (RegionConfig, "faces"),
+    "crop": (CropConfig, "crops"),
+    "faces": (FaceConfig, "finding faces"),
     "writing": (WritingConfig, "output"),
 }
 """Fields of `EditConfig` that are groups of options: their models and headings."""

@@ -1,4 +1,4 @@
-"""What is applied to a video: trained removers, or the backbone's own inpainting in the place of one."""
+"""What a user may name as a remover: a trained one, or the backbone's own inpainting instead."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any, Literal
 
 from toolkit.backbones import BackboneSpec, identity
 from toolkit.backbones.spec import Part
-from toolkit.errors import UsageError
+from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.files import sha256_of
 from toolkit.registry import load_task
 from toolkit.remover import check_backbone, read_remover
 from toolkit.remover.layout import RECORD
+from toolkit.task import AttributeTask
 
 INPAINT = "inpaint:"
-"""Before a task's name: the backbone's ControlNet inpaint fills that task's masks (the paper's ``CN inpaint*``)."""
+"""Prefix of a task's name: the backbone's ControlNet inpaint fills that task's masks (the paper's ``CN inpaint*``)."""
+
+Hint = Literal["frame", "masked"]
+"""What a ControlNet is shown: the whole frame, or the frame without its masked part."""
 
 
 @dataclass(frozen=True)
@@ -26,36 +30,37 @@ class EditRemover:
     Attributes:
         name: for people.
         tasks: attributes that it removes.
-        prompt: what the edited clip shows.
+        prompt: text that describes the edited clip.
         resolution: side of its pictures in pixels.
-        hint: what its ControlNet is shown: the frame, or what is left of it around the masks.
-        controlnet: where its weights lie.
-        origin: what exactly it is, for reports.
+        hint: what its ControlNet is shown.
+        controlnet: location of its weights.
+        origin: digest or repository that identifies it, for reports.
     """
 
     name: str
     tasks: tuple[str, ...]
     prompt: str
     resolution: int
-    hint: Literal["frame", "masked"]
+    hint: Hint
     controlnet: Part
     origin: Mapping[str, Any]
 
 
-def edit_remover(word: Path, spec: BackboneSpec, options: Mapping[str, Mapping[str, Any]]) -> EditRemover:
-    """What a user's word means: a remover's folder, or ``inpaint:TASK``.
+def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Mapping[str, Any]]) -> EditRemover:
+    """Read the remover that a user named: a folder, or ``inpaint:TASK``.
 
     Args:
-        options: of the tasks, by name.
+        name: the folder, or ``inpaint:TASK``.
+        spec: the backbone of the edit.
+        options: options of the tasks, by task.
 
     Raises:
-        InputError: the folder has no sound remover, or one of another backbone.
-        UsageError: the backbone has no ControlNet inpaint, or there is no such task.
+        InputError: the folder holds no intact remover, or one of another backbone.
+        UsageError: the backbone has no ControlNet inpaint, or the task does not exist.
     """
-    text = str(word)
-    if text.startswith(INPAINT):
-        return _inpainting(text.removeprefix(INPAINT), spec, options)
-    remover = read_remover(word)
+    if inpainted := inpainted_task(name):
+        return _inpainting(inpainted, spec, options)
+    remover = read_remover(name)
     check_backbone(remover, spec)
     record = remover.record
     return EditRemover(
@@ -67,6 +72,39 @@ def edit_remover(word: Path, spec: BackboneSpec, options: Mapping[str, Mapping[s
         controlnet=Part(class_name="ControlNetModel", folder=remover.controlnet.resolve()),
         origin={"sha256": sha256_of(remover.folder / RECORD)},
     )
+
+
+def removed_tasks(name: str | Path) -> set[str]:
+    """Names of the tasks that a remover removes, without checking its files.
+
+    Raises:
+        InputError: the folder holds no remover.
+    """
+    inpainted = inpainted_task(name)
+    return {inpainted} if inpainted else set(read_remover(name, verify=False).record.tasks)
+
+
+def inpainted_task(name: str | Path) -> str | None:
+    """The task in ``inpaint:TASK``; None for a folder."""
+    text = str(name)
+    return text.removeprefix(INPAINT) if text.startswith(INPAINT) else None
+
+
+def mask_task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:
+    """A remover's task, which finds the masks.
+
+    Raises:
+        InputError: the task is not installed or broken.
+        UsageError: it does not have one of the options.
+    """
+    try:
+        load_task(name)
+    except ToolkitError as error:
+        raise InputError(
+            f"the remover's task {name!r}, which finds the masks, cannot be used: {error}; or edit without masks: "
+            "--masks off --normalisation none --composite crop"
+        ) from error
+    return load_task(name, options)
 
 
 def _inpainting(name: str, spec: BackboneSpec, options: Mapping[str, Mapping[str, Any]]) -> EditRemover:

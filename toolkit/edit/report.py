@@ -1,62 +1,30 @@
-"""What an edit tells while it runs, and what it says of each frame when it is done."""
+"""The report of an edit, built from its results, and the observer that follows it."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+from toolkit.edit.config import EditConfig
+from toolkit.edit.results import EditWarning, FaceReport, TrackResult
+from toolkit.progress import Observer
 
 Status = Literal["edited", "no attribute", "turned away", "no face"]
-"""What became of a frame or of a video; of several the first one counts."""
+"""What happened to a frame or a video; the first one that applies."""
 
-
-class EditObserver:
-    """Follows an edit; the base class says nothing. A command line or a notebook overrides what it shows."""
-
-    def video(self, source: Path, target: Path, number: int, count: int) -> None:
-        """The edit of a video begins, the `number`-th of `count`."""
-
-    def phase(self, name: str, total: int, unit: str) -> None:
-        """A part of the work begins: so many units of it are to be done."""
-
-    def advance(self, done: int) -> None:
-        """So many units of the part are done."""
-
-    def warning(self, sentence: str) -> None:
-        """Something that the user should know."""
-
-    def finished(self, report: EditReport, target: Path) -> None:
-        """A video is done and lies at `target`."""
-
-    def failed(self, source: Path, error: Exception) -> None:
-        """A video of several could not be edited."""
-
-
-class FaceReport(BaseModel):
-    """One face in one frame.
-
-    Attributes are described by the schema; shares are of the crop's pixels.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    run: int = Field(description="which face, and in which stretch of frames")
-    found: bool = Field(description="false: it was missed here, and its place interpolated")
-    confidence: float = Field(description="the analyser's, 0..1")
-    box: list[float] = Field(description="x0 y0 x1 y1 in pixels of the video")
-    turn: float = Field(description="degrees by which the head is turned or tilted from the camera")
-    mask: float | None = Field(description="share of the crop that the masks cover; null: no masks were needed")
-    edited: float = Field(description="share of the crop that was pasted, soft edges in part")
-    change: float = Field(description="mean absolute change there, 0..255")
-    flicker: float = Field(description="change from frame to frame there over the original's; 1: as steady as it was")
-    landmark_shift: float | None = Field(
-        description="mean distance of the landmarks before and after, over that of the eyes; null: not found after"
-    )
-    eyes_edited: float | None = Field(description="share of the eyes that was made anew; null: too small to say")
-    eye_contrast: float | None = Field(description="contrast within the clearer eye of the result, 0..1")
+LOCATIONS: Any = {
+    "task": True,
+    "remover": True,
+    "backbone": True,
+    "work_dir": True,
+    "writing": {"c2pa_certificate", "c2pa_key"},
+}
+"""Settings that name locations on this machine. The report identifies their content by digests instead."""
 
 
 class FrameReport(BaseModel):
@@ -65,46 +33,104 @@ class FrameReport(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     index: int
-    time: float = Field(description="presentation time in seconds")
-    status: Status = Field(description="only edited frames were changed; see `EditReport.outcome` for the others")
-    seconds: float = Field(description="that its editing took, its share of what was done for many at once")
+    time: float = Field(description="Presentation time in seconds.")
+    status: Status = Field(description="`edited`, or the reason why the frame was not changed.")
+    seconds: float = Field(description="Time that the frame took; work on many frames is divided evenly.")
     faces: list[FaceReport] = []
 
 
-class Warned(BaseModel):
-    """A stretch of frames that looks bad."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"]
-    run: int
-    start: int = Field(description="first frame")
-    stop: int = Field(description="frame after the last")
-    sentence: str
-
-
 class EditReport(BaseModel):
-    """A finished edit: what the JSON beside the video holds."""
+    """A finished edit, as the JSON file beside the video describes it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    fingerprint: str = Field(description="sha256 over all that decides the output: the same one means the same output")
+    schema_version: Literal[2] = 2
+    fingerprint: str = Field(description="SHA-256 of everything that decides the output: equal means equal output.")
     source: str
     source_sha256: str
     target: str
-    outcome: Status = Field(
-        description="edited, or else why the video was only copied: no attribute, all faces turned away, or no face"
+    outcome: Status = Field(description="`edited`, or the reason why the video was only copied.")
+    config: dict[str, Any] = Field(description="The settings of the run, without locations on the machine.")
+    resolved: dict[str, Any] = Field(
+        description="The same settings with nothing left open, the removers and the backbone with their digests, the "
+        "device and the number format."
     )
-    removers: list[dict[str, Any]] = Field(description="name, tasks and checksum of each remover")
-    backbone: dict[str, Any] = Field(description="what `toolkit.backbones.identity` says of it")
-    config: dict[str, Any]
-    motion_layers_left_out: list[str]
-    versions: dict[str, str]
-    seconds: dict[str, float] = Field(description="of each part of the work")
-    resumed: bool = Field(description="whether a run that was stopped was gone on with; its seconds are not known")
-    counts: dict[str, int] = Field(description="frames by status, faces that were too small, cuts")
-    warnings: list[Warned]
-    comparison: str | None = None
-    signed: bool = False
+    versions: dict[str, str] = Field(description="Versions of the libraries.")
+    seconds: dict[str, float] = Field(description="Time of each part of the work.")
+    resumed: bool = Field(description="Whether an interrupted run was resumed, whose time is not included.")
+    counts: dict[str, int] = Field(description="Frames by status, faces that were too small, cuts.")
+    warnings: list[EditWarning]
+    comparison: str | None = Field(None, description="Name of the comparison video.")
+    signed: bool = Field(False, description="Whether the video has a signed manifest.")
     frames: list[FrameReport]
+
+
+class EditObserver(Observer):
+    """Follows an edit; the base class shows nothing."""
+
+    def finished(self, report: EditReport, target: Path) -> None:
+        """A video is complete.
+
+        Args:
+            report: what was done to it.
+            target: the new video.
+        """
+
+
+def saved_config(config: EditConfig) -> dict[str, Any]:
+    """The settings as JSON values, without locations on this machine."""
+    return config.model_dump(mode="json", exclude=LOCATIONS)
+
+
+def frame_reports(
+    times: np.ndarray,
+    tracks: Sequence[tuple[int, TrackResult]],
+    writing_seconds: Sequence[float],
+    max_turn: float,
+) -> list[FrameReport]:
+    """The reports of all frames.
+
+    Args:
+        times: ``[T]`` seconds.
+        tracks: first frame and result of each track, in the order of the tracks.
+        writing_seconds: time that writing each frame took; empty if the video was copied.
+        max_turn: degrees above which a head is not edited.
+    """
+    faces: dict[int, list[FaceReport]] = {}
+    seconds = np.zeros(len(times))
+    seconds[: len(writing_seconds)] = writing_seconds
+    for start, result in tracks:
+        seconds[start : start + len(result.faces)] += result.seconds / max(len(result.faces), 1)
+        for k, face in enumerate(result.faces):
+            faces.setdefault(start + k, []).append(face)
+    return [
+        FrameReport(
+            index=index,
+            time=round(float(when), 6),
+            status=status_of(faces.get(index, []), max_turn),
+            seconds=round(float(seconds[index]), 4),
+            faces=faces.get(index, []),
+        )
+        for index, when in enumerate(times)
+    ]
+
+
+def status_of(faces: Sequence[FaceReport], max_turn: float) -> Status:
+    """What happened to a frame with these faces."""
+    if any(face.edited > 0 for face in faces):
+        return "edited"
+    if faces:
+        return "no attribute" if any(face.turn <= max_turn for face in faces) else "turned away"
+    return "no face"
+
+
+def outcome_of(frames: Sequence[FrameReport]) -> Status:
+    """What happened to a video with these frames."""
+    found = {frame.status for frame in frames}
+    statuses: tuple[Status, ...] = get_args(Status)
+    return next((status for status in statuses if status in found), "no face")
+
+
+def counts_of(frames: Sequence[FrameReport], small_faces: int, cuts: int) -> Mapping[str, int]:
+    """Numbers of frames by status, of faces that were too small, and of cuts."""
+    return {**Counter(frame.status for frame in frames), "small faces": small_faces, "cuts": cuts}

@@ -1,0 +1,125 @@
+"""What an edit's settings leave open: which backbone, which removers, how many steps."""
+
+import json
+import shutil
+
+import pytest
+from pydantic import ValidationError
+
+from toolkit.backbones import describe
+from toolkit.cli import main
+from toolkit.edit.config import EditConfig
+from toolkit.edit.resolve import NUM_INFERENCE_STEPS, backbone_of, chosen_removers, resolve
+from toolkit.errors import InputError, UsageError
+from toolkit.registry import load_task_class
+from toolkit.testing import tiny_backbone, tiny_remover
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return tiny_backbone(tmp_path_factory.mktemp("backbones") / "tiny", text=False, vae="unshuffle", vae_scale_factor=4)
+
+
+@pytest.fixture(scope="module")
+def remover(tmp_path_factory, backbone):
+    """Of stickers, on the tiny backbone."""
+    return tiny_remover(tmp_path_factory.mktemp("removers") / "mine", backbone)
+
+
+@pytest.fixture
+def shipped(monkeypatch, remover, tmp_path):
+    """The task stickers brings a remover for the tiny backbone."""
+    folder = tmp_path / "shipped"
+    shutil.copytree(remover, folder)
+    monkeypatch.setattr(load_task_class("stickers"), "removers", {"tiny": folder})
+    return folder
+
+
+def resolved(**values):
+    return resolve(EditConfig(device="cpu", **values))
+
+
+def chosen(backbone, **values):
+    return chosen_removers(EditConfig(**values), describe(backbone))
+
+
+def test_a_task_brings_its_remover(shipped, backbone, remover):
+    assert chosen(backbone, task=["stickers"]) == [shipped]
+    assert resolved(task=["stickers"], backbone=str(backbone)).tasks == ["stickers"]
+    assert chosen(backbone, task=["stickers"], remover=[remover]) == [remover]
+
+
+def test_what_a_task_does_not_bring(backbone, shipped, remover):
+    with pytest.raises(UsageError, match="the task glasses brings no remover for the backbone tiny; it has"):
+        resolved(task=["glasses"], backbone=str(backbone))
+    with pytest.raises(UsageError, match="the task stickers brings no remover for the backbone sd15"):
+        resolved(task=["stickers"], backbone="sd15")
+    with pytest.raises(UsageError, match="hats"):
+        resolved(task=["hats"], backbone=str(backbone))
+    with pytest.raises(UsageError, match="removes stickers, and --task names glasses"):
+        resolved(task=["glasses"], remover=[remover], backbone=str(backbone))
+
+
+def test_inpainting_in_the_place_of_a_remover(backbone, shipped):
+    found = chosen(backbone, task=["stickers", "glasses"], remover=["inpaint:glasses"])
+    assert [str(name) for name in found] == [str(shipped), "inpaint:glasses"]
+
+
+def test_the_backbone_is_the_one_that_the_remover_names(remover, tmp_path):
+    with pytest.raises(UsageError, match=r"was trained on a backbone tiny, which is none of .*sd15"):
+        resolved(remover=[remover])
+    known = tmp_path / "known"
+    shutil.copytree(remover, known)
+    record = json.loads((known / "remover.json").read_text())
+    record["backbone"]["name"] = "sd15"
+    (known / "remover.json").write_text(json.dumps(record))
+    assert backbone_of(EditConfig(remover=[known])) == "sd15"
+    with pytest.raises(InputError, match="expected"):
+        resolved(remover=[tmp_path / "nothing"])
+
+
+def test_steps_are_those_that_the_backbone_was_made_for(remover, backbone, tmp_path):
+    given = {"remover": [remover], "backbone": str(backbone)}
+    assert resolved(**given).denoising.num_inference_steps == NUM_INFERENCE_STEPS
+    few = tmp_path / "tiny"
+    shutil.copytree(backbone, few)
+    spec = describe(few).model_copy(update={"num_inference_steps": 2})
+    values = spec.model_dump(mode="json")
+    for part in values.values():
+        if isinstance(part, dict):
+            part["folder"] = str(part["folder"]).rpartition("/")[2]
+    (few / "backbone.json").write_text(json.dumps(values))
+    given["backbone"] = str(few)
+    assert resolved(**given).denoising.num_inference_steps == 2
+    assert resolved(**given, denoising={"num_inference_steps": 7}).denoising.num_inference_steps == 7
+    with pytest.raises(UsageError, match="runs none of 2 num_inference_steps"):
+        resolved(**given, denoising={"strength": 0.3})
+
+
+def test_something_must_be_removed():
+    with pytest.raises(ValidationError, match="name what to remove"):
+        EditConfig()
+    with pytest.raises(ValidationError, match="named twice"):
+        EditConfig(task=["stickers", "stickers"])
+
+
+def test_the_list_of_removers(shipped, tmp_path, remover, capsys):
+    local = tmp_path / "runs" / "one"
+    shutil.copytree(remover, local)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "remover.json").write_text("{")
+    assert main(["removers", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    rows = [line for line in said.out.splitlines() if " tiny " in line]
+    assert len(rows) == 2 and any(str(shipped) in row for row in rows) and any(str(local) in row for row in rows)
+    assert "broken" in said.err and said.err.startswith("warning: ")
+    assert main(["removers", str(tmp_path), "--backbone", "sd15"]) == 0
+    assert "no remover found" in capsys.readouterr().out
+
+
+def test_cards(shipped, remover, capsys):
+    for word in ("stickers", str(remover)):
+        assert main(["removers", "--card", word]) == 0
+        assert "# Remover of stickers" in capsys.readouterr().out
+    assert main(["removers", "--card", "hats"]) == 2
+    assert "neither a task with a remover nor the folder of one" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""Where the attribute is along a track, found by the maskers of the removers' tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.edit.removers import mask_task
+from toolkit.edit.tracks.track import FaceTrack
+from toolkit.errors import ContractError
+from toolkit.task import AttributeTask, FaceClip, Masker, MaskFunction, as_masker
+
+LENGTH, MARGIN = 32, 8
+"""Frames that a masker returns masks for at a time, and frames around them that it sees so that masks are steady."""
+
+
+class TaskMaskers:
+    """The maskers of a remover's tasks, built at their first use.
+
+    Args:
+        names: names of the tasks.
+        options: options of all tasks, by name.
+
+    Raises:
+        InputError: a task is not installed or broken.
+        UsageError: a task does not have one of the options.
+    """
+
+    def __init__(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]):
+        self.tasks = [mask_task(name, options.get(name)) for name in names]
+        self._maskers: list[Masker] = []
+
+    def __call__(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T, H, W]``: where any of the tasks' attributes is or may be.
+
+        Raises:
+            ContractError: a masker returned something else than masks.
+        """
+        return _joined(clip, [(task.name, masker) for task, masker in self._built()])
+
+    def opaque(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T, H, W]``: opaque parts of the attributes, as far as the maskers find them.
+
+        Raises:
+            ContractError: a masker returned something else than masks.
+        """
+        return _joined(clip, [(task.name, masker.opaque) for task, masker in self._built()])
+
+    def _built(self) -> Iterator[tuple[AttributeTask, Masker]]:
+        if not self._maskers:
+            self._maskers = [as_masker(task.masker()) for task in self.tasks]
+        return zip(self.tasks, self._maskers)
+
+
+def _joined(clip: FaceClip, maskers: Sequence[tuple[str, MaskFunction]]) -> np.ndarray:
+    masks = np.zeros(clip.frames.shape[:3], bool)
+    for name, masker in maskers:
+        found = np.asarray(masker(clip))
+        if found.shape != masks.shape:
+            raise ContractError(
+                f"the masker of the task {name} must return masks {list(masks.shape)}, found {list(found.shape)}"
+            )
+        masks |= found >= 0.5 if found.dtype != bool else found
+    return masks
+
+
+def mask_blocks(
+    maskers: TaskMaskers, track: FaceTrack, crops: Callable[[int, int], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Masks along a track, block by block, so that memory does not grow with its length.
+
+    Args:
+        maskers: of the tasks.
+        track: of the face.
+        crops: function of a first frame of the track and the one after the last that returns their crops, uint8
+            ``[K, R, R, 3]``.
+
+    Yields:
+        A first frame, and bool ``[K, R, R]`` twice: masks, and opaque parts.
+    """
+    for start in range(0, len(track), LENGTH):
+        stop = min(start + LENGTH, len(track))
+        low, high = max(0, start - MARGIN), min(len(track), stop + MARGIN)
+        pictures = crops(low, high)
+        pictures.flags.writeable = False
+        clip = FaceClip(
+            frames=pictures,
+            landmarks=track.landmarks(low, high),
+            topology=track.topology,
+            times=track.times[low:high],
+            start_frame=track.start + low,
+            box=track.squares.box(0).astype(np.float32),
+            source=track.source.path.name,
+            source_digest=track.source.digest,
+        )
+        inner = slice(start - low, stop - low)
+        yield start, maskers(clip)[inner], maskers.opaque(clip)[inner]

@@ -1,0 +1,119 @@
+"""The third pass over a video: patches are pasted into the frames, and the result is written."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import __version__
+from toolkit.edit.config import WritingConfig
+from toolkit.edit.output.comparison import Comparison
+from toolkit.edit.output.names import comparison_name
+from toolkit.edit.output.patches import PatchPaster
+from toolkit.edit.output.provenance import container_metadata
+from toolkit.edit.output.signing import sign
+from toolkit.files import publish, remove
+from toolkit.video.retouch import VideoRetoucher
+from toolkit.video.rewrite import VideoRewriter
+
+THREADS = 4
+"""Threads of the encoder: always the same number, so that the same edit gives the same file on every machine."""
+
+
+@dataclass(frozen=True)
+class WrittenVideo:
+    """A video that was written.
+
+    Attributes:
+        comparison: name of the comparison video, if there is one.
+        signed: whether the video has a signed manifest.
+        seconds: time that pasting and writing took, for each frame.
+    """
+
+    comparison: str | None
+    signed: bool
+    seconds: list[float]
+
+
+def write_video(
+    source: Path,
+    target: Path,
+    patches: PatchPaster,
+    writing: WritingConfig,
+    tasks: Sequence[str],
+    times: np.ndarray,
+    on_frame: Callable[[int], object],
+) -> WrittenVideo:
+    """Write the edited video and, if wanted, the comparison.
+
+    Args:
+        source: the video that was edited.
+        target: the new video.
+        patches: what is pasted into each frame.
+        writing: settings.
+        tasks: names of the attributes that were removed; empty if nothing was edited, as in a preview of a stretch
+            without the attribute.
+        times: float64 ``[T]``, seconds of the frames to write.
+        on_frame: called with the number of frames that were written.
+
+    Raises:
+        ToolkitError: a file cannot be written.
+    """
+    preview, edited = writing.preview is not None, bool(tasks)
+    metadata = container_metadata(_metadata(source), tasks, __version__) if writing.provenance and edited else {}
+    staged = target.with_name(f".{target.stem}.staged{target.suffix}")
+    compared = comparison_name(target)
+    _remove_remains(staged, compared)
+    seconds: list[float] = []
+    try:
+        with ExitStack() as opened:
+            stop = len(times) if preview else None
+            retoucher = VideoRetoucher(source, staged, writing.crf, writing.lossless, metadata, stop, THREADS)
+            video = opened.enter_context(retoucher)
+            comparison = writer = None
+            for frame in video:
+                started = time.monotonic()
+                picture = patches.onto(frame.image, frame.index)
+                video.put(picture)
+                if writing.compare is not None:
+                    if comparison is None or writer is None:
+                        comparison = Comparison(writing.compare, frame.image.shape[1], frame.image.shape[0])
+                        end = _end(times) if preview else None
+                        writer = opened.enter_context(
+                            VideoRewriter(source, compared, writing.crf, metadata=metadata, stop_time=end)
+                        )
+                    writer.write(comparison.picture(frame.image, picture, frame.time), frame.time)
+                seconds.append(time.monotonic() - started)
+                on_frame(frame.index + 1)
+        signed = writing.c2pa_certificate is not None and edited
+        if signed:
+            sign(source, staged, writing, tasks, __version__, target.name)
+        publish(staged, target)
+    finally:
+        remove(staged)
+    return WrittenVideo(compared.name if writing.compare is not None else None, signed, seconds)
+
+
+def _remove_remains(*paths: Path) -> None:
+    """Remove half-written files of a killed run; no other process writes this video."""
+    for path in paths:
+        for part in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
+            part.unlink(missing_ok=True)
+
+
+def _end(times: np.ndarray) -> float:
+    """Seconds at which the last frame ends; it lasts as long as the one before."""
+    return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.04))
+
+
+def _metadata(source: Path) -> Mapping[str, str]:
+    from toolkit.video.container import open_video
+
+    with open_video(source) as (container, _):
+        return dict(container.metadata)

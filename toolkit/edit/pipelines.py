@@ -1,0 +1,173 @@
+"""Loads the backbone and the removers into a pipeline that is ready to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.backbones import BackboneSpec, load
+from toolkit.device import ComputeDevice
+from toolkit.edit.config import DenoisingConfig, EditConfig, MaskConfig, MotionConfig
+from toolkit.edit.resolve import (
+    BACKBONES_SCHEDULE,
+    ResolvedDenoising,
+    ResolvedEdit,
+    ResolvedMotion,
+    ResolvedRemover,
+    resolve,
+)
+from toolkit.errors import InputError
+
+if TYPE_CHECKING:
+    from diffusers import UNetMotionModel
+
+    from toolkit.backbones import Backbone
+    from toolkit.diffusion import VideoEditPipeline
+
+ANIMATEDIFF = {"beta_start": 0.00085, "beta_end": 0.012}
+"""The noise schedule of an AnimateDiff adapter, apart from its shape."""
+
+SPACING = "trailing"
+"""Spacing of the timesteps, as in finetuning's trials. With AnimateDiff's usual ``linspace`` DDIM steps by less than
+the distance of its timesteps: 20 steps that predict the noise without error leave a deviation of 0.18, here 0.03."""
+
+
+def load_pipeline(
+    remover: str | Path,
+    backbone: str | Path | None = None,
+    *,
+    denoising: DenoisingConfig | None = None,
+    motion: MotionConfig | None = None,
+    device: str | None = None,
+) -> VideoEditPipeline:
+    """Load the pipeline of a remover, for frames in memory; nothing is downloaded.
+
+    Args:
+        remover: folder of the remover, or ``inpaint:TASK`` for the backbone's own inpainting.
+        backbone: name or folder of the models that it was trained on; if None, the backbone that the remover names.
+        denoising: its `scheduler` and `dtype` are used.
+        motion: which motion layers are used.
+        device: torch device; the fastest one if None.
+
+    Raises:
+        InputError: the remover or the backbone is incomplete, damaged or tampered with, or the remover was made for
+            another backbone.
+        UsageError: an unknown name or device.
+        MissingExtra: weights are not downloaded.
+        ToolkitError: the device has no memory left.
+    """
+    config = EditConfig(
+        remover=[Path(remover)],
+        backbone=None if backbone is None else str(backbone),
+        denoising=denoising or DenoisingConfig(),
+        motion=motion or MotionConfig(),
+        # The caller brings the masks, so the remover's task need not be installed.
+        masking=MaskConfig(masks="off", normalisation="none", composite="crop"),
+        device=device,
+    )
+    return Pipelines(resolve(config)).with_remover(0)
+
+
+class Pipelines:
+    """One pipeline, whose remover is exchanged; models are loaded at their first use, and stay.
+
+    Args:
+        resolved: settings of the edit.
+    """
+
+    def __init__(self, resolved: ResolvedEdit):
+        self._resolved = resolved
+        self._pipeline: VideoEditPipeline | None = None
+        self._controlnets: dict[int, Any] = {}
+
+    def with_remover(self, index: int) -> VideoEditPipeline:
+        """The pipeline with the remover of that index.
+
+        Raises:
+            InputError: weights are damaged or do not fit.
+            ToolkitError: the device has no memory left.
+        """
+        if self._pipeline is None:
+            self._pipeline = self._load(index)
+        self._pipeline.register_modules(controlnet=self._controlnet(index))
+        self._pipeline.register_to_config(hint=self._resolved.removers[index].hint)
+        return self._pipeline
+
+    def _load(self, index: int) -> VideoEditPipeline:
+        from toolkit.diffusion import VideoEditPipeline
+
+        backbone = load(self._resolved.spec, self._resolved.parts, self._resolved.compute)
+        pipeline = VideoEditPipeline(
+            vae=backbone.vae,
+            text_encoder=backbone.text_encoder,
+            tokenizer=backbone.tokenizer,
+            unet=motion_unet(backbone, self._resolved.motion),
+            controlnet=self._controlnet(index),
+            scheduler=make_scheduler(backbone, self._resolved.denoising),
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _controlnet(self, index: int) -> Any:
+        if index not in self._controlnets:
+            remover, spec = self._resolved.removers[index], self._resolved.spec
+            self._controlnets[index] = load_controlnet(remover, spec, self._resolved.compute)
+        return self._controlnets[index]
+
+
+def load_controlnet(remover: ResolvedRemover, spec: BackboneSpec, compute: ComputeDevice) -> Any:
+    """Load a remover's model in the same way as a part of its backbone.
+
+    Raises:
+        InputError: its files are damaged or do not fit the backbone.
+    """
+    named = spec.model_copy(update={"controlnet_tile": remover.controlnet, "name": f"{spec.name} with {remover.name}"})
+    return load(named, ("controlnet_tile",), compute).controlnet_tile
+
+
+def motion_unet(backbone: Backbone, motion: ResolvedMotion) -> UNetMotionModel:
+    """The UNet with the motion layers that are used; without any if the backbone was loaded without motion adapter."""
+    from diffusers import UNetMotionModel
+
+    from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
+
+    adapter = backbone.motion_adapter
+    with _quiet():  # it warns of its own cast
+        unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
+    remove_motion_layers(unet, motion_layer_names(unet) if adapter is None else motion.removed_motion_layers)
+    return backbone.compute.prepare(unet.eval().requires_grad_(False))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def make_scheduler(backbone: Backbone, denoising: ResolvedDenoising) -> Any:
+    """The scheduler of an edit.
+
+    Raises:
+        InputError: the class cannot be made from the backbone's values.
+    """
+    import diffusers
+
+    changes: dict[str, Any] = {"clip_sample": False, "timestep_spacing": SPACING}
+    if denoising.scheduler == "PNDMScheduler":
+        changes["skip_prk_steps"] = True  # as in Stable Diffusion; the others need extra steps
+    if denoising.beta_schedule != BACKBONES_SCHEDULE:
+        changes |= {**ANIMATEDIFF, "beta_schedule": denoising.beta_schedule}
+    try:
+        return getattr(diffusers, denoising.scheduler).from_config(backbone.scheduler.config, **changes)
+    except (ValueError, NotImplementedError, ImportError) as error:
+        raise InputError(
+            f"a {denoising.scheduler} cannot be made from the scheduler of {backbone.spec.name}: {error}"
+        ) from error

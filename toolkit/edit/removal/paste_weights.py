@@ -1,0 +1,89 @@
+"""How much of the edit is pasted, pixel by pixel: soft masks, restricted to what the remover changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from toolkit.edit.removal.changes import changed_parts
+from toolkit.edit.resolve import ResolvedMasking
+
+GROW = 0.03
+"""How far changed parts are widened, as a share of the side: their faint surroundings belong to them."""
+REACH = 2
+"""Frames before and after in which a change counts too, so that the paste does not flicker."""
+
+Frames = Callable[[int, int], np.ndarray]
+"""Function of a first frame and the one after the last that returns their pictures."""
+
+
+def paste_weights(
+    count: int,
+    originals: Frames,
+    outputs: Frames,
+    masks: Frames | None,
+    side: int,
+    masking: ResolvedMasking,
+    peak: float = 0.0,
+) -> Iterator[np.ndarray]:
+    """Weights of the edit for each frame of a track, float32 ``[R, R]`` in 0..1.
+
+    Args:
+        count: frames of the track.
+        originals, outputs: return uint8 ``[K, R, R, 3]``.
+        masks: returns bool ``[K, R, R]``; None without masks.
+        side: R.
+        masking: settings.
+        peak: as for `changed_parts`.
+    """
+    changed: dict[int, np.ndarray] = {}
+    for k in range(count):
+        mask = None if masks is None else masks(k, k + 1)[0]
+        parts = None
+        if masking.min_change > 0:
+            for near in range(max(0, k - REACH), min(count, k + REACH + 1)):
+                if near not in changed:
+                    pictures = originals(near, near + 1)[0], outputs(near, near + 1)[0]
+                    changed[near] = changed_parts(*pictures, masking.min_change, peak)
+            changed.pop(k - REACH - 1, None)
+            parts = np.logical_or.reduce([changed[near] for near in changed if abs(near - k) <= REACH])
+        yield _weights(mask, parts, side, masking)
+
+
+def _weights(mask: np.ndarray | None, changed: np.ndarray | None, side: int, masking: ResolvedMasking) -> np.ndarray:
+    result = np.ones((side, side), np.float32)
+    if mask is not None and (masking.composite == "mask" or not mask.any()):
+        result = feathered(mask, masking.dilation * side, masking.feather * side)
+    if changed is not None:
+        result = result * feathered(changed, GROW * side, GROW * side)
+    return result
+
+
+def feathered(mask: np.ndarray, grow: float, feather: float) -> np.ndarray:
+    """float32 ``[R, R]``: 1 within `grow` pixels of the mask, falling to 0 over `feather` more along half a cosine."""
+    import cv2
+
+    if not mask.any() or mask.all():
+        return mask.astype(np.float32)
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    share = np.clip((distance - grow) / max(feather, 1e-6), 0, 1)
+    return (0.5 + 0.5 * np.cos(np.pi * share)).astype(np.float32)
+
+
+def composite_over(
+    below: np.ndarray, below_weights: np.ndarray, above: np.ndarray, above_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Composite one edit over another (Porter and Duff, 1984), for several removers.
+
+    Args:
+        below, above: float32 ``[..., 3]``.
+        below_weights, above_weights: float32 ``[...]`` in 0..1.
+
+    Returns:
+        Colours float32 ``[..., 3]``, and their weights ``[...]``.
+    """
+    kept = (below_weights * (1 - above_weights))[..., None]
+    weights = kept[..., 0] + above_weights
+    colours = (below * kept + above * above_weights[..., None]) / np.maximum(weights, 1e-6)[..., None]
+    return np.where(weights[..., None] > 0, colours, above), weights

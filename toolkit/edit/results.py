@@ -1,0 +1,53 @@
+"""Results of an edit for each face and each stretch of frames."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FaceReport(BaseModel):
+    """One face in one frame; shares are of the crop's pixels."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    track: int = Field(description="Number of the face's track: one face in consecutive frames.")
+    found: bool = Field(description="False if the face was missed in this frame and its position was interpolated.")
+    confidence: float = Field(description="Confidence of the face analyser, 0..1.")
+    box: list[float] = Field(description="x0 y0 x1 y1 in pixels of the video.")
+    turn: float = Field(description="Degrees by which the head is turned or tilted from the camera.")
+    mask: float | None = Field(description="Share of the crop that the masks cover; null if no masks were needed.")
+    edited: float = Field(description="Share of the crop that was pasted; soft edges count in part.")
+    change: float = Field(description="Mean absolute change of the pasted pixels, 0..255.")
+    flicker: float = Field(
+        description="Change of the pasted pixels from frame to frame, relative to the original's; 1 is as steady."
+    )
+    landmark_shift: float | None = Field(
+        description="Mean distance of the landmarks before and after, relative to the distance of the eyes; null if "
+        "no face was found after the edit."
+    )
+    eyes_edited: float | None = Field(description="Share of the eyes that was replaced; null if they are too small.")
+    eye_contrast: float | None = Field(description="Contrast within the clearer eye of the result, 0..1.")
+
+
+class EditWarning(BaseModel):
+    """A stretch of frames that looks bad."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"]
+    track: int
+    start: int = Field(description="First frame.")
+    stop: int = Field(description="Frame after the last.")
+    sentence: str
+
+
+class TrackResult(BaseModel):
+    """A finished track: one entry in `faces` for each of its frames, and the warnings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    faces: list[FaceReport]
+    warnings: list[EditWarning]
+    seconds: float

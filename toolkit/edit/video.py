@@ -1,0 +1,276 @@
+"""One video through all steps: find faces, cut them out, mask, remove, paste, write (V-LASIK, section C.2)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from toolkit.edit.config import EditConfig
+from toolkit.edit.output.checks import check_target
+from toolkit.edit.output.copying import copy_video
+from toolkit.edit.output.names import comparison_name, preview_name, report_name
+from toolkit.edit.output.pasting import WrittenVideo, write_video
+from toolkit.edit.output.patches import PATCHES, PatchPaster, write_patches
+from toolkit.edit.output.signing import check_signer
+from toolkit.edit.removal.removal import remove_attributes
+from toolkit.edit.removal.stores import TrackStores
+from toolkit.edit.removal.stretches import count_windows
+from toolkit.edit.report import (
+    EditObserver,
+    EditReport,
+    counts_of,
+    frame_reports,
+    outcome_of,
+    saved_config,
+)
+from toolkit.edit.results import TrackResult
+from toolkit.edit.review import review_track
+from toolkit.edit.session import Session
+from toolkit.edit.tracks.crops import Cropper
+from toolkit.edit.tracks.sightings import Sightings, find_faces
+from toolkit.edit.tracks.track import FaceTrack, SourceVideo, groups_of, tracks_of
+from toolkit.edit.workspace import Workspace
+from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
+from toolkit.files import remove, sha256_of, write_text
+from toolkit.interruption import termination_interrupts
+from toolkit.video import probe
+
+RESULT = "result.json"
+"""Name of a finished track's result in its folder."""
+
+
+def edit_video(
+    source: str | Path, target: str | Path, config: EditConfig, observer: EditObserver | None = None
+) -> EditReport:
+    """Remove attributes from a video and leave everything else as it is (V-LASIK, section C.2).
+
+    Memory is bounded by a window of frames. Intermediate files of the longest shot are kept on disk, about 3 MB for
+    each frame and face of 512 pixels. The result appears once it is complete, with ``TARGET.json`` beside it.
+    Interrupted runs resume when they are repeated.
+
+    Args:
+        source: a video of any kind that FFmpeg reads.
+        target: the new video: ``.mp4``, ``.mov`` or ``.mkv``.
+        config: removers and settings.
+        observer: follows the progress.
+
+    Returns:
+        What was done to each frame. If there was nothing to edit, the video was copied, and `outcome` says why.
+
+    Raises:
+        UsageError: source and target are one file, the container cannot hold the streams, or a setting is wrong.
+        InputError: the video, a remover or the backbone is unusable, or they do not fit each other.
+        MissingExtra: weights are not downloaded, or a library is not installed.
+        ToolkitError: a model returned NaN, or memory or the disk is full.
+        KeyboardInterrupt: Ctrl-C or SIGTERM.
+    """
+    return edit_in_session(open_session(config), Path(source), Path(target), observer or EditObserver())
+
+
+def open_session(config: EditConfig) -> Session:
+    """Check the settings and prepare the models; `edit_in_session` then edits one video after the other.
+
+    Raises:
+        ToolkitError: as for `edit_video`, for reasons that do not depend on the video.
+    """
+    check_signer(config.writing)
+    return Session(config)
+
+
+def edit_in_session(session: Session, source: Path, target: Path, observer: EditObserver) -> EditReport:
+    """Edit one of several videos with models that are loaded once; the rest is as for `edit_video`."""
+    config = session.config
+    target = preview_name(target) if config.writing.preview else target
+    probe(source)
+    check_target(source, target, config.writing)
+    try:
+        video = SourceVideo(source, sha256_of(source))
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}") from error
+    root = target.parent / session.resolved.work_dir / f".{target.name}.edit"
+    with termination_interrupts(), Workspace(root, session.description(video.digest)) as workspace:
+        try:
+            with _disk_errors(root):
+                report = _VideoEdit(session, video, target, workspace, observer).run()
+        except (UsageError, InputError, MissingExtra, ContractError):
+            workspace.done()  # the same command would fail in the same way
+            raise
+        workspace.done()
+    observer.finished(report, target)
+    return report
+
+
+def finished_report(session: Session, source: Path, target: Path) -> EditReport | None:
+    """The report of an earlier run that wrote `target` from the same video with the same settings, if there is one."""
+    target = preview_name(target) if session.config.writing.preview else target
+    path = report_name(target)
+    if not (target.is_file() and path.is_file()):
+        return None
+    try:
+        report = EditReport.model_validate_json(path.read_bytes())
+        same = report.fingerprint == session.fingerprint(sha256_of(source))
+    except (OSError, ValidationError):
+        return None
+    if not same or (report.comparison is not None and not comparison_name(target).is_file()):
+        return None
+    return report
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ToolkitError):
+            raise
+        raise ToolkitError(
+            f"the intermediate files in {root} cannot be written or read: {error.strerror}; check the disk's free "
+            "space and access rights, or name another folder with --work-dir; the same command resumes"
+        ) from error
+
+
+class _VideoEdit:
+    """The steps of one video, in their order."""
+
+    def __init__(
+        self, session: Session, source: SourceVideo, target: Path, workspace: Workspace, observer: EditObserver
+    ):
+        self._session, self._source, self._target = session, source, target
+        self._workspace, self._observer = workspace, observer
+        self._resolved, self._writing = session.resolved, session.config.writing
+        self._seconds: dict[str, float] = {}
+        self._windows = 0
+
+    def run(self) -> EditReport:
+        with self._timed("finding faces"):
+            sightings = self._find_faces()
+        tracks = self._tracks(sightings)
+        with self._timed("editing"):
+            results = self._edit(tracks)
+        with self._timed("writing"):
+            written = self._write(sightings, tracks, results)
+        report = self._report(sightings, tracks, results, written)
+        write_text(report_name(self._target), report.model_dump_json(indent=1))
+        return report
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._seconds[part] = time.monotonic() - started
+
+    def _find_faces(self) -> Sightings:
+        info, preview = probe(self._source.path), self._writing.preview
+        total = info.frame_count if preview is None else min(info.frame_count, math.ceil(preview * info.fps))
+        self._observer.phase("finding faces", total, "frames")
+        analyser, advance = self._session.analyser, self._observer.advance
+        return find_faces(self._source.path, analyser, self._resolved.crop, self._workspace.root, preview, advance)
+
+    def _tracks(self, sightings: Sightings) -> list[FaceTrack]:
+        topology = self._session.analyser.topology
+        return tracks_of(sightings, self._source, self._resolved.crop.crop_scale, self._resolved.resolution, topology)
+
+    def _edit(self, tracks: list[FaceTrack]) -> list[TrackResult]:
+        """Edit all tracks; tracks that an interrupted run finished are only read."""
+        denoising, motion, passes = self._resolved.denoising, self._resolved.motion, self._resolved.passes
+        windows = [count_windows(len(track), denoising, motion, passes) for track in tracks]
+        self._observer.phase("editing", sum(windows), "windows")
+        cropper, results = Cropper(self._source.path), {}
+        for group in groups_of(tracks):
+            pending = []
+            for track in group:
+                text = self._workspace.read(f"{track.name}/{RESULT}")
+                if text is None:
+                    pending.append(track)
+                else:
+                    results[track.number] = TrackResult.model_validate_json(text)
+            if pending:
+                results |= self._edit_group(cropper, pending)
+            self._windows = sum(windows[number] for number in results)
+            self._observer.advance(self._windows)
+        return [results[track.number] for track in tracks]
+
+    def _edit_group(self, cropper: Cropper, tracks: list[FaceTrack]) -> dict[int, TrackResult]:
+        """Cut out tracks that share frames in one pass over the video, then edit one after the other."""
+        stores = {
+            track.number: TrackStores(self._workspace.folder(track.name), self._resolved.resolution) for track in tracks
+        }
+        uncut = [track for track in tracks if not stores[track.number].cropped]
+        if uncut:
+            cropper.cut(uncut, lambda track, index, crop: stores[track.number].crops.write(index, crop[None]))
+            for track in uncut:
+                stores[track.number].finish_crops()
+        return {track.number: self._edit_track(track, stores[track.number]) for track in tracks}
+
+    def _edit_track(self, track: FaceTrack, stores: TrackStores) -> TrackResult:
+        started = time.monotonic()
+        resolved, removers = self._resolved, len(self._resolved.removers)
+        remove_attributes(self._session, track, stores, self._advance)
+        write_patches(track, stores, removers)
+        analyser, masked = self._session.single_face_analyser, resolved.masking.finds_masks
+        result = review_track(track, stores, removers, masked, analyser, resolved.crop.max_turn)
+        stores.close()
+        for warning in result.warnings:
+            self._observer.warning(warning.sentence)
+        result = result.model_copy(update={"seconds": time.monotonic() - started})
+        self._workspace.write(f"{track.name}/{RESULT}", result.model_dump_json())
+        _clear(stores.folder)
+        return result
+
+    def _advance(self, windows: int) -> None:
+        self._windows += windows
+        self._observer.advance(self._windows)
+
+    def _write(self, sightings: Sightings, tracks: list[FaceTrack], results: list[TrackResult]) -> WrittenVideo:
+        edited = any(face.edited > 0 for result in results for face in result.faces)
+        if not edited and self._writing.preview is None:
+            copy_video(self._source.path, self._target)
+            return WrittenVideo(comparison=None, signed=False, seconds=[])
+        self._observer.phase("writing", len(sightings.times), "frames")
+        return write_video(
+            self._source.path,
+            self._target,
+            PatchPaster(tracks, self._workspace.root),
+            self._writing,
+            self._resolved.tasks if edited else [],
+            sightings.times,
+            self._observer.advance,
+        )
+
+    def _report(
+        self, sightings: Sightings, tracks: list[FaceTrack], results: list[TrackResult], written: WrittenVideo
+    ) -> EditReport:
+        starts = [track.start for track in tracks]
+        frames = frame_reports(
+            sightings.times, list(zip(starts, results)), written.seconds, self._resolved.crop.max_turn
+        )
+        warnings = [warning for result in results for warning in result.warnings]
+        return EditReport(
+            fingerprint=self._session.fingerprint(self._source.digest),
+            source=self._source.path.name,
+            source_sha256=self._source.digest,
+            target=self._target.name,
+            outcome=outcome_of(frames),
+            config=saved_config(self._session.config),
+            resolved=self._resolved.model_dump(mode="json"),
+            versions=self._session.versions,
+            seconds={part: round(value, 3) for part, value in self._seconds.items()},
+            resumed=self._workspace.resumed,
+            counts=dict(counts_of(frames, sightings.small, len(sightings.cuts))),
+            warnings=sorted(warnings, key=lambda warning: (warning.start, warning.track)),
+            comparison=written.comparison,
+            signed=written.signed,
+            frames=frames,
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove a finished track's intermediate files; its result and its patches stay."""
+    for path in folder.iterdir():
+        if path.name not in (PATCHES, RESULT):
+            remove(path)
