@@ -58,7 +58,7 @@ def test_masks_are_widened_as_in_an_edit_and_kept_on_disk(folders, analyser, tmp
     assert dots.asked == asked > 0
     for mask, wider in zip(plain, again, strict=True):
         assert (wider >= mask).all() and wider.sum() > 2 * mask.sum()
-    assert {path.name for path in (tmp_path / "m/run-0").iterdir()} == {"mask", "masked"}
+    assert {path.name for path in (tmp_path / "m/track-0").iterdir()} == {"masks-0", "masked"}
 
 
 def test_the_tasks_own_masks(folders, analyser, tmp_path):

@@ -51,6 +51,7 @@ def plan_ablation(config: AblateConfig) -> Plan:
     return plan
 
 
-def _effect(resolved: ResolvedEdit) -> ResolvedEdit:
-    """The settings without the choice whether masks are searched for, which no variant is about."""
-    return resolved.model_copy(update={"masking": resolved.masking.model_copy(update={"finds_masks": True})})
+def _effect(resolved: ResolvedEdit) -> tuple[Any, ...]:
+    """The settings that variants change; whether masks are searched for at all follows from them."""
+    masking = resolved.masking.model_dump(exclude={"finds_masks"})
+    return resolved.motion, masking, [remover.normalisation for remover in resolved.removers]
