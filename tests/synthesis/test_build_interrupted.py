@@ -104,7 +104,7 @@ def test_a_dying_worker_fails_its_source_alone(flags, videos, short_video, tree,
     folder.mkdir()
     shutil.copy(short_video, folder)
     shutil.copy(videos / "c.mp4", folder / "bad.mp4")
-    words = [*flags(folder, tmp_path / "d", workers=2), "--fault", "die"]
+    words = [*flags(folder, tmp_path / "d", workers=2), "--task-option", "fault=die"]
     ended = toolkit(words)
     assert ended.returncode == 1
     assert (
@@ -126,7 +126,7 @@ def test_exit_codes(flags, videos, built, tmp_path, capsys):
     shown = capsys.readouterr().err
     assert shown.startswith("error: the output ") and shown.count("\n") == 1
     assert main([*flags(videos, tmp_path / "d"), "--task-option", "sizes=3"]) == 2
-    assert "did you mean --task-option square.size" in capsys.readouterr().err
+    assert "did you mean --task-option dotty.size" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
 
 
