@@ -1,1 +1,1 @@
-"""What can be on a face, and how to find it or draw it."""
+"""Code that finds attributes on faces or draws them."""

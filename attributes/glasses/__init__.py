@@ -1,1 +1,1 @@
-"""Eyeglasses: 3D ones to draw, a segmenter that finds real ones, and pairs of frames with and without them."""
+"""Draw 3D eyeglasses, find real ones, and generate pairs of frames with and without them."""

@@ -1,18 +1,18 @@
-"""What the camera did to a clip, measured, so that what is drawn is no sharper and no cleaner."""
+"""Measure the blur and noise of a clip, so that drawn glasses match its sharpness and grain."""
 
 from __future__ import annotations
 
 import numpy as np
 
 REBLUR = 1.0
-"""Standard deviation in pixels of the blur that edges are compared under."""
+"""Standard deviation, in pixels, of the additional blur that edges are compared under."""
 
 BLUR_RANGE = (0.45, 3.0)
-"""Smallest and largest blur in pixels that is believed."""
+"""Smallest and largest plausible blur, in pixels."""
 
 
 def measured_blur(frame: np.ndarray) -> float:
-    """Standard deviation in pixels of the blur of the sharpest edges of a frame uint8 ``[H, W, 3]``.
+    """Blur of the sharpest edges of a frame uint8 ``[H, W, 3]``, as a standard deviation in pixels.
 
     An edge of blur s keeps ``s / sqrt(s^2 + r^2)`` of its slope under a further blur r (Zhuo and Sim, "Defocus map
     estimation from a single image", 2011).
@@ -20,7 +20,7 @@ def measured_blur(frame: np.ndarray) -> float:
     import cv2
 
     luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    luma = cv2.GaussianBlur(luma, (0, 0), 0.5)  # noise has slopes too; its blur is taken off again below
+    luma = cv2.GaussianBlur(luma, (0, 0), 0.5)  # suppresses slopes of noise; subtracted again below
 
     def slope(image: np.ndarray) -> np.ndarray:
         return np.hypot(cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1))
@@ -36,7 +36,7 @@ def measured_blur(frame: np.ndarray) -> float:
 
 
 def measured_noise(frame: np.ndarray) -> float:
-    """Standard deviation in grey levels of the noise of a frame (Immerkaer 1996), by the median, not the mean."""
+    """Noise of a frame as a standard deviation in grey levels (Immerkaer 1996, with the median for the mean)."""
     import cv2
 
     luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rays against glasses and head (Embree on the CPU): what each sample of a window sees."""
+"""Cast rays against the glasses and the head, with Embree on the CPU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from attributes.glasses.placement import HeadTrack
 from attributes.rendering.renderer import EmbreeRenderer, Window
 
 AWAY = 500.0
-"""Rays start so many millimetres before the head."""
+"""Distance in millimetres from the head to the origins of the rays."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What rays met: arrays over the rays.
+    """The first hit of each ray.
 
     Attributes:
-        depth: float32, millimetres along the ray; infinite where nothing was met.
-        triangle: int32, -1 where nothing was met.
+        depth: float32 ``[R]``, millimetres along the ray; infinite for rays that miss.
+        triangle: int32 ``[R]``; -1 for rays that miss.
         weights: float32 ``[R, 3]``, barycentric.
     """
 
@@ -28,7 +28,7 @@ class Hits:
     weights: np.ndarray
 
     def interpolate(self, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Vertex `values` ``[V, C]`` at the hits, ``[R, C]``."""
+        """Interpolate vertex `values` ``[V, C]`` at the hits: ``[R, C]``."""
         corners = triangles[self.triangle]
         out = self.weights[:, :1] * values[corners[:, 0]]
         out += self.weights[:, 1:2] * values[corners[:, 1]]
@@ -47,7 +47,7 @@ class Hits:
 
 
 class Scene:
-    """A mesh that rays are cast against.
+    """A mesh as a target of rays.
 
     Args:
         renderer: owns the Embree device.
@@ -66,7 +66,7 @@ class Scene:
             self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices, np.float32), triangles)
 
     def cast(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
-        """Nearest hits of rays float32 ``[R, 3]`` with unit directions."""
+        """Nearest hits of rays, float32 ``[R, 3]``, with unit directions."""
         count = len(origins)
         if not len(self.triangles) or not count:
             return Hits(np.full(count, np.inf, np.float32), np.full(count, -1, np.int32), np.zeros((count, 3), "f4"))
@@ -77,7 +77,7 @@ class Scene:
         return Hits(depth, triangle, np.stack([1 - u - v, u, v], axis=1).astype(np.float32))
 
     def blocked(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """bool ``[R]``: whether a ray meets anything."""
+        """Whether each ray hits anything: bool ``[R]``."""
         if not len(self.triangles) or not len(origins):
             return np.zeros(len(origins), bool)
         return np.asarray(self._scene.run(origins, directions, query="OCCLUDED")) == 0
@@ -85,13 +85,13 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Rays:
-    """The camera's rays in the coordinates of a head, without perspective as the landmarks are."""
+    """The camera's rays in head coordinates. Like the landmarks, they have no perspective."""
 
     track: HeadTrack
     t: int
 
     def of(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Origins and directions float32 ``[S, 3]`` of the rays through points ``[S, 2]`` of the frame."""
+        """Origins and directions, float32 ``[S, 3]``, of the rays through points ``[S, 2]`` of the frame."""
         at = np.empty((len(position), 3))
         at[:, :2] = position
         at[:, 2] = self.track.translation[self.t, 2] - AWAY * self.track.scale[self.t]
@@ -101,12 +101,12 @@ class Rays:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Points in a window of pixels, several where an edge may pass.
+    """Sample points in a window, several per pixel near edges.
 
     Attributes:
         pixel: int64 ``[S]``, index into the flattened window.
         position: float32 ``[S, 2]``, x and y in pixels of the frame.
-        weight: float32 ``[S]``, share of its pixel.
+        weight: float32 ``[S]``, share of the pixel.
     """
 
     pixel: np.ndarray
@@ -114,12 +114,12 @@ class Samples:
     weight: np.ndarray
 
     def sums(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Weighted sums of ``[S, C]`` over the samples of each pixel, float32 ``[h, w, C]``."""
+        """Weighted sums of ``[S, C]`` over the samples of each pixel: float32 ``[h, w, C]``."""
         from scipy.sparse import csr_matrix
 
         count = shape[0] * shape[1]
-        places = csr_matrix((self.weight, (self.pixel, np.arange(len(self.pixel)))), shape=(count, len(self.pixel)))
-        return (places @ values.astype(np.float32, copy=False)).reshape(*shape, values.shape[1])
+        gather = csr_matrix((self.weight, (self.pixel, np.arange(len(self.pixel)))), shape=(count, len(self.pixel)))
+        return (gather @ values.astype(np.float32, copy=False)).reshape(*shape, values.shape[1])
 
     def __getitem__(self, kept: np.ndarray) -> Samples:
         return Samples(self.pixel[kept], self.position[kept], self.weight[kept])
@@ -133,7 +133,7 @@ class Samples:
 
 
 def samples(pixels: np.ndarray, window: Window, fine: int) -> Samples:
-    """`fine` by `fine` samples in each of the `pixels` of a window, given by their index in it."""
+    """Samples in a `fine` x `fine` grid inside each of the `pixels`, which are indices into the flattened window."""
     x0, y0, x1, _ = window
     offsets = (np.arange(fine, dtype=np.float32) + 0.5) / fine
     grid = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(1, -1, 2)

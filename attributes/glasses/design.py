@@ -1,4 +1,4 @@
-"""What a pair of glasses is made of: typed parameters in millimetres, and random designs as people wear them."""
+"""Describe glasses by typed parameters in millimetres, and draw random designs as people wear them."""
 
 from __future__ import annotations
 
@@ -30,76 +30,81 @@ class _Part(BaseModel):
 
 
 class SurfaceDesign(_Part):
-    """A surface. Colours are sRGB in 0..1."""
+    """Material of a surface. Colours are sRGB in 0..1."""
 
     kind: Literal["metal", "plastic"] = Field(
-        "plastic", description="metal mirrors in its colour; plastic has a clear coat"
+        "plastic", description="Metal reflects in its own colour; plastic has a clear coat."
     )
-    colour: Colour = Field((0.03, 0.03, 0.03), description="sRGB of the surface")
-    second_colour: Colour | None = Field(None, description="sRGB of the blotches of tortoise plastic; none: one colour")
-    blotch: float = Field(6.0, gt=0, le=40, description="size of the blotches, mm")
-    roughness: float = Field(0.25, ge=0.02, le=1, description="0 a mirror, 1 dull")
-    opacity: float = Field(1.0, gt=0, le=1, description="under 1 for translucent plastic")
+    colour: Colour = Field((0.03, 0.03, 0.03), description="Colour of the surface, sRGB.")
+    second_colour: Colour | None = Field(
+        None, description="Colour of the tortoiseshell's blotches, sRGB. If unset, plain."
+    )
+    blotch: float = Field(6.0, gt=0, le=40, description="Size of the blotches, in mm.")
+    roughness: float = Field(0.25, ge=0.02, le=1, description="0 is a mirror, 1 is matte.")
+    opacity: float = Field(1.0, gt=0, le=1, description="Below 1 for translucent plastic.")
 
 
 class LensDesign(_Part):
-    """Glass. Colours are linear factors on the light that passes."""
+    """Optical properties of the lenses. Colours are linear factors on transmitted or reflected light."""
 
-    tint: Colour = Field((1.0, 1.0, 1.0), description="colour of the light that passes, its largest part 1")
-    transmission_top: float = Field(0.96, ge=0, le=1, description="share of the light that passes at the top")
-    transmission_bottom: float = Field(0.96, ge=0, le=1, description="the same at the bottom")
+    tint: Colour = Field((1.0, 1.0, 1.0), description="Colour of the transmitted light; its largest component is 1.")
+    transmission_top: float = Field(0.96, ge=0, le=1, description="Share of the light transmitted at the top.")
+    transmission_bottom: float = Field(0.96, ge=0, le=1, description="Share of the light transmitted at the bottom.")
     reflectance: float = Field(
-        1.0, ge=0, le=2, description="factor on the reflection of bare glass; about 0.1 with an anti-reflection coating"
+        1.0,
+        ge=0,
+        le=2,
+        description="Factor on the reflection of bare glass; about 0.1 with an anti-reflection coating.",
     )
-    mirror: float = Field(0.0, ge=0, le=0.8, description="share of the light that a mirror coating sends back")
-    coating: Colour = Field((1.0, 1.0, 1.0), description="colour of the mirror reflection")
-    power: float = Field(0.0, ge=-12, le=8, description="dioptres; minus makes what is behind smaller")
+    mirror: float = Field(0.0, ge=0, le=0.8, description="Share of the light reflected by a mirror coating.")
+    coating: Colour = Field((1.0, 1.0, 1.0), description="Colour of the reflection.")
+    power: float = Field(0.0, ge=-12, le=8, description="Dioptres; negative lenses shrink the image behind them.")
 
 
 class GlassesDesign(_Part):
-    """One pair of glasses; lengths in millimetres."""
+    """One pair of glasses. Lengths are in millimetres."""
 
-    style: Style = Field("rectangle", description="outline of the lenses")
-    rim: Rim = Field("full", description="full; half: above only; under: below only; rimless")
-    lens_width: float = Field(51.0, ge=38, le=64, description="width of a lens")
-    lens_height: float = Field(34.0, ge=18, le=58, description="height of a lens")
-    bridge_width: float = Field(18.0, ge=12, le=26, description="distance between the lenses")
-    bridge: Bridge = Field("saddle", description="what joins the lenses; double is an aviator's")
+    style: Style = Field("rectangle", description="Outline of the lenses.")
+    rim: Rim = Field("full", description="full; half: above only; under: below only; rimless.")
+    lens_width: float = Field(51.0, ge=38, le=64, description="Width of a lens.")
+    lens_height: float = Field(34.0, ge=18, le=58, description="Height of a lens.")
+    bridge_width: float = Field(18.0, ge=12, le=26, description="Distance between the lenses.")
+    bridge: Bridge = Field("saddle", description="Form of the bridge between the lenses; aviators have a double one.")
     rim_width: float = Field(
-        3.5, ge=0.6, le=9, description="width of the rim beside and below the lens, seen from the front"
+        3.5, ge=0.6, le=9, description="Width of the rim beside and below the lens, seen from the front."
     )
-    rim_top: float = Field(4.5, ge=0.6, le=12, description="width of the rim above the lens")
-    rim_depth: float = Field(4.0, ge=0.8, le=6, description="thickness of the rim from front to back")
-    temple_height: float = Field(5.0, ge=0.8, le=20, description="height of a temple at the hinge")
-    temple_thickness: float = Field(3.5, ge=0.8, le=6, description="thickness of a temple, sideways")
-    temple_length: float = Field(142.0, ge=120, le=160, description="length of a temple, its bend included")
-    hinge_height: float = Field(0.55, ge=-0.2, le=1, description="place of the hinge: 0 middle, 1 top of the lens")
-    spread: float = Field(0.03, ge=-0.05, le=0.12, description="outward slope of the temples")
-    ear_bend: float = Field(98.0, ge=85, le=115, description="where a temple bends down behind the ear")
-    base_curve: float = Field(
-        4.0, ge=0.5, le=9, description="curvature of the lenses' front, dioptres: radius 523 / value"
+    rim_top: float = Field(4.5, ge=0.6, le=12, description="Width of the rim above the lens.")
+    rim_depth: float = Field(4.0, ge=0.8, le=6, description="Thickness of the rim from front to back.")
+    temple_height: float = Field(5.0, ge=0.8, le=20, description="Height of a temple at the hinge.")
+    temple_thickness: float = Field(3.5, ge=0.8, le=6, description="Sideways thickness of a temple.")
+    temple_length: float = Field(142.0, ge=120, le=160, description="Length of a temple, including the bend.")
+    hinge_height: float = Field(
+        0.55, ge=-0.2, le=1, description="Height of the hinge: 0 is the middle of the lens, 1 its top."
     )
-    wrap: float = Field(4.0, ge=0, le=16, description="face-form angle of each lens, degrees")
+    spread: float = Field(0.03, ge=-0.05, le=0.12, description="Outward slope of the temples.")
+    ear_bend: float = Field(98.0, ge=85, le=115, description="Distance from the hinge to the bend behind the ear.")
+    base_curve: float = Field(4.0, ge=0.5, le=9, description="Front curvature in dioptres; the radius is 523 / value.")
+    wrap: float = Field(4.0, ge=0, le=16, description="Face-form angle of each lens, in degrees.")
     tilt: float = Field(
-        8.0, ge=0, le=16, description="pantoscopic tilt: how far the bottom leans to the cheek, degrees"
+        8.0, ge=0, le=16, description="Pantoscopic tilt: angle by which the bottom leans towards the cheek, in degrees."
     )
-    nose_pads: bool = Field(False, description="pads on arms; without them they are moulded to the rim")
-    front: SurfaceDesign = Field(SurfaceDesign(), description="rims and bridge")
-    temples: SurfaceDesign = Field(SurfaceDesign(), description="temples")
-    lens: LensDesign = Field(LensDesign(), description="both lenses")
+    nose_pads: bool = Field(False, description="Nose pads on arms; otherwise they are moulded to the rim.")
+    front: SurfaceDesign = Field(SurfaceDesign(), description="Material of rims and bridge.")
+    temples: SurfaceDesign = Field(SurfaceDesign(), description="Material of the temples.")
+    lens: LensDesign = Field(LensDesign(), description="Properties of both lenses.")
 
     @property
     def material(self) -> str:
-        """``metal`` or ``plastic``, of the front."""
+        """Material of the front: ``metal`` or ``plastic``."""
         return self.front.kind
 
     @property
     def hides_eyes(self) -> bool:
-        """Whether so little light passes the lenses that eyes are hardly seen."""
+        """Whether the lenses are so dark that the eyes are barely visible."""
         return (self.lens.transmission_top + self.lens.transmission_bottom) / 2 < 0.35
 
 
-# Sizes as opticians' catalogues have them: lens width and height.
+# Ranges of lens width and height in opticians' catalogues.
 _SIZES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "round": ((44, 51), (42, 49)),
     "oval": ((46, 53), (30, 38)),
@@ -135,10 +140,10 @@ _PLASTICS: tuple[tuple[Colour, float], ...] = (
 
 
 def random_design(rng: np.random.Generator, sunglasses: float = 0.1) -> GlassesDesign:
-    """A pair of glasses as people in videos wear them: wires and black plastic often, bright colours rarely.
+    """Draw random glasses as people in videos wear them: wire and black plastic often, bright colours rarely.
 
     Args:
-        rng: decides everything.
+        rng: source of all randomness.
         sunglasses: share of designs whose lenses hide the eyes.
     """
     dark = rng.random() < sunglasses
@@ -295,7 +300,7 @@ def _browline(rng: np.random.Generator) -> dict:
 def _clear_lens(rng: np.random.Generator) -> LensDesign:
     coated = rng.random() < 0.6
     coating = (1.0, 1.0, 1.0)
-    if coated:  # the faint green, blue or violet of an anti-reflection coating
+    if coated:  # the faint green, blue or violet of anti-reflection coatings
         coating = ((0.35, 1.0, 0.55), (0.35, 0.55, 1.0), (0.7, 0.4, 1.0))[int(rng.integers(3))]
     tinted = rng.random() < 0.08
     tint, through = (1.0, 1.0, 1.0), rng.uniform(0.93, 0.99)

@@ -1,4 +1,4 @@
-"""Draw 3D glasses on a clip: pose from the landmarks, light from the frames, sharpness and noise from the camera."""
+"""Draw 3D glasses on a clip, with its pose, light, sharpness and noise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from attributes.rendering.renderer import EmbreeRenderer
 from toolkit.task import FaceClip
 
 LEAST_CHANGE = 2
-"""A pixel that would change by less in every channel, in grey levels, stays as it is."""
+"""Pixels keep their value if every channel would change by fewer grey levels."""
 
 LEAST_SHADOW = 5
-"""The same beside the glasses, where only their shadow falls."""
+"""The same limit for pixels that only the shadow reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,11 @@ class DrawnGlasses:
 
     Attributes:
         frames: uint8 ``[T, H, W, 3]``.
-        mask: bool ``[T, H, W]``, exactly where `frames` differ from the clip's.
-        rim: float32 ``[T, H, W]``, coverage 0..1 by rims, bridge, hinges, pads and what is seen of the temples.
-        lens: float32 ``[T, H, W]``, coverage 0..1 by lenses.
-        opacity: float32 ``[T, H, W]``, share of light that the lens keeps from passing; 0 outside lenses.
-        reflection: float32 ``[T, H, W]``, share of the pixel's light that the lens mirrors; 0 outside lenses.
+        mask: bool ``[T, H, W]``, exactly the pixels that differ from the clip's frames.
+        rim: float32 ``[T, H, W]``, coverage in 0..1 by rims, bridge, hinges, pads and the visible part of the temples.
+        lens: float32 ``[T, H, W]``, coverage in 0..1 by lenses.
+        opacity: float32 ``[T, H, W]``, share of the light that the lens blocks; 0 outside lenses.
+        reflection: float32 ``[T, H, W]``, share of the pixel's light that the lens reflects; 0 outside lenses.
     """
 
     frames: np.ndarray
@@ -48,21 +48,21 @@ class GlassesDrawer:
     """Draws glasses by ray casting on the CPU.
 
     Args:
-        renderer: whose Embree device is used; a new one without it.
+        renderer: supplies the Embree device; by default a new one.
     """
 
     def __init__(self, renderer: EmbreeRenderer | None = None):
         self._renderer = renderer or EmbreeRenderer()
 
     def draw(self, clip: FaceClip, design: GlassesDesign, rng: np.random.Generator) -> DrawnGlasses:
-        """Put `design` on the face of a clip; the same clip, design and state of `rng` give the same result.
+        """Draw `design` on the face of a clip. The same clip, design and state of `rng` give the same result.
 
         Args:
-            clip: every frame shows the face, with the landmarks of mediapipe.
-            rng: draws the seat on the nose, the lights of the room and the grain.
+            clip: a clip with the face in every frame and the landmarks of mediapipe.
+            rng: draws the position on the nose, the lights of the room and the grain.
 
         Raises:
-            InputError: a frame without the face, or landmarks of another analyser.
+            InputError: a frame does not show the face, or the landmarks are of another analyser.
         """
         import cv2
 
@@ -94,7 +94,7 @@ class GlassesDrawer:
 
 
 def _changed(change: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """bool ``[h, w]``: the pixels that become others; a shadow too faint or too small to see changes none."""
+    """Pixels to replace, bool ``[h, w]``. Shadows that are too faint or too small to see are dropped."""
     import cv2
 
     shadow = ((change >= LEAST_SHADOW) & (covered < 0.02)).astype(np.uint8)
@@ -103,7 +103,7 @@ def _changed(change: np.ndarray, covered: np.ndarray) -> np.ndarray:
 
 
 def _composite(below: np.ndarray, layers: Layers, blur: float, noise: float, rng) -> tuple[np.ndarray, np.ndarray]:
-    """The window with glasses, and coverage by rim and lens, opacity and reflection, float32 ``[4, h, w]``."""
+    """The window with glasses; and coverage by rim and lens, opacity and reflection, float32 ``[4, h, w]``."""
     import cv2
 
     behind = _LINEAR[below] * layers.shade[..., None]

@@ -1,4 +1,4 @@
-"""Clips for the conformance checks: the sample face, bare and with rendered glasses."""
+"""Provide clips for the conformance checks: the sample face without and with rendered glasses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bare_face() -> FaceClip:
 
 @cache
 def face_with_glasses() -> FaceClip:
-    """The same in dark plastic glasses with clear lenses."""
+    """The same clip with dark plastic glasses with clear lenses."""
     from attributes.glasses.design import GlassesDesign
     from attributes.glasses.drawing import GlassesDrawer
 

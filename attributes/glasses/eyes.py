@@ -1,4 +1,4 @@
-"""Eye holes: the part of a mask of glasses that stays, so that gaze and blinks are the person's own."""
+"""Compute eye holes: parts of a mask of glasses that are left unmasked to preserve gaze and blinks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from toolkit.task import FaceClip
 
 KERNEL = 10
-"""px; side of the square that the eyes are dilated with in a crop of `CROP` pixels (V-LASIK, section 4.1)."""
+"""Side in pixels of the square that dilates the eyes in a crop of `CROP` pixels (V-LASIK, C.1)."""
 CROP = 512
-"""px; in crops of another width the square is larger or smaller in proportion."""
+"""Width in pixels of the crop that `KERNEL` refers to; the square scales with the crop."""
 
 
 def eye_holes(clip: FaceClip) -> np.ndarray:
-    """Where the eyes are: the landmarks of each eye joined into one component and dilated.
+    """Masks of the eyes: the convex hull of each eye's landmarks, dilated.
 
     Args:
-        clip: landmarks of any topology with the regions ``left_eye`` and ``right_eye``.
+        clip: a clip with any topology that has the regions ``left_eye`` and ``right_eye``.
 
     Returns:
-        bool ``[T, H, W]``; False where there is no face.
+        bool ``[T, H, W]``; False in frames without the face.
     """
     import cv2
 
@@ -29,7 +29,7 @@ def eye_holes(clip: FaceClip) -> np.ndarray:
     sides = [clip.topology.regions[name] for name in ("left_eye", "right_eye")]
     for t in np.flatnonzero(clip.present):
         for side in sides:
-            # 1/16 px; OpenCV counts from the centre of the first pixel. Far outside the frame its numbers overflow.
+            # In 1/16 px, from the centre of the first pixel. Clipped, because OpenCV overflows far outside the frame.
             points = np.clip((clip.landmarks[t, side, :2] - 0.5) * 16, -(2**19), 2**19)
             cv2.fillConvexPoly(holes[t], cv2.convexHull(np.rint(points).astype(np.int32)), 1, shift=4)
         holes[t] = cv2.dilate(holes[t], kernel)

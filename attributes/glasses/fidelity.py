@@ -1,36 +1,42 @@
-"""dG of the paper: how many pixels of glasses an edit took away."""
+"""Measure dG of the paper: the pixels of glasses that an edit removed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolkit.faces.types import FaceAnalyser
 from toolkit.task import FaceClip
+
+if TYPE_CHECKING:
+    from attributes.glasses.segmenter import GlassesSegmenter
 
 
 class RemovedGlasses:
-    """Glasses pixels of the original less those of the edit, over the pixels of a frame (V-LASIK, section 5).
+    """Pixels of glasses in the original minus those in the edit, divided by the pixels of a frame (V-LASIK, table 1).
 
     Args:
-        parser: ``embedded``, the project's segmenter, or ``facer``, the paper's FaRL parser.
+        parser: ``embedded`` for the project's segmenter, ``facer`` for the paper's FaRL parser.
     """
 
     def __init__(self, parser: str = "embedded"):
         self._parser = parser
-        self._segmenter = self._analyser = None
+        self._segmenter: GlassesSegmenter | None = None
+        self._analyser: FaceAnalyser | None = None
         self._before: tuple[FaceClip, np.ndarray] | None = None
 
     def __call__(self, original: FaceClip, edited: FaceClip) -> np.ndarray:
-        """float64 ``[T]``; NaN where the original shows no face."""
-        if self._before is None or self._before[0] is not original:  # one original, and several methods' edits of it
+        """Values float64 ``[T]``; NaN if the original shows no face."""
+        if self._before is None or self._before[0] is not original:  # several edits are compared with one original
             self._before = original, self.area(original)
-        # Glasses move landmarks: the original's are the place to look in both.
+        # Glasses shift landmarks, so the original's define the area for both.
         after = self.area(replace(edited, landmarks=original.landmarks))
         return np.where(original.present, self._before[1] - after, np.nan)
 
     def area(self, clip: FaceClip) -> np.ndarray:
-        """Share of each frame's pixels that are glasses, lenses too, float64 ``[T]``."""
+        """Share of each frame's pixels that show glasses, including lenses: float64 ``[T]``."""
         if self._parser == "facer":
             return self._of_facer(clip)
         return self._of_segmenter(clip)
@@ -45,7 +51,7 @@ class RemovedGlasses:
         height, width = clip.frames.shape[1:3]
         shares = np.zeros(len(clip))
         for t in np.flatnonzero(found.regions.usable & clip.present):
-            # In the region, where it is made: frames may be large, and a share needs no pixels of theirs.
+            # Counted in the region, because frames may be large and a share does not need their pixels.
             mask = hard(found.maps[t, ..., :2].max(axis=2), 1.0)
             shares[t] = mask.sum() / found.regions.scale[t] ** 2 / (height * width)
         return shares

@@ -1,4 +1,4 @@
-"""From a clip to pairs: what the `glasses` task gives to the core."""
+"""Generate training pairs for the `glasses` task."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ NOT_HERE = "frame in which no glasses are seen"
 
 
 class InpaintedPairs:
-    """Imperfect pairs: real glasses are masked and the skin below is made up (V-LASIK, section 4.1).
+    """Imperfect pairs: real glasses are masked and the skin below is inpainted (V-LASIK, C.1).
 
     Args:
         masker: ``embedded`` or ``facer``.
-        prompt, negative_prompt: what the inpainting model is told.
-        min_eye_visibility: a clip whose eyes are usually less visible is left out before any inpainting.
+        prompt, negative_prompt: prompts of the inpainting model.
+        min_eye_visibility: clips with a lower median visibility of the eyes are skipped before inpainting.
     """
 
     def __init__(self, masker: str, prompt: str, negative_prompt: str, min_eye_visibility: float):
         from attributes.glasses.masker import EmbeddedMasker
 
-        # Facer's models belong to the run: they come with its tools.
+        # The run owns facer's models; its tools provide them.
         self._masker = EmbeddedMasker() if masker == "embedded" else None
         self._prompt, self._negative_prompt = prompt, negative_prompt
         self._min_eye_visibility = min_eye_visibility
@@ -47,7 +47,7 @@ class InpaintedPairs:
         if np.median(found.eye_visibility[shown]) < self._min_eye_visibility:
             tools.leave_out(HIDDEN)
             return
-        made = tools.inpainter()(
+        inpainted = tools.inpainter()(
             seen.frames,
             found.mask,
             prompt=self._prompt,
@@ -59,15 +59,15 @@ class InpaintedPairs:
         for t in np.flatnonzero(shown):
             info = {
                 "eye_visibility": round(float(found.eye_visibility[t]), 4),
-                "mask_fraction": round(float(made.mask[t].mean()), 5),
-                "change_outside": round(float(made.change_outside[t]), 3),
-                "sharpness": round(sharpness(made.frames[t], made.mask[t]), 4),
+                "mask_fraction": round(float(inpainted.mask[t].mean()), 5),
+                "change_outside": round(float(inpainted.change_outside[t]), 3),
+                "sharpness": round(sharpness(inpainted.frames[t], inpainted.mask[t]), 4),
             }
-            yield Pair(made.frames[t], seen.frames[t], made.mask[t], int(present[t]), info)
+            yield Pair(inpainted.frames[t], seen.frames[t], inpainted.mask[t], int(present[t]), info)
 
 
 class RenderedPairs:
-    """Perfect pairs: one random design of 3D glasses per clip, drawn on faces that wear none.
+    """Perfect pairs: one random pair of 3D glasses per clip, drawn on faces without glasses.
 
     Args:
         sunglasses: share of clips whose lenses hide the eyes.
@@ -97,7 +97,7 @@ class RenderedPairs:
         visibility = eye_visibility(seen, drawn.opacity, drawn.reflection)
         for t, k in enumerate(present):
             mask = drawn.mask[t]
-            info = {
+            info: dict[str, float | int | str] = {
                 "style": design.style,
                 "rim": design.rim,
                 "material": design.material,

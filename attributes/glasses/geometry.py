@@ -1,4 +1,4 @@
-"""Eyeglasses as a triangle mesh: swept rims, bridge and temples, spherical lenses, pads."""
+"""Build eyeglasses as a triangle mesh: swept rims, bridge and temples, spherical lenses, pads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from attributes.glasses.solids import Solid, disc, ellipsoid, sweep
 PARTS = ("rim", "bridge", "temple", "hinge", "nose_pad", "lens")
 
 POINTS = 72
-"""Points of a lens' outline."""
+"""Points on the outline of a lens."""
 
 
 @dataclass(frozen=True, eq=False)
 class GlassesMesh:
-    """Glasses in millimetres: x to the picture's right, y down, z away from the viewer, towards the wearer's head; the
-    origin lies between the lenses at their middle height, on the front plane.
+    """Glasses in millimetres.
+
+    x points to the picture's right, y down, z away from the viewer, towards the wearer's head. The origin is between
+    the lenses at their middle height, on the front plane.
 
     Attributes:
         vertices: float32 ``[V, 3]``.
-        triangles: int32 ``[F, 3]``, wound so that ``(b - a) x (c - a)`` points out of the material; a lens is one
-            sheet that faces the viewer.
+        triangles: int32 ``[F, 3]``, wound so that ``(b - a) x (c - a)`` points out of the material. A lens is a
+            single sheet that faces the viewer.
         normals: float32 ``[V, 3]``, unit, outward.
         part: uint8 ``[V]``, index into `PARTS`.
-        side: int8 ``[V]``: -1 at the picture's left, 0 in the middle, 1 at its right.
-        uv: float32 ``[V, 2]``. Lenses: -1..1 over their box, v downwards. Temples: u from 0 at the hinge to 1 at the
-            tip. Rims: u from 0 to 1 around the lens.
+        side: int8 ``[V]``: -1 on the picture's left, 0 in the middle, 1 on its right.
+        uv: float32 ``[V, 2]``. Lenses: -1..1 over their bounding box, v downwards. Temples: u from 0 at the hinge to 1
+            at the tip. Rims: u from 0 to 1 around the lens.
     """
 
     vertices: np.ndarray
@@ -41,7 +43,7 @@ class GlassesMesh:
 
 
 def glasses_mesh(design: GlassesDesign) -> GlassesMesh:
-    """The mesh of a design, about 3,000 to 7,000 triangles."""
+    """The mesh of a design, with about 3,000 to 7,000 triangles."""
     pieces: list[tuple[str, int, Solid]] = []
     for side in (-1, 1):
         front = _Front(design, side)
@@ -55,7 +57,7 @@ def glasses_mesh(design: GlassesDesign) -> GlassesMesh:
 
 
 class _Front:
-    """One half of the front: lens plane coordinates to those of the glasses."""
+    """One half of the front, and the transform from the plane of its lens to the glasses."""
 
     def __init__(self, design: GlassesDesign, side: int):
         self.design, self.side = design, side
@@ -66,25 +68,25 @@ class _Front:
         outward = np.sign((normal * self.lens).sum())
         self.outward = outward * normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
-    def place(self, points: np.ndarray) -> np.ndarray:
-        """``[N, 3]`` in the lens' plane (x away from the nose, y down, z back from its sphere) -> glasses."""
+    def to_glasses(self, points: np.ndarray) -> np.ndarray:
+        """Points ``[N, 3]`` of the lens plane (x away from the nose, y down, z behind its sphere) in the glasses."""
         design = self.design
         x, y, z = points.T
         z = z + self.radius - np.sqrt(np.maximum(self.radius**2 - x**2 - y**2, 1.0))
         wrap = np.deg2rad(design.wrap)
-        inner = x + design.lens_width / 2  # the wrap turns about the lens' inner edge
+        inner = x + design.lens_width / 2  # the wrap rotates about the inner edge of the lens
         x, z = inner * np.cos(wrap) - z * np.sin(wrap), inner * np.sin(wrap) + z * np.cos(wrap)
         return _tilted(np.stack([self.side * (x + design.bridge_width / 2), y, z], axis=1), design)
 
     def flat(self, points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
-        return self.place(np.column_stack([points, np.broadcast_to(z, len(points))]))
+        return self.to_glasses(np.column_stack([points, np.broadcast_to(z, len(points))]))
 
     def glass(self) -> Solid:
         inner = self.lens * 0.999
         return disc(lambda share: self.flat(inner * share, self.design.rim_depth * 0.45), inner, np.array([0, 0, -1.0]))
 
     def rims(self) -> list[Solid]:
-        """The rim, or the part of one that a half rim has; none around a rimless lens."""
+        """The rim; part of it for half rims, nothing for rimless lenses."""
         design = self.design
         up = -self.lens[:, 1] / (design.lens_height / 2)
         blend = np.clip(0.5 + 0.9 * up, 0, 1)
@@ -108,7 +110,7 @@ class _Front:
         return sweep(path, across, half, design.rim_depth / 2, exponent, closed)
 
     def _edge(self, height: float, outer: bool) -> np.ndarray:
-        """A point ``[2]`` of the outline at that share of half its height (up is positive), outer or nasal."""
+        """The outer or nasal point ``[2]`` of the outline at this share of half its height; up is positive."""
         want = -height * self.design.lens_height / 2
         same = np.sign(self.lens[:, 0]) == (1 if outer else -1)
         off = np.where(same, np.abs(self.lens[:, 1] - want), np.inf)
@@ -119,19 +121,19 @@ class _Front:
         edge = self._edge(-0.12, outer=False)
         if design.nose_pads:
             pad = np.array([[edge[0] - 1.2, edge[1] + 0.5, design.rim_depth / 2 + 5.0]])
-            centre = self.place(pad)[0]
+            centre = self.to_glasses(pad)[0]
             solids = [ellipsoid(centre, np.array([1.6, 4.2, 2.3]))]
             start = self.flat(edge[None] * [[1.0, 0.8]], design.rim_depth)[0]
             bend = (start + centre) / 2 + [self.side * 1.2, 0, 2.2]
             line = _curve(np.stack([start, bend, centre]), 8)
             return [*solids, sweep(line, np.tile([0, 1.0, 0], (8, 1)), 0.45, 0.45, 2.0, closed=False)]
         if design.material == "plastic" and design.rim != "rimless":
-            centre = self.place(np.array([[edge[0] - 0.4 * design.rim_width, edge[1], design.rim_depth]]))[0]
+            centre = self.to_glasses(np.array([[edge[0] - 0.4 * design.rim_width, edge[1], design.rim_depth]]))[0]
             return [ellipsoid(centre, np.array([1.8, 5.0, 3.0]))]
         return []
 
     def _hinge(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the end piece leaves the rim, and where the temple begins."""
+        """The points where the end piece leaves the rim and where the temple starts."""
         design = self.design
         edge = self._edge(design.hinge_height, outer=True)
         rim = (design.rim_width + design.rim_top) / 2 if design.rim != "rimless" else 0.0
@@ -150,7 +152,7 @@ class _Front:
         return sweep(line, np.tile([0, 1.0, 0], (8, 1)), height, thick, exponent, closed=False)
 
     def temple(self) -> Solid:
-        """Straight back, then down behind the ear."""
+        """The temple: straight back, then down behind the ear."""
         design = self.design
         _, start = self._hinge()
         straight = np.linspace(0, design.ear_bend, 22)
@@ -161,12 +163,12 @@ class _Front:
         step = np.diff(np.concatenate([[0], hook]))
         back = np.concatenate([straight, design.ear_bend + np.cumsum(step * np.cos(turn))])
         down = np.concatenate([np.zeros(len(straight)), np.cumsum(step * np.sin(turn))])
-        # Temples bow outwards a little and come in again at the ears.
+        # Temples bow outwards slightly and come in again at the ears.
         bow = design.spread * back * (1 - 0.55 * back / back[-1])
         line = start + np.stack([self.side * bow, down, back], axis=1)
         share = back / back[-1]
         height = design.temple_height / 2 * (1 - 0.35 * np.clip(share * 1.6, 0, 1))
-        if design.temples.kind == "metal":  # acetate tips over the wire's end
+        if design.temples.kind == "metal":  # acetate tips over the end of the wire
             height = np.maximum(height, np.where(share > 0.72, 1.3, 0.4))
         exponent = 2.5 if design.temples.kind == "metal" else 4.0
         return sweep(
@@ -175,7 +177,7 @@ class _Front:
 
 
 def _bridges(design: GlassesDesign) -> list[Solid]:
-    """What joins the two halves above the nose."""
+    """The bars that join the two halves above the nose."""
     right = _Front(design, 1)
     exponent = 2.0 if design.material == "metal" else 4.0
     depth = design.rim_depth / 2
@@ -187,7 +189,7 @@ def _bridges(design: GlassesDesign) -> list[Solid]:
 
 
 def _bar(right: _Front, height: float, arch: float, depth: float, exponent: float) -> Solid:
-    """A bar from rim to rim at a share of half the lens' height, arched by a share of its span."""
+    """A bar from rim to rim at a share of half the lens height, arched by a share of its span."""
     design = right.design
     edge = right._edge(height, outer=False)
     inset = 0.0 if design.rim == "rimless" else 0.5 * design.rim_width
@@ -200,13 +202,13 @@ def _bar(right: _Front, height: float, arch: float, depth: float, exponent: floa
         half = np.full(17, max(0.55, design.rim_width * 0.55))
         depth = max(0.6, design.rim_depth * 0.45)
     else:
-        # Moulded plastic is high where it meets the rims.
+        # Moulded plastic is higher at the rims.
         half = design.rim_top * (0.5 + 0.45 * t**2)
     return sweep(line, np.tile([0, 1.0, 0], (17, 1)), half, depth, exponent, closed=False)
 
 
 def _tilted(points: np.ndarray, design: GlassesDesign) -> np.ndarray:
-    """Pantoscopic tilt: the bottom leans towards the cheeks."""
+    """Apply the pantoscopic tilt: the bottom leans towards the cheeks."""
     angle = np.deg2rad(design.tilt)
     x, y, z = points.T
     return np.stack([x, y * np.cos(angle) - z * np.sin(angle), y * np.sin(angle) + z * np.cos(angle)], axis=1)

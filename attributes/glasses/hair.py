@@ -1,4 +1,4 @@
-"""Where hair or an ear covers the sides of a head, read off the picture's colours."""
+"""Find from the colours where hair or an ear covers the sides of a head."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import numpy as np
 from attributes.glasses.placement import HeadTrack
 from toolkit.task import FaceClip
 
-# From the outer corner of the eye to before the ear, in mediapipe's mesh, by side of the picture.
+# Landmarks of mediapipe from the outer corner of the eye to the ear, by side of the picture.
 PATHS = {-1: (226, 35, 143, 34, 127), 1: (446, 265, 372, 264, 356)}
 BESIDE = {-1: (117, 118, 111, 123, 116), 1: (346, 347, 340, 352, 345)}
-"""The cheekbone of that side: light falls off towards the sides."""
+"""Landmarks of the cheekbone on each side, because light falls off towards the sides."""
 CHEEKS = np.array([50, 280, 101, 330, 117, 346, 151, 9])
 
 STEPS = 24
-"""Places that are looked at along a path."""
+"""Number of points tested along a path."""
 
 FACING = -0.15
-"""Greatest z of the normal of a side of the head that is looked at: others lie at the outline or behind it."""
+"""Greatest z of the normal of a tested side of the head; other sides are at the outline or behind it."""
 
 
 def uncovered(clip: FaceClip, track: HeadTrack, ear: float) -> dict[int, float]:
-    """How far back a temple is seen on each side of the picture, as z in millimetres in head coordinates.
+    """End of the visible part of a temple on each side of the picture, as z in millimetres in head coordinates.
 
     Args:
-        ear: millimetres behind the last landmark at which the ear covers a temple where nothing else does before.
+        ear: distance in millimetres behind the last landmark at which the ear covers a temple if no hair does.
     """
     import cv2
 

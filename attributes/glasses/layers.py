@@ -1,4 +1,4 @@
-"""One frame's glasses as layers over the picture: what they hide, let through, mirror, shift and shade."""
+"""Render the glasses of one frame as layers: transmitted, added and reflected light, refraction, shadow."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ MARGIN = 14.0
 """Millimetres around the glasses within which they cast a shadow."""
 
 SINK = 5.0
-"""Millimetres that the skin must lie before glasses to hide them: rims press into it, and landmarks are not exact."""
-
+"""Depth in millimetres up to which skin in front does not hide glasses: rims press into it, and landmarks err."""
 
 SOFT = 0.65
-"""Blur of the camera in pixels from which two by two samples per pixel are enough at edges; else three by three."""
+"""Blur of the camera, in pixels, from which edges get 2x2 samples per pixel instead of 3x3."""
 
 FADE = 7.0
 """Millimetres over which a temple vanishes under hair or behind the ear."""
 
 EDGE = 0.65
-"""Share of light that does not pass at the very edge of a lens that no rim covers."""
+"""Share of light blocked at the very edge of a lens without a rim."""
 
 CONTACT = 0.45
-"""Strength of the dark line where the frame lies on the skin."""
+"""Strength of the dark line where the frame touches the skin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +45,12 @@ class Layers:
 
     Attributes:
         window: x0, y0, x1, y1.
-        through: float32 ``[h, w, 3]``, share of the picture behind that is seen.
+        through: float32 ``[h, w, 3]``, visible share of the picture behind.
         added: float32 ``[h, w, 3]``, light from rims.
-        mirrored: float32 ``[h, w, 3]``, light mirrored by lenses.
-        shift: float32 ``[h, w, 2]``, where the picture behind is taken from, relative in pixels.
-        shade: float32 ``[h, w]``, factor on the picture behind: shadow.
-        rim, lens, opacity: float32 ``[h, w]``, see `DrawnGlasses`.
+        mirrored: float32 ``[h, w, 3]``, light reflected by lenses.
+        shift: float32 ``[h, w, 2]``, offset in pixels at which the picture behind is sampled.
+        shade: float32 ``[h, w]``, factor on the picture behind, for the shadow.
+        rim, lens, opacity: float32 ``[h, w]``, as in `DrawnGlasses`.
     """
 
     window: Window
@@ -66,16 +65,16 @@ class Layers:
 
 
 class Wearing:
-    """Glasses seated on a head, ready to be looked at from any frame.
+    """Glasses on a head, ready to be rendered in any frame.
 
     Args:
-        renderer: owner of the Embree device.
-        mesh: in head coordinates.
-        design: what they are made of.
-        light: of the clip.
-        ends: z in head coordinates where hair or ear begin to cover the temples, by side.
-        blur: of the camera, in pixels.
-        rng: draws the pattern of tortoise plastic.
+        renderer: owns the Embree device.
+        mesh: the glasses in head coordinates.
+        design: their materials.
+        light: illumination of the clip.
+        ends: z in head coordinates from which hair or an ear covers the temples, by side.
+        blur: blur of the camera, in pixels.
+        rng: draws the pattern of tortoiseshell.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Wearing:
         self._values = np.concatenate([mesh.vertices, mesh.normals, mesh.uv, edge], axis=1)
 
     def layers(self, clip: FaceClip, track: HeadTrack, t: int) -> Layers | None:
-        """Layers of frame `t`; None where the glasses are out of the picture."""
+        """Layers of frame `t`; None if the glasses are outside the picture."""
         scale = float(track.scale[t])
         pixels = track.to_pixels(t, self._mesh.vertices)
         window = _window(pixels, MARGIN * scale, clip.frames.shape[1:3])
@@ -128,7 +127,7 @@ class Wearing:
     def _seen(
         self, pixels: np.ndarray, window: Window, rays: Rays, head: Scene
     ) -> tuple[Samples, Hits, Hits, np.ndarray]:
-        """Samples that meet the frame or a lens, these hits and the depth of the head there."""
+        """Samples that hit the frame or a lens, their hits, and the depth of the head there."""
         import cv2
 
         inside, edges = self._touched(pixels - window[:2], window)
@@ -140,12 +139,12 @@ class Wearing:
         solid, glass = self._frame.cast(*ray), self._glass.cast(*ray)
         skin = np.full(height * width, np.inf, np.float32)
         skin[index] = head.cast(*ray).depth
-        # Inside a part, away from its outline, one sample per pixel will do.
+        # One sample per pixel is enough inside a part, away from its outline.
         kind = np.zeros(height * width, np.uint8)
         part = self._mesh.part[self._frame.triangles[solid.triangle, 0]] + 1
         kind[index] = np.where(solid.triangle >= 0, part, 0) + 16 * (glass.triangle >= 0)
         kind = kind.reshape(height, width)
-        box = np.ones((5, 5), np.uint8)  # highlights on a wire of four pixels are narrower than one
+        box = np.ones((5, 5), np.uint8)  # highlights on a wire of four pixels are narrower than a pixel
         uneven = (cv2.dilate(kind, box) != cv2.erode(kind, box)) | (kind & 15 == 0)
         uneven = (uneven & edges).ravel()
         plain = ~uneven[index] & (kind.ravel()[index] > 0)
@@ -157,7 +156,7 @@ class Wearing:
         return points, solid[plain] + solid_fine[met], glass[plain] + glass_fine[met], skin[points.pixel]
 
     def _touched(self, pixels: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """bool ``[h, w]`` each: pixels inside lenses, and those that the frame or the outline of a lens may touch."""
+        """Pixels inside lenses, and pixels that the frame or the outline of a lens may touch: bool ``[h, w]`` each."""
         import cv2
 
         shape = window[3] - window[1], window[2] - window[0]
@@ -183,11 +182,11 @@ class Wearing:
         track: HeadTrack,
         t: int,
     ) -> Layers:
-        """Shade samples and gather them into pixels.
+        """Shade the samples and sum them into pixels.
 
         Args:
             skin: float32 ``[S]``, depth of the head.
-            dark: float32 ``[h, w]``, share of the main light that does not reach the skin.
+            dark: float32 ``[h, w]``, share of the main light that is kept from the skin.
         """
         import cv2
 
@@ -206,15 +205,15 @@ class Wearing:
         rim[in_solid] = alpha
         near[in_solid] = alpha * front * np.exp(-np.clip(skin[in_solid] - solid.depth[in_solid], 0, 60) / 4)
         hit = glass[in_glass]
-        place, normal, uv, side, inwards = self._at(self._glass, hit, rotation)
-        offset = place - self._middles[side + 1]
+        position, normal, uv, side, inwards = self._at(self._glass, hit, rotation)
+        offset = position - self._middles[side + 1]
         image, kept = self._lens.mirrored(self._light, rotation, normal, offset)
         mirrored[in_glass] = image * self._light.flicker[t]
         passed = self._lens.passed(uv[:, 1])
         lens[in_glass] = 1
         opacity[in_glass] = 1 - passed.mean(axis=1)
         passed *= kept[:, None]
-        # The ground edge of the glass, seen through the lens: dull, it sends the room's light about.
+        # The ground edge of the glass, seen through the lens: it is matte and scatters the light of the room.
         ground = np.clip(1.3 - inwards / self._lens.edge, 0, 1)[:, None] * self._ground
         mirrored[in_glass] += ground * (0.45 * self._light.diffuse(t, normal)[:, None]) * self._light.white[t]
         passed *= 1 - ground
@@ -223,7 +222,7 @@ class Wearing:
         across = (offset @ rotation.T.astype(np.float32))[:, :2]
         shift[in_glass] = self._lens.shift(across, skin[in_glass] - hit.depth) * scale
         shape = window[3] - window[1], window[2] - window[0]
-        through -= 1  # where there is no sample everything passes
+        through -= 1  # pixels without samples transmit everything
         sums = points.sums(values, shape)
         shares = np.clip(sums[..., 9:12], 0, 1)
         contact = cv2.GaussianBlur(sums[..., 12], (0, 0), max(1.6 * scale, 0.5))
@@ -241,7 +240,7 @@ class Wearing:
         )
 
     def _at(self, scene: Scene, hit: Hits, rotation: np.ndarray):
-        """Of hits: head coordinates, normals to the viewer in the camera's directions, uv, side, way to the edge."""
+        """Of hits: head coordinates, normals towards the viewer in camera coordinates, uv, side, edge distance."""
         values = hit.interpolate(scene.triangles, self._values)
         normal = values[:, 3:6] @ rotation.T.astype(np.float32)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
@@ -250,29 +249,29 @@ class Wearing:
         return values[:, :3], normal, values[:, 6:8], side, values[:, 8]
 
     def _frame_colour(self, hit: Hits, rotation: np.ndarray, t: int):
-        """Linear colour ``[S, 3]`` of the frame at hits, its opacity ``[S]`` and 1 at the front, 0 at temples."""
-        place, normal, _, side, _ = self._at(self._frame, hit, rotation)
+        """Linear colour ``[S, 3]`` of the frame at hits, its opacity ``[S]``, and 1 for the front or 0 for temples."""
+        position, normal, _, side, _ = self._at(self._frame, hit, rotation)
         part = self._mesh.part[self._frame.triangles[hit.triangle, 0]]
-        colour = np.zeros((len(place), 3), np.float32)
-        alpha = np.ones(len(place), np.float32)
+        colour = np.zeros((len(position), 3), np.float32)
+        alpha = np.ones(len(position), np.float32)
         for kind, surface in enumerate(self._surfaces):
             own = np.flatnonzero(part == kind)
             if surface is not None and len(own):
-                colour[own], alpha[own] = surface.shaded(self._light, t, normal[own], place[own], rotation)
+                colour[own], alpha[own] = surface.shaded(self._light, t, normal[own], position[own], rotation)
         temple = part == TEMPLE
         end = np.where(side < 0, self._ends[-1], self._ends[1])
-        alpha[temple] *= np.clip((end - place[:, 2]) / FADE + 0.5, 0, 1)[temple]
+        alpha[temple] *= np.clip((end - position[:, 2]) / FADE + 0.5, 0, 1)[temple]
         return colour, alpha, (~temple).astype(np.float32)
 
 
 def _border(triangles: np.ndarray) -> np.ndarray:
-    """int ``[E, 2]``: edges that belong to one triangle only."""
+    """Edges that belong to a single triangle: int ``[E, 2]``."""
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
     unique, counts = np.unique(edges, axis=0, return_counts=True)
     return unique[counts == 1]
 
 
-def _window(pixels: np.ndarray, margin: float, size: tuple[int, int]) -> Window | None:
+def _window(pixels: np.ndarray, margin: float, size: tuple[int, ...]) -> Window | None:
     low = np.floor(pixels[:, :2].min(axis=0) - margin)
     high = np.ceil(pixels[:, :2].max(axis=0) + margin)
     x0, y0 = np.clip(low, 0, size[::-1]).astype(int)

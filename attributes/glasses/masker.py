@@ -1,4 +1,4 @@
-"""Masks of glasses with eye holes: by the embedded segmenter, or by the paper's parser."""
+"""Mask glasses, leaving eye holes, with the embedded segmenter or the paper's parser."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
     from attributes.glasses.segmenter.model import GlassesMaps, GlassesSegmenter, RegionMaps
 
 MARGIN = 5 / 512
-"""Side over the width of the crop of the square that masks are dilated with: edges of rims and their soft shadow."""
-
+"""Side of the dilation of masks, divided by the crop's width. It covers edges of rims and their soft shadow."""
 
 OPAQUE = 0.25
-"""Of the map of frames: over it a pixel counts as a part of a rim. Low, since what is left of a rim shows."""
+"""Threshold of the frame map for opaque parts. Low, because remains of a rim are visible."""
 
 OPAQUE_MARGIN = 6 / 512
-"""As `MARGIN`, for rims alone, whose smallest remains show."""
+"""Like `MARGIN`, for opaque parts."""
 
 
 @dataclass(frozen=True, eq=False)
 class GlassesObservation:
-    """What a masker saw in a clip.
+    """Masks and measurements of a clip.
 
     Attributes:
-        mask: bool ``[T, H, W]``, glasses without the eye holes; False where there is no face.
-        opaque: bool ``[T, H, W]``, rims, bridge and temples, before the eyes too.
+        mask: bool ``[T, H, W]``, glasses without the eye holes; False in frames without the face.
+        opaque: bool ``[T, H, W]``, rims, bridge and temples, also in front of the eyes.
         presence: whether the clip shows glasses; if not, all masks are empty.
-        eye_visibility: float32 ``[T]`` in 0..1, see `attributes.glasses.visibility`.
-        maps: the segmenter's soft maps, steadied.
+        eye_visibility: float32 ``[T]`` in 0..1, from `attributes.glasses.visibility`.
+        maps: the segmenter's stabilised maps.
     """
 
     mask: np.ndarray
@@ -47,33 +46,33 @@ class GlassesObservation:
 
 
 class EmbeddedMasker(Masker):
-    """The project's own segmenter: no download.
+    """Masks by the embedded segmenter, which needs no download.
 
     Args:
-        segmenter: the embedded one if None.
+        segmenter: if None, the embedded one.
     """
 
     def __init__(self, segmenter: GlassesSegmenter | None = None):
         from attributes.glasses.segmenter import GlassesSegmenter
 
-        # On the CPU: it is small, and every worker of a build has its own.
+        # On the CPU, because it is small and every worker of a build has one.
         self._segmenter = segmenter or GlassesSegmenter.load(device="cpu")
         self._last: tuple[FaceClip, np.ndarray, np.ndarray] | None = None
 
     def __call__(self, clip: FaceClip) -> np.ndarray:
-        """bool ``[T, H, W]``."""
+        """Glasses without the eye holes: bool ``[T, H, W]``."""
         return self._both(clip)[0]
 
     def opaque(self, clip: FaceClip) -> np.ndarray:
-        """bool ``[T, H, W]``: rims, bridge and temples."""
+        """Rims, bridge and temples: bool ``[T, H, W]``."""
         return self._both(clip)[1]
 
     def observe(self, clip: FaceClip) -> GlassesObservation:
-        """Masks and visibility of a clip, steady over its frames."""
+        """Masks and visibility of a clip, stabilised over its frames."""
         return self._observe(clip, self._segmenter.segment_regions(clip), clip)
 
     def _both(self, clip: FaceClip) -> tuple[np.ndarray, np.ndarray]:
-        if self._last is None or self._last[0] is not clip:  # one is asked for after the other
+        if self._last is None or self._last[0] is not clip:  # callers ask for masks and opaque parts in turn
             seen = self.observe(clip)
             self._last = clip, seen.mask, seen.opaque
         return self._last[1:]
@@ -81,7 +80,7 @@ class EmbeddedMasker(Masker):
     def _observe(self, clip: FaceClip, found: RegionMaps, eyes: FaceClip) -> GlassesObservation:
         """
         Args:
-            eyes: the clip with the landmarks that the eye holes are cut by.
+            eyes: the clip with the landmarks for the eye holes.
         """
         from attributes.glasses.stabilise import hard, steady, wears_glasses
 
@@ -100,13 +99,13 @@ class EmbeddedMasker(Masker):
 
 
 class FacerMasker(EmbeddedMasker):
-    """The paper's: glasses of FaRL's parser in facer, eye holes by its aligner (V-LASIK, section 4.1).
+    """The paper's masks: glasses from facer's FaRL parser, eye holes from its aligner (V-LASIK, C.1).
 
-    The parser knows no tint, so the visibility of the eyes comes from the embedded segmenter.
+    The parser does not measure tint, so the embedded segmenter supplies the visibility of the eyes.
 
     Args:
-        analyser: one whose faces have a `Face.parsing`; a facer analyser if None.
-        segmenter: for the visibility; the embedded one if None.
+        analyser: an analyser whose faces have `Face.parsing`; if None, a facer analyser.
+        segmenter: measures the visibility; if None, the embedded one.
     """
 
     def __init__(self, analyser: FaceAnalyser | None = None, segmenter: GlassesSegmenter | None = None):
@@ -118,7 +117,7 @@ class FacerMasker(EmbeddedMasker):
         super().__init__(segmenter)
 
     def observe(self, clip: FaceClip) -> GlassesObservation:
-        """Masks and visibility of a clip, steady over its frames."""
+        """Masks and visibility of a clip, stabilised over its frames."""
         from attributes.glasses.segmenter.region import cut_out
         from toolkit.faces.smoothing import smooth_landmarks
 
@@ -140,7 +139,7 @@ class FacerMasker(EmbeddedMasker):
 
 
 def _nearest(faces: list[Face], clip: FaceClip, t: int) -> Face | None:
-    """The face whose middle is nearest to that of the clip's landmarks, if it lies within them."""
+    """The face closest to the clip's landmarks, or None if it is not within their extent."""
     low, high = clip.landmarks[t, :, :2].min(axis=0), clip.landmarks[t, :, :2].max(axis=0)
     middle = (low + high) / 2
 
@@ -160,11 +159,11 @@ def _widened(masks: np.ndarray, margin: float) -> np.ndarray:
 
 
 def create_masker(name: str) -> EmbeddedMasker:
-    """The masker of that name: ``embedded`` or ``facer``.
+    """The masker called ``embedded`` or ``facer``.
 
     Raises:
-        UsageError: there is none of that name.
-        MissingExtra: facer or its weights are absent.
+        UsageError: another name.
+        MissingExtra: facer or its weights are not installed.
     """
     if name == "embedded":
         return EmbeddedMasker()

@@ -1,4 +1,4 @@
-"""From a design to what the renderer needs to know of its surfaces."""
+"""Derive the optical properties of surfaces and lenses from a design."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ class Surface:
     """Metal or plastic.
 
     Attributes:
-        colour: float32 ``[3]``, linear; of metal what it mirrors head-on, of plastic its diffuse colour.
-        second: the other colour of tortoise plastic, or None.
-        blotches: millimetres between its blotches.
-        phases: float32 ``[K, 4]``, waves in radians per millimetre and phase that make them.
+        colour: float32 ``[3]``, linear; the reflection at normal incidence for metal, the diffuse colour for plastic.
+        second: the second colour of tortoiseshell, or None.
+        phases: float32 ``[K, 4]``, waves in radians per millimetre, and their phase, which form the blotches.
         roughness: 0..1.
         metal: bool.
         opacity: 0..1.
@@ -34,28 +33,33 @@ class Surface:
     opacity: float
 
     def shaded(
-        self, light: Illumination, t: int, normal: np.ndarray, place: np.ndarray, rotation: np.ndarray
+        self, light: Illumination, t: int, normal: np.ndarray, position: np.ndarray, rotation: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Linear colour ``[S, 3]`` and opacity ``[S]`` at points with `normal` in camera and `place` in head
-        coordinates."""
-        to_head = (HEAD_MIDDLE - place) @ rotation.T.astype(np.float32)
+        """Linear colour ``[S, 3]`` and opacity ``[S]`` of points.
+
+        Args:
+            normal: ``[S, 3]`` in camera coordinates.
+            position: ``[S, 3]`` in head coordinates.
+            rotation: ``[3, 3]``, head to camera.
+        """
+        to_head = (HEAD_MIDDLE - position) @ rotation.T.astype(np.float32)
         mirrored, cosine = light.mirrored(normal, self.roughness, to_head)
         diffuse = light.diffuse(t, normal)[:, None] * light.white[t]
         if self.metal:
             share = fresnel(cosine[:, None], self.colour)
-            return share * (mirrored + 0.12 * diffuse), np.full(len(place), self.opacity, np.float32)
-        colour = np.broadcast_to(self.colour, (len(place), 3))
-        opacity = np.full(len(place), self.opacity, np.float32)
+            return share * (mirrored + 0.12 * diffuse), np.full(len(position), self.opacity, np.float32)
+        colour = np.broadcast_to(self.colour, (len(position), 3))
+        opacity = np.full(len(position), self.opacity, np.float32)
         if self.second is not None:
-            blotch = self._blotches(place)[:, None]
+            blotch = self._blotches(position)[:, None]
             colour = colour + (self.second - colour) * blotch
             opacity = np.clip(opacity + (1 - opacity) * blotch[:, 0] * 0.8, 0, 1)
         share = fresnel(cosine[:, None], 0.04)
         return colour * diffuse * (1 - share) + share * mirrored / np.maximum(opacity, 0.3)[:, None], opacity
 
-    def _blotches(self, place: np.ndarray) -> np.ndarray:
-        """0..1 at points ``[S, 3]``."""
-        waves = place @ self.phases[:, :3].T + self.phases[:, 3]
+    def _blotches(self, position: np.ndarray) -> np.ndarray:
+        """Share of the second colour at points ``[S, 3]``: ``[S]`` in 0..1."""
+        waves = position @ self.phases[:, :3].T + self.phases[:, 3]
         warped = np.sin(waves + 1.3 * np.sin(np.roll(waves, 1, axis=1))).mean(axis=1) * np.sqrt(len(self.phases))
         return np.clip(warped * 1.6 + 0.45, 0, 1).astype(np.float32)
 
@@ -68,7 +72,7 @@ def _waves(scale: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def surfaces_of(design: GlassesDesign, rng: np.random.Generator) -> tuple[Surface | None, ...]:
-    """The surface of each of `PARTS`; None for the lens."""
+    """The surface of each of `PARTS`, None for the lens."""
     front, temples = _surface(design.front, rng), _surface(design.temples, rng)
     silicone = Surface(_linear((0.9, 0.88, 0.84)), None, _waves(6, rng), 0.3, False, 0.35)
     pads = silicone if design.nose_pads else front

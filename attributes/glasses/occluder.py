@@ -1,4 +1,4 @@
-"""The head that hides parts of the glasses: the tracked face, closed at the eyes and continued backwards."""
+"""Build the head that occludes the glasses: the tracked face, with closed eyes and a back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from attributes.glasses.placement import HeadTrack
 from toolkit.faces.topology import Topology
 
 BACK = 175.0
-"""z in millimetres of the back of the head."""
+"""z of the back of the head, in millimetres."""
 
 RINGS = (0.12, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
-"""Where the rings of the back of the head lie, as shares of the way to `BACK`."""
+"""Positions of the rings of the back of the head, as shares of the distance to `BACK`."""
 
 
 def head_mesh(track: HeadTrack, topology: Topology, landmarks: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """The head of frame `t`.
+    """The mesh of the head in frame `t`.
 
     Args:
-        landmarks: float32 ``[N, 3]`` of the frame, in pixels.
+        landmarks: float32 ``[N, 3]``, landmarks of the frame in pixels.
 
     Returns:
         Vertices float32 ``[V, 3]`` in head coordinates and triangles int32 ``[F, 3]``.
@@ -33,7 +33,7 @@ def head_mesh(track: HeadTrack, topology: Topology, landmarks: np.ndarray, t: in
     rings = []
     for share in RINGS:
         ring = contour.copy()
-        # Half an ellipsoid that first widens a little, as heads do above the ears.
+        # Half an ellipsoid that first widens slightly, as heads do above the ears.
         narrow = (1 - share**2.4) ** (1 / 2.4) * (1 + 0.08 * np.sin(np.pi * min(share * 1.6, 1)))
         ring[:, :2] = middle[:2] + (contour[:, :2] - middle[:2]) * narrow
         ring[:, 2] += (BACK - contour[:, 2]) * share

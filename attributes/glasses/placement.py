@@ -1,4 +1,4 @@
-"""Where glasses sit: the rigid motion of a head over a clip, and the seat of a frame on this person's nose.
+"""Track the rigid motion of a head over a clip, and place glasses on the person's nose.
 
 Head coordinates are those of `Topology.mean` in millimetres (x to the picture's right, y down, z away from the
 viewer), with the outer eye corners 90 mm apart.
@@ -15,9 +15,9 @@ from toolkit.errors import InputError
 from toolkit.task import FaceClip
 
 EYE_DISTANCE = 90.0
-"""Distance between the outer eye corners in millimetres, nearly the same for all adults."""
+"""Distance between the outer eye corners in millimetres, which varies little between adults."""
 
-# Points of mediapipe's mesh that move with the skull: bridge of the nose, forehead, temples, cheekbones, eye corners.
+# Landmarks of mediapipe that move with the skull: nose bridge, forehead, temples, cheekbones, eye corners.
 # fmt: off
 STABLE = np.array([
     6, 168, 197, 195, 8, 9, 122, 351, 193, 417, 10, 151, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356,
@@ -25,33 +25,33 @@ STABLE = np.array([
 ])
 # fmt: on
 SIDES = {-1: (127, 234), 1: (356, 454)}
-"""Landmarks before the ear, by side of the picture."""
+"""Landmarks in front of the ear, by side of the picture."""
 
 LIDS = np.array([159, 145, 386, 374])
 IRISES = np.array([468, 473])
 
 WINDOW = 5
-"""Frames of the Savitzky-Golay filter: it follows a turn without lag and without rounding it off."""
+"""Frames of the Savitzky-Golay filter, which follows turns without lag and without flattening them."""
 
 BREADTH = (0.93, 1.06)
-"""Least and greatest breadth of the front over that of the head before the ears: one chooses glasses that fit."""
+"""Range of the front's width divided by the head's width at the ears. People choose glasses that fit."""
 
 CLEARANCE = 0.6
-"""Least distance in millimetres between the frame's front and the skin."""
+"""Least distance between the front of the frame and the skin, in millimetres."""
 
 VERTEX_DISTANCE = (8.0, 17.5)
-"""Nearest and farthest lens in millimetres before the lids."""
+"""Range of the distance between lids and lenses, in millimetres."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeadTrack:
-    """A head over a clip: ``pixels = scale * rotation @ millimetres + translation``.
+    """Motion of a head over a clip: ``pixels = scale * rotation @ millimetres + translation``.
 
     Attributes:
         rotation: float64 ``[T, 3, 3]``.
         translation: float64 ``[T, 3]`` in pixels of the frames.
         scale: float64 ``[T]``, pixels per millimetre.
-        shape: float64 ``[N, 3]``, this person's landmarks in head coordinates, their median over the clip.
+        shape: float64 ``[N, 3]``, the person's landmarks in head coordinates, as the median over the clip.
     """
 
     rotation: np.ndarray
@@ -69,33 +69,34 @@ class HeadTrack:
 
 
 def track_head(clip: FaceClip) -> HeadTrack:
-    """Follow the head of a clip.
+    """Track the head of a clip.
 
     Raises:
-        InputError: a frame without the face, or an analyser without the dense mesh.
+        InputError: a frame does not show the face, or the analyser has no dense mesh.
     """
     if clip.topology.name != "mediapipe478":
         raise InputError(
-            f"glasses are drawn on the 478 landmarks of the mediapipe analyser, found those of {clip.topology.name}: "
+            f"drawing glasses needs the 478 landmarks of the mediapipe analyser, found those of {clip.topology.name}: "
             "use --analyser mediapipe"
         )
     if not clip.present.all():
-        raise InputError("glasses are drawn on frames that show the face: select them with clip.present first")
+        raise InputError("glasses can only be drawn on frames that show the face: select these with clip.present")
     points = clip.landmarks.astype(np.float64)
     mean = clip.topology.mean.astype(np.float64) * EYE_DISTANCE
     rotation, translation, scale = _align(mean[STABLE], points[:, STABLE])
     for _ in range(2):
         local = np.einsum("tni,tij->tnj", (points - translation[:, None]) / scale[:, None, None], rotation)
         shape = np.median(local, axis=0)
-        # Median shapes may drift in size and pose from the mean face; bring them back.
+        # The median shape may drift from the mean face in size and pose; align it again.
         r, move, size = (value[0] for value in _align(mean[STABLE], shape[None, STABLE]))
         shape = (shape - move) / size @ r
         rotation, translation, scale = _align(shape[STABLE], points[:, STABLE])
-    return HeadTrack(*_smooth(rotation, translation, scale), shape)
+    rotation, translation, scale = _smooth(rotation, translation, scale)
+    return HeadTrack(rotation, translation, scale, shape)
 
 
 def _align(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Similarity from points ``[N, 3]`` to each of ``[T, N, 3]`` by least squares (Umeyama 1991)."""
+    """Least-squares similarity from points ``[N, 3]`` to each of ``[T, N, 3]`` (Umeyama 1991)."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=1)
     a, b = source - source_mean, target - target_mean[:, None]
     u, s, vt = np.linalg.svd(np.einsum("tni,nj->tij", b, a))
@@ -122,12 +123,12 @@ def _smooth(rotation: np.ndarray, translation: np.ndarray, scale: np.ndarray):
 
 
 def seat(mesh: GlassesMesh, shape: np.ndarray, rng: np.random.Generator) -> GlassesMesh:
-    """Put glasses on a head: size, height, distance, a little askew, temples along the head's sides.
+    """Put glasses on a head: set size, height, distance and a slight tilt, and lay the temples along the head.
 
     Args:
-        mesh: glasses in their own millimetres.
+        mesh: glasses in their own coordinates.
         shape: `HeadTrack.shape`.
-        rng: draws how far they have slid down and how they tilt.
+        rng: draws how far they have slid down, and their tilt.
 
     Returns:
         The same mesh with vertices and normals in head coordinates.
@@ -147,12 +148,12 @@ def seat(mesh: GlassesMesh, shape: np.ndarray, rng: np.random.Generator) -> Glas
     front = lens | np.isin(mesh.part, [PARTS.index("rim"), PARTS.index("bridge")])
     eyes = shape[IRISES]
     low, high = points[lens, 1].min(), points[lens, 1].max()
-    # Opticians put the pupil a little above the middle of the lens, more so in high ones.
+    # Opticians centre the pupil slightly above the middle of the lens, more so in tall lenses.
     points[:, 1] += eyes[:, 1].mean() + 0.07 * (high - low) + slide - (low + high) / 2
     points[:, 0] += shape[[168, 6, 197], 0].mean()
     skin = LinearNDInterpolator(shape[:468, :2], shape[:468, 2])(points[front, :2])
     room = skin - CLEARANCE - points[front, 2]
-    # A few points may touch: skin gives way, and landmarks are a millimetre off anyway.
+    # A few points may touch: skin yields, and landmarks are only accurate to a millimetre.
     contact = np.nanpercentile(room, 2) if np.isfinite(room).any() else 0.0
     before = [points[lens][np.linalg.norm(points[lens, :2] - eye[:2], axis=1).argmin(), 2] for eye in eyes]
     to_lids = shape[LIDS, 2].min() - max(before)
@@ -163,7 +164,7 @@ def seat(mesh: GlassesMesh, shape: np.ndarray, rng: np.random.Generator) -> Glas
 
 
 def _lead_temples(points: np.ndarray, mesh: GlassesMesh, shape: np.ndarray) -> None:
-    """Bend the temples, in place, so that they touch the head before the ears, at the height of the ear's root."""
+    """Bend the temples in place until they touch the head in front of the ears, at the height of the ear's root."""
     for side, (upper, lower) in SIDES.items():
         temple = np.flatnonzero((mesh.part == PARTS.index("temple")) & (mesh.side == side))
         if not len(temple):
@@ -176,7 +177,7 @@ def _lead_temples(points: np.ndarray, mesh: GlassesMesh, shape: np.ndarray) -> N
         section = along[near] if near.any() else along
         inner = (section[:, 0] * side).min()
         bend = np.clip((goal[0] * side + 0.8 - inner) / reach, -0.16, 0.16)
-        ear = goal[1] - 0.45 * (shape[lower, 1] - goal[1])  # the ear's root lies a little above the landmark
+        ear = goal[1] - 0.45 * (shape[lower, 1] - goal[1])  # the root of the ear is slightly above the landmark
         drop = np.clip((ear - section[:, 1].mean()) / reach, -0.12, 0.12)
         behind = along[:, 2] - hinge
         points[temple, 0] += side * bend * behind

@@ -1,7 +1,7 @@
-"""Light on glasses: the surroundings that they mirror, what metal and plastic make of them.
+"""Estimate the light on glasses, and the surroundings that they reflect.
 
-All colours are linear light, 1 being what white paper would send back in the picture's brightest light. Directions
-are the camera's: x right, y down, z away from the viewer.
+All colours are linear. 1 is white paper in the brightest light of the picture. Directions are in camera coordinates: x
+right, y down, z away from the viewer.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from toolkit.task import FaceClip
 GAMMA = 2.2
 
 HEIGHT = 128
-"""Rows of the surroundings' picture, which covers the whole sphere in `HEIGHT` by 2 `HEIGHT` pixels."""
+"""Rows of the picture of the surroundings, which covers the whole sphere in `HEIGHT` x 2 `HEIGHT` pixels."""
 
 BLURS = (0.0, 3.0, 9.0)
-"""Standard deviations in pixels of its versions for smooth, satin and rough surfaces."""
+"""Blur, as standard deviations in pixels, of its versions for smooth, satin and rough surfaces."""
 
 HEAD = 72.0
-"""Radius in millimetres of the ball that stands for the head in mirror images, see `HEAD_MIDDLE`."""
+"""Radius in millimetres of the sphere that represents the head in reflections."""
 
 HEAD_MIDDLE = np.array([0, 0, 78.0], np.float32)
-"""Its middle in head coordinates."""
+"""Middle of that sphere in head coordinates."""
 
 VIEW = np.array([0, 0, 1.0])
 
@@ -37,14 +37,14 @@ _AROUND = ("nearest", "wrap")
 
 @dataclass(frozen=True, eq=False)
 class Illumination:
-    """Light of a clip.
+    """Light in a clip.
 
     Attributes:
-        surroundings: float32 ``[len(BLURS), HEIGHT, 2 * HEIGHT, 3]``; columns go around from behind the head over the
-            picture's left, the viewer (the middle) and the right.
-        harmonics: float32 ``[T, 9]``, diffuse light by the normal, see `attributes.rendering.lighting.harmonics`.
+        surroundings: float32 ``[len(BLURS), HEIGHT, 2 * HEIGHT, 3]``; columns run from behind the head over the
+            picture's left, the viewer (in the middle) and the right.
+        harmonics: float32 ``[T, 9]``, coefficients of diffuse light for `attributes.rendering.lighting.harmonics`.
         main: float32 ``[3]``, unit direction towards the main light.
-        contrast: share of the light that comes from there, 0..1.
+        contrast: share of the light from there, 0..1.
         white: float32 ``[T, 3]``, colour of white paper in the picture, linear 0..1.
         skin: float32 ``[3]``, mean colour of the skin.
     """
@@ -58,21 +58,23 @@ class Illumination:
 
     @property
     def shadow(self) -> float:
-        """Share of the skin's light that is gone where the main light does not reach."""
+        """Share of the skin's light that is lost in the shadow of the main light."""
         return 0.2 + 0.55 * self.contrast
 
     @property
     def flicker(self) -> np.ndarray:
-        """float32 ``[T, 3]``: the light of each frame over the clip's mean."""
+        """Light of each frame divided by the mean of the clip: float32 ``[T, 3]``."""
         return self.white / np.maximum(self.white.mean(axis=0), 1e-3)
 
     def mirrored(
         self, normal: np.ndarray, roughness: float, to_head: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What surfaces with unit normals float32 ``[S, 3]`` mirror, ``[S, 3]``, and the cosine to the viewer ``[S]``.
+        """Light ``[S, 3]`` that surfaces reflect, and the cosine of the angle to the viewer ``[S]``.
 
         Args:
-            to_head: float32 ``[S, 3]``, millimetres from there to the middle of the head, which is mirrored too.
+            normal: float32 ``[S, 3]``, unit normals.
+            roughness: 0 for a mirror to 1 for a matte surface.
+            to_head: float32 ``[S, 3]``, millimetres from the surface to the middle of the head, to reflect it too.
         """
         cosine = -normal[:, 2]
         direction = VIEW - 2 * normal[:, 2:] * normal
@@ -80,7 +82,7 @@ class Illumination:
         cosine = np.clip(np.abs(cosine), 0, 1)
         if to_head is None:
             return seen, cosine
-        # The head as a ball: whether the mirrored ray meets it.
+        # The head is a sphere; soft test whether the reflected ray hits it.
         away = np.linalg.norm(to_head, axis=1)
         edge = np.sqrt(np.clip(1 - (HEAD / np.maximum(away, HEAD)) ** 2, 0, 1))
         meets = np.clip(((direction * to_head).sum(axis=1) / away - edge) * 6 + 0.3, 0, 1)[:, None]
@@ -92,7 +94,7 @@ class Illumination:
         count = len(direction)
         if not count:
             return np.zeros((0, 3), np.float32)
-        # cv2.remap takes no side over 32767.
+        # cv2.remap accepts no side above 32767.
         side = int(np.ceil(np.sqrt(count)))
         x, y, z = (np.resize(direction[:, k], side * side).astype(np.float32) for k in range(3))
         u = (np.arctan2(x, -z) / (2 * np.pi) + 0.5) * 2 * HEIGHT - 0.5
@@ -106,21 +108,21 @@ class Illumination:
         return cv2.remap(picture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[:count]
 
     def diffuse(self, t: int, normal: np.ndarray) -> np.ndarray:
-        """Light that matte surfaces of frame `t` receive, ``[S]``, 1 being the brightest skin's."""
+        """Light ``[S]`` on matte surfaces in frame `t`; 1 is the light on the brightest skin."""
         return np.clip(harmonics(normal) @ self.harmonics[t], 0.06, 1.2).astype(np.float32)
 
 
 def illuminate(clip: FaceClip, track: HeadTrack, rng: np.random.Generator) -> Illumination:
-    """Read the light off the face, and invent the part of the room that the picture does not show."""
+    """Estimate the light from the face, and invent the part of the room that is not visible."""
     mesh = LandmarkMesher().mesh(clip)
     patch = np.arange(0, mesh.vertices.shape[1], 6)
-    lit = light(clip.frames, mesh, patch)
+    lit = light(list(clip.frames), mesh, patch)
     n = normals(mesh.vertices, mesh.triangles, patch)
     coefficients = np.stack([_fitted(a, b) for a, b in zip(n, lit.shading**GAMMA)])
     linear = coefficients[:, 1:4].mean(axis=0) + np.array([0, -0.06, -0.08])  # light comes mostly from above
     strength = float(np.linalg.norm(linear))
     main = linear / max(strength, 1e-6)
-    main[2] = min(main[2], -0.6)  # lights far to the side throw no shadow that is worth the trouble
+    main[2] = min(main[2], -0.6)  # shadows of lights far to the side are negligible
     main /= np.linalg.norm(main)
     contrast = float(np.clip(strength / max(coefficients[:, 0].mean(), 0.1), 0.1, 0.8))
     white = (lit.white[:, None] * lit.tint) ** GAMMA
@@ -136,7 +138,7 @@ def illuminate(clip: FaceClip, track: HeadTrack, rng: np.random.Generator) -> Il
 
 
 def _fitted(n: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Ridge regression of light on the harmonics of the normals that face the viewer."""
+    """Ridge regression of the light on the harmonics of normals that face the viewer."""
     weight = np.clip(-n[:, 2], 0.01, 1)[:, None]
     basis = harmonics(n)
     ridge = np.diag([1e-3, 0.02, 0.02, 0.02, 0.2, 0.2, 0.2, 0.2, 0.2]) * len(n)
@@ -146,7 +148,7 @@ def _fitted(n: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _room(
     frame: np.ndarray, white: np.ndarray, main: np.ndarray, contrast: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Surroundings in linear light: the blurred picture all around, brighter above, with windows and lamps."""
+    """Surroundings in linear light: the blurred picture on all sides, brighter above, with windows and lamps."""
     import cv2
 
     v, u = np.meshgrid(np.arange(HEIGHT) + 0.5, np.arange(2 * HEIGHT) + 0.5, indexing="ij")
@@ -163,7 +165,7 @@ def _room(
         within = (np.abs(azimuth - left) < rng.uniform(0.05, 0.6)) & (np.abs(y - low) < rng.uniform(0.05, 0.5))
         room *= np.where(within, rng.uniform(0.4, 1.5), 1)[..., None]
     room *= (1 - 0.35 * y)[..., None]  # ceilings are brighter than floors
-    # The camera and the one who holds it stand in the light's way.
+    # The camera and its operator block some of the light.
     room *= (0.75 - 0.35 * np.clip(-z * 1.5 - 0.5, 0, 1))[..., None]
     at_main = np.arctan2(main[0], -main[2]), -np.arcsin(np.clip(main[1], -1, 1))
     lights = [
@@ -177,7 +179,7 @@ def _room(
     for where, elevation, half_width, half_height, power in lights:
         dx = (azimuth - where) * np.sin(polar) / half_width
         dy = (np.pi / 2 - polar - elevation) / half_height
-        if rng.random() < 0.6:  # a window or a panel, else a lamp
+        if rng.random() < 0.6:  # a window or a panel; otherwise a lamp
             inside = np.clip((1 - np.maximum(np.abs(dx), np.abs(dy))) * 6, 0, 1)
             if rng.random() < 0.4 and half_width > 0.15:
                 inside *= np.clip(np.abs(dx) * 12 - 0.4, 0, 1)  # the bar in its middle
@@ -190,5 +192,5 @@ def _room(
 
 
 def fresnel(cosine: np.ndarray, at_normal: np.ndarray | float) -> np.ndarray:
-    """Share of light mirrored at an angle (Schlick 1994), of the shape of `cosine`, or with a colour axis added."""
+    """Share of light reflected at an angle (Schlick 1994), in the shape of `cosine`, or with a colour axis added."""
     return at_normal + (1 - at_normal) * (1 - cosine) ** 5

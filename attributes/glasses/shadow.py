@@ -1,4 +1,4 @@
-"""The shadow that glasses throw on the face."""
+"""Compute the shadow that glasses cast on the face."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from attributes.glasses.lenses import Lens
 from attributes.rendering.renderer import Window
 
 STEP = 4
-"""Pixels per sample: the shadow is blurred anyway."""
+"""Pixels per sample. Coarse, because the shadow is blurred."""
 
 SPREAD = 0.22
-"""Radius of the main light, as the tangent of the angle under which the skin sees it: windows and panels are large."""
+"""Radius of the main light as the tangent of its angle from the skin. Windows and panels are large."""
 
 POINTS = 6
-"""Points of the light that each sample looks at; neighbours look at others."""
+"""Points on the light that each sample tests. Neighbours test different points."""
 
 LIFT = 0.3
-"""Millimetres before the skin where its rays start."""
+"""Distance in millimetres from the skin to the origins of its rays."""
 
 
 def shadow(
@@ -32,14 +32,14 @@ def shadow(
     window: Window,
     reach: float,
 ) -> np.ndarray:
-    """Share of the main light that glasses keep from the skin, float32 ``[h, w]``.
+    """Share of the main light that glasses block from the skin: float32 ``[h, w]``.
 
     Args:
         head, frame, glass: scenes in head coordinates.
-        v: float32 ``[V, 1]``, height of the vertices of `glass` in their lens, -1 to 1.
-        rays: the camera's.
+        v: float32 ``[V, 1]``, heights of the vertices of `glass` in their lens, -1 to 1.
+        rays: rays of the camera.
         toward: float32 ``[3]``, unit direction of the main light in head coordinates.
-        reach: distance in pixels from the window's sides within which the shadow fades out.
+        reach: distance in pixels from the sides of the window over which the shadow fades out.
     """
     import cv2
 
@@ -53,7 +53,7 @@ def shadow(
     side = np.cross(toward, directions[0])
     side /= max(np.linalg.norm(side), 1e-6)
     across = np.cross(toward, side)
-    # A pattern of four by four turns of the points hides their number once it is blurred.
+    # A 4x4 pattern of rotations hides the small number of points after the blur.
     turn = ((column % 4 * 4 + row % 4 * 9) % 16 / 16 * 2 * np.pi)[on]
     dark = np.zeros(len(on), np.float32)
     for k in range(POINTS):

@@ -1,4 +1,4 @@
-"""Outlines of lenses: one family of curves, bent and tapered, and a rounded polygon."""
+"""Compute outlines of lenses: tapered superellipses and a rounded polygon."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class _Form:
-    """How a superellipse is bent. x runs from the nose outwards, y downwards, both in -1..1.
+    """Deformation of a superellipse. x points away from the nose, y downwards, both in -1..1.
 
     Attributes:
-        exponent: 2 is an ellipse, more is squarer.
-        taper: how much wider the top is than the bottom.
-        lean: how far the bottom is drawn outwards (a teardrop).
-        lift: how far the upper outer corner is drawn up.
-        nose: how far the lower inner corner is cut away for the nose.
-        sides: of a rounded polygon; 0 for none.
+        exponent: 2 for an ellipse; higher values are squarer.
+        taper: excess width of the top over the bottom.
+        lean: outward shift of the bottom (a teardrop).
+        lift: upward shift of the upper outer corner.
+        nose: cut of the lower inner corner for the nose.
+        sides: number of sides of a rounded polygon; 0 for a superellipse.
     """
 
     exponent: float = 2.0
@@ -44,21 +44,21 @@ _FORMS = {
 
 
 def outline(style: str, width: float, height: float, count: int = 72) -> np.ndarray:
-    """A closed outline, its points evenly spaced along it, counter-clockwise as the picture shows it from the front.
+    """A closed outline with evenly spaced points, counter-clockwise when seen from the front.
 
     Args:
-        style: a name of `attributes.glasses.design.Style`.
-        width, height: mm, met exactly.
+        style: one of `attributes.glasses.design.Style`.
+        width, height: exact size in mm.
         count: number of points.
 
     Returns:
-        float64 ``[count, 2]`` in mm around the middle of its box; x away from the nose, y downwards.
+        float64 ``[count, 2]`` in mm from the middle of the bounding box; x away from the nose, y downwards.
     """
     form = _FORMS[style]
     angle = np.linspace(0, 2 * np.pi, 1440, endpoint=False)
     c, s = np.cos(angle), -np.sin(angle)
     if form.sides:
-        # A regular polygon as a curve in polar coordinates, its corners rounded by a soft maximum of the sides.
+        # A regular polygon in polar coordinates. A soft maximum over the sides rounds its corners.
         directions = np.pi / form.sides + 2 * np.pi * np.arange(form.sides) / form.sides + np.pi / 2
         along = np.cos(angle[:, None] - directions)
         radius = 1 / (np.maximum(along, 0) ** 14).sum(axis=1) ** (1 / 14)

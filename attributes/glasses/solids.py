@@ -1,4 +1,4 @@
-"""Solids that glasses are put together from: swept sections, a curved disc, an ellipsoid."""
+"""Build the solids that glasses consist of: swept sections, curved discs, ellipsoids."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 SECTION = 10
-"""Points of a swept section."""
+"""Points per swept section."""
 
 RINGS = 6
-"""Rings of a disc."""
+"""Rings per disc."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +32,14 @@ def sweep(
     exponent: float,
     closed: bool,
 ) -> Solid:
-    """A superelliptic section moved along a path.
+    """Sweep a superelliptic section along a path.
 
     Args:
         path: ``[N, 3]``.
-        across: ``[N, 3]``, about the direction of the section's first axis; made perpendicular to the path.
-        half_across, half_deep: half the section's size along that axis and along the third one, ``[N]`` or a number.
+        across: ``[N, 3]``, approximate direction of the section's first axis; made perpendicular to the path.
+        half_across, half_deep: half the section's size along the first and the second axis, ``[N]`` or a number.
         exponent: 2 for an ellipse, 4 for a rounded rectangle.
-        closed: whether the path returns to its start; if not, its ends are capped.
+        closed: whether the path returns to its start; otherwise its ends are capped.
 
     Returns:
         A closed surface; u runs along the path from 0 to 1, v around the section.
@@ -59,7 +59,7 @@ def sweep(
     wide = np.broadcast_to(half_across, count)[:, None, None]
     deep = np.broadcast_to(half_deep, count)[:, None, None]
     vertices = path[:, None] + first[:, None] * a[:, None] * wide + second[:, None] * b[:, None] * deep
-    # The gradient of |x/w|^e + |y/d|^e, softened so that flat faces keep round edges.
+    # A smoothed gradient of |x/w|^e + |y/d|^e, so that flat faces keep round edges.
     normals = _unit(first[:, None] * c[:, None] / wide + second[:, None] * s[:, None] / deep)
     rings = np.arange(count) if not closed else np.append(np.arange(count), 0)
     k, j = np.meshgrid(np.arange(len(rings) - 1), np.arange(SECTION), indexing="ij")
@@ -85,17 +85,17 @@ def sweep(
     return _outward(Solid(vertices, triangles, normals, uv))
 
 
-def disc(place: Callable[[float], np.ndarray], rim: np.ndarray, facing: np.ndarray) -> Solid:
-    """One curved sheet inside an outline.
+def disc(points_at: Callable[[float], np.ndarray], rim: np.ndarray, facing: np.ndarray) -> Solid:
+    """A curved sheet inside an outline.
 
     Args:
-        place: share 0..1 of the outline's size -> its points ``[N, 3]``.
-        rim: ``[N, 2]``, the outline, for uv in -1..1 over its box.
-        facing: ``[3]``, the side that the normals are on.
+        points_at: function from a share 0..1 of the outline's size to the scaled outline ``[N, 3]``.
+        rim: ``[N, 2]``, the outline, for uv in -1..1 over its bounding box.
+        facing: ``[3]``, direction on whose side the normals are.
     """
     count = len(rim)
     shares = np.linspace(0, 1, RINGS + 1)[1:]
-    vertices = np.concatenate([place(0.0)[:1], *(place(share) for share in shares)])
+    vertices = np.concatenate([points_at(0.0)[:1], *(points_at(share) for share in shares)])
     uv = rim / np.abs(rim).max(axis=0)
     uv = np.concatenate([[[0, 0]], *(uv * share for share in shares)])
     j = np.arange(count)
@@ -115,7 +115,7 @@ def disc(place: Callable[[float], np.ndarray], rim: np.ndarray, facing: np.ndarr
 
 
 def ellipsoid(centre: np.ndarray, radii: np.ndarray) -> Solid:
-    """A closed ellipsoid along the axes."""
+    """A closed, axis-aligned ellipsoid."""
     import trimesh
 
     ball = trimesh.creation.icosphere(subdivisions=1)
@@ -129,7 +129,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _outward(solid: Solid) -> Solid:
-    """Wound so that the enclosed volume is positive."""
+    """The solid, wound so that the enclosed volume is positive."""
     a, b, c = (solid.vertices[solid.triangles[:, k]] for k in range(3))
     if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
         return Solid(solid.vertices, solid.triangles[:, [0, 2, 1]], solid.normals, solid.uv)

@@ -1,4 +1,4 @@
-"""Steady masks: what is seen of glasses in one frame is supported by the frames around it."""
+"""Stabilise masks over time: average the maps of neighbouring frames, and threshold with hysteresis."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from attributes.glasses.segmenter.model import RegionMaps
 
 REACH = 3
-"""Frames before and after that count."""
+"""Frames before and after that contribute."""
 SIGMA = 1.6
-"""Standard deviation in frames of their weight."""
+"""Standard deviation of their weight, in frames."""
 TURN = 0.06
-"""Standard deviation of their weight in the head's turn (sine): in the region glasses stand still unless it turns."""
+"""Standard deviation of their weight in the sine of the head's turn. Glasses only move in the region if it turns."""
 LOW, HIGH = 0.3, 0.6
-"""Hysteresis: pixels over `LOW` count where they are joined to one over `HIGH`."""
+"""Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
 PRESENT = 0.5
-"""A clip shows glasses where the mean probability of presence is over this."""
+"""Mean probability of presence above which a clip shows glasses."""
 MIN_AREA = 0.004
-"""Share of the region that a mask covers at least; less is a hair or a wrinkle."""
+"""Smallest mask as a share of the region. Anything smaller is a hair or a wrinkle."""
 
 
 def steady(found: RegionMaps) -> RegionMaps:
-    """Maps averaged over neighbouring frames, symmetric in time, so that nothing lags behind."""
+    """Average the maps over neighbouring frames, symmetrically in time, so that nothing lags."""
     usable = found.regions.usable
     maps = np.zeros_like(found.maps)
     facing = np.nan_to_num(found.regions.facing)
@@ -37,7 +37,7 @@ def steady(found: RegionMaps) -> RegionMaps:
 
 
 def wears_glasses(found: RegionMaps) -> bool:
-    """Whether the clip as a whole shows glasses; decided once, so that a mask does not come and go."""
+    """Whether the clip shows glasses. Decided once per clip, so that masks do not flicker."""
     usable = found.regions.usable
     return bool(usable.any() and found.presence[usable].mean() > PRESENT)
 
@@ -50,11 +50,11 @@ def hard(soft: np.ndarray, scale: float) -> np.ndarray:
         scale: pixels of the region per pixel of the frame.
 
     Returns:
-        bool ``[H, W]``; empty where too little is left.
+        bool ``[H, W]``; empty if too little is left.
     """
     import cv2
 
-    # As skimage.filters.apply_hysteresis_threshold, an order of magnitude faster.
+    # Equals skimage.filters.apply_hysteresis_threshold, but is ten times faster.
     count, labels = cv2.connectedComponents((soft > LOW).astype(np.uint8), connectivity=4)
     kept = np.zeros(count, bool)
     kept[labels[soft > HIGH]] = True

@@ -1,4 +1,4 @@
-"""How much of the eyes is seen through glasses."""
+"""Measure how visible the eyes are through glasses."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from attributes.glasses.eyes import eye_holes
 from toolkit.task import FaceClip
 
 HIDING = (0.5, 0.8)
-"""Share of the light that a lens may swallow or add before the eye behind a pixel begins to hide, and is hidden."""
+"""Shares of foreign light at which the eye behind a pixel starts to be hidden and is fully hidden."""
 
 
 def eye_visibility(clip: FaceClip, dark: np.ndarray, reflection: np.ndarray) -> np.ndarray:
-    """1 minus the share of the eye holes that dark or mirroring glass covers, per frame.
+    """1 minus the share of the eye holes that dark or reflecting glass covers, per frame.
 
-    A pixel is hidden where ``1 - (1 - dark)(1 - reflection)``, the share of the light that is not the eye's own,
-    exceeds the range `HIDING`; within the range it is hidden in part, so that a clip does not flip at a threshold.
+    The share of light that does not come from the eye is ``1 - (1 - dark)(1 - reflection)``. A pixel is hidden if this
+    share is above the range `HIDING`, and partly hidden within it, so that the result has no sharp threshold.
 
     Args:
         clip: T frames.
-        dark: float32 ``[T, H, W]``, 0..1, share of the light that does not pass the lens; 0 where there is none.
-        reflection: float32 ``[T, H, W]``, 0..1, share of the pixel's light that is mirrored.
+        dark: float32 ``[T, H, W]``, 0..1, share of the light that the lens blocks; 0 outside lenses.
+        reflection: float32 ``[T, H, W]``, 0..1, share of the pixel's light that is reflected.
 
     Returns:
-        float32 ``[T]`` in 0..1; 1 where there is no face or no eye in the frame.
+        float32 ``[T]`` in 0..1; 1 for frames without a face or an eye.
 
     Raises:
-        ValueError: the maps have another shape than the clip's frames.
+        ValueError: the shape of the maps differs from that of the clip's frames.
     """
     if not dark.shape == reflection.shape == clip.frames.shape[:3]:
         raise ValueError(f"expected maps of shape {clip.frames.shape[:3]}, found {dark.shape} and {reflection.shape}")

@@ -1,4 +1,4 @@
-"""A small network that finds eyeglasses in clips of faces. Importing this imports no torch."""
+"""Find eyeglasses in clips of faces with a small network. Importing this package does not import torch."""
 
 from toolkit.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""What training does to a sample each time it is shown: another alignment, another camera."""
+"""Augment training samples: vary the alignment and the camera each time a sample is used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attributes.glasses.segmenter.samples import STORED
 
 
 def centre_crop(stored: np.ndarray) -> np.ndarray:
-    """The region as the network sees it, without any change: ``[..., 160, 320, C]`` -> ``[..., 128, 256, C]``."""
+    """The unaugmented region: ``[..., 160, 320, C]`` -> ``[..., 128, 256, C]``."""
     top, left = (STORED[0] - HEIGHT) // 2, (STORED[1] - WIDTH) // 2
     return stored[..., top : top + HEIGHT, left : left + WIDTH, :]
 
 
 def augment(picture: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A changed sample.
+    """Augment a sample.
 
     Args:
         picture: uint8 ``[160, 320, 3]``.
@@ -38,7 +38,7 @@ def augment(picture: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _realign(picture, maps, rng):
-    """Landmarks err, more so behind glasses: shift, turn, scale, shear a little; mirror half of the samples."""
+    """Imitate errors of landmarks, which are larger behind glasses: shift, rotate, scale and shear; mirror half."""
     import cv2
 
     angle, scale = rng.normal(0, 2.5), np.exp(rng.normal(0, 0.05, 2))
@@ -54,7 +54,7 @@ def _realign(picture, maps, rng):
 
 
 def _recolour(picture, rng):
-    """Exposure, gamma and colour balance; sometimes without colour."""
+    """Change exposure, gamma and colour balance; sometimes remove the colour."""
     levels = np.arange(256)[:, None] / 255
     gain = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, 3))
     table = np.clip(gain * levels ** np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.04), 0, 1) * 255
@@ -65,7 +65,7 @@ def _recolour(picture, rng):
 
 
 def _coarsen(picture, rng):
-    """Blur, or the look of a face that was small in its video."""
+    """Blur, or imitate a face that was small in its video."""
     import cv2
 
     kind = rng.random()

@@ -1,4 +1,4 @@
-"""Things on a face that are no glasses but look a little like them: the hard negatives of the training."""
+"""Draw things on a face that resemble glasses but are none: hard negatives for training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from toolkit.task import FaceClip
 
 
 def add_decoys(clip: FaceClip, rng: np.random.Generator) -> np.ndarray:
-    """Frames of the clip with one to three decoys that follow the landmarks: uint8 ``[T, H, W, 3]``.
+    """Draw one to three decoys that follow the landmarks: frames uint8 ``[T, H, W, 3]``.
 
     Args:
-        clip: every frame shows the face, with mediapipe's landmarks.
+        clip: a clip with the face in every frame and the landmarks of mediapipe.
     """
     chosen = rng.choice(len(_DECOYS), rng.integers(1, 4), replace=False)
     seeds = rng.integers(2**31, size=len(chosen))
@@ -23,7 +23,7 @@ def add_decoys(clip: FaceClip, rng: np.random.Generator) -> np.ndarray:
 
 
 RIGHT, LEFT = (33, 133), (362, 263)
-"""Outer and inner corner of the eye on the picture's left, inner and outer of the other."""
+"""Outer and inner corner of the eye on the picture's left; inner and outer corner of the other eye."""
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
 FOREHEAD = (127, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 356)
 
@@ -32,21 +32,21 @@ def _span(points: np.ndarray) -> float:
     return float(np.linalg.norm(points[263] - points[33]))
 
 
-def _blend(image: np.ndarray, cover: np.ndarray, colour: np.ndarray, soft: float) -> np.ndarray:
-    """Colour over the picture where `cover`, uint8 0..255, says so, with a soft edge of `soft` px."""
+def _blend(image: np.ndarray, cover: np.ndarray, colour: np.ndarray, feather: float) -> np.ndarray:
+    """Blend the colour over the picture by `cover`, uint8 0..255, with an edge feathered by `feather` px."""
     import cv2
 
-    alpha = cv2.GaussianBlur(cover, (0, 0), max(soft, 0.4)).astype(np.float32)[..., None] / 255
+    alpha = cv2.GaussianBlur(cover, (0, 0), max(feather, 0.4)).astype(np.float32)[..., None] / 255
     return np.clip(image * (1 - alpha) + alpha * colour, 0, 255).astype(np.uint8)
 
 
-def _lines(image: np.ndarray, curves: list[np.ndarray], width: float, colour, soft: float, strength: float = 1.0):
+def _lines(image: np.ndarray, curves: list[np.ndarray], width: float, colour, feather: float, strength: float = 1.0):
     import cv2
 
     cover = np.zeros(image.shape[:2], np.uint8)
     curves = [np.rint(np.clip(curve, -2000, 4000) * 16).astype(np.int32) for curve in curves]
     cv2.polylines(cover, curves, False, int(255 * strength), max(1, round(width)), cv2.LINE_AA, 4)
-    return _blend(image, cover, colour, soft)
+    return _blend(image, cover, colour, feather)
 
 
 def _dark_colour(rng: np.random.Generator) -> np.ndarray:
@@ -54,7 +54,7 @@ def _dark_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _rings(image, points, rng):
-    """Dark circles around or below the eyes, as of tiredness or make-up."""
+    """Dark circles around or below the eyes, as from tiredness or make-up."""
     import cv2
 
     span = _span(points)
@@ -72,7 +72,7 @@ def _rings(image, points, rng):
 
 
 def _brows(image, points, rng):
-    """Thick dark brows, sometimes one long one."""
+    """Thick dark brows, sometimes joined."""
     span = _span(points)
     lift = np.array([0, rng.uniform(-0.06, 0.04) * span])
     curves = [points[list(side)] + lift for side in BROWS]
@@ -82,7 +82,7 @@ def _brows(image, points, rng):
 
 
 def _liner(image, points, rng):
-    """Eye liner, and creases below the eyes."""
+    """Eye liner and creases below the eyes."""
     span = _span(points)
     wing = rng.uniform(0, 0.12) * span
     curves = []
@@ -96,7 +96,7 @@ def _liner(image, points, rng):
 
 
 def _strands(image, points, rng):
-    """Hair over forehead, brows and eyes: many thin curves that start above the face."""
+    """Hair over forehead, brows and eyes: thin curves that start above the face."""
     span = _span(points)
     left, top = points[127, 0], points[10, 1]
     width = points[356, 0] - left
@@ -114,7 +114,7 @@ def _strands(image, points, rng):
 
 
 def _hat(image, points, rng):
-    """A hat, cap or hair band: everything above a curve over the forehead."""
+    """A hat, cap or hair band: the area above a curve over the forehead."""
     import cv2
 
     span = _span(points)
@@ -131,7 +131,7 @@ def _hat(image, points, rng):
 
 
 def _patch(image, points, rng):
-    """A sticker, mask or blob somewhere near the eyes."""
+    """A sticker, mask or blob near the eyes."""
     import cv2
 
     span = _span(points)

@@ -1,4 +1,4 @@
-"""What the training minimises, and the measures by which the best weights are chosen."""
+"""Define the loss of the training, and the measure that selects the best weights."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import torch
 from torch.nn import functional as F
 
 PARTS = (3.0, 1.5, 0.7, 1.0)
-"""Weight of each map's cross-entropy, in the order of `CHANNELS`; rims are thin and matter most."""
+"""Weight of the cross-entropy of each map, in the order of `CHANNELS`. Rims are thin and matter most."""
 
 
 def segmentation_loss(
     logits: torch.Tensor, presence: torch.Tensor, maps: torch.Tensor, worn: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of soft maps, heavier on and around glasses, plus the soft Dice of frame and of both together.
+    """Cross-entropy with higher weights on and around glasses, plus soft Dice of the frame and of frame or lens.
 
     Args:
-        logits: ``[B, 4, H, W]``; presence: ``[B]``, as from the network.
-        maps: float ``[B, 4, H, W]``, 0..1; worn: float ``[B]``, 0 or 1.
+        logits: ``[B, 4, H, W]``, output of the network.
+        presence: ``[B]``, output of the network.
+        maps: float ``[B, 4, H, W]``, true maps in 0..1.
+        worn: float ``[B]``, 1 for people with glasses.
     """
     frame, lens = maps[:, :1], maps[:, 1:2]
     union = torch.maximum(frame, lens)
@@ -40,7 +42,7 @@ def _dice(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def union_iou(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """``[B]``: intersection over union of frame or lens at 0.5; 1 where both are empty. Maps ``[B, 4, H, W]``, 0..1."""
+    """IoU of frame or lens at 0.5, ``[B]``; 1 if both are empty. Maps are ``[B, 4, H, W]`` in 0..1."""
     guess, truth = (maps[:, :2].amax(dim=1) > 0.5 for maps in (guess, truth))
     both, either = (guess & truth).sum(dim=(1, 2)), (guess | truth).sum(dim=(1, 2))
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)

@@ -1,4 +1,4 @@
-"""The network: a small U-Net (Ronneberger et al., 2015) with a second head for "this person wears glasses"."""
+"""Define the network: a small U-Net (Ronneberger et al., 2015) with a second head for the presence of glasses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 CHANNELS = ("frame", "lens", "reflection", "dark")
-"""The maps, in the order of the network's output."""
+"""Names of the maps, in the order of the network's output."""
 WIDTHS = (28, 40, 64, 96)
 """Feature channels at 1/2, 1/4, 1/8 and 1/16 of the region's size."""
 
@@ -21,7 +21,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 
 
 class _Block(nn.Module):
-    """Two convolutions beside the identity."""
+    """A residual block of two convolutions."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -32,11 +32,11 @@ class _Block(nn.Module):
 
 
 class GlassesNetwork(nn.Module):
-    """Regions in, logits of maps and of presence out."""
+    """Predicts logits of maps and of presence from regions."""
 
     def __init__(self) -> None:
         super().__init__()
-        # The finest level has blocks of 2x2 pixels as channels: as sharp as the full size, at a fraction of its cost.
+        # The finest level stores blocks of 2x2 pixels as channels: full sharpness at a fraction of the cost.
         self.fine = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, WIDTHS[0]), _Block(WIDTHS[0]))
         self.down = nn.ModuleList()
         previous = WIDTHS[0]
@@ -70,6 +70,6 @@ def normalise(regions: torch.Tensor) -> torch.Tensor:
     """uint8 ``[B, H, W, 3]`` -> float32 ``[B, 3, H, W]`` (channels last), each picture with mean 0 and deviation 1."""
     x = regions.permute(0, 3, 1, 2).float()
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    # A flat picture is not blown up to noise.
+    # The lower bound keeps flat pictures from being amplified to noise.
     deviation = x.std(dim=(1, 2, 3), keepdim=True).clamp(min=12.0)
     return ((x - mean) / deviation).contiguous(memory_format=torch.channels_last)

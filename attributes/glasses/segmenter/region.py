@@ -1,4 +1,4 @@
-"""The upright region of the eyes that the network sees: where it lies in a frame, and the way there and back."""
+"""Locate the upright region of the eyes that the network sees, crop it, and map results back to the frame."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from toolkit.faces.topology import Topology
 
 WIDTH, HEIGHT = 256, 128
-"""px; the size of the region."""
+"""Size of the region in pixels."""
 SPAN = 2.2
 """Width of the region in distances between the outer eye corners of a frontal face."""
 CENTRE = (0.0, -0.3, 0.25)
-"""Point of the mean face in the region's middle: behind the nose bridge, so that the temples of a turned face fit."""
+"""Point of the mean face at the middle of the region: behind the nose bridge, so that temples of turned faces fit."""
 LIMIT = 1e5
-"""px; coordinates beyond are damage."""
+"""Largest valid coordinate in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +23,10 @@ class Regions:
     """The region in every frame of a clip.
 
     Attributes:
-        to_region: float64 ``[T, 2, 3]``, affine maps (turn, scale, shift) from pixels of the frame to pixels of the
-            region, corners of pixels at whole numbers; NaN where there is no usable face.
-        facing: float64 ``[T, 3]``, the picture's right as a unit direction of the mean face: ``(1, 0, 0)`` from the
-            front, less x and more z the more the head is turned; NaN as above.
+        to_region: float64 ``[T, 2, 3]``, affine maps (rotation, scale, shift) from pixels of the frame to pixels of the
+            region, with corners of pixels at whole numbers; NaN without a usable face.
+        facing: float64 ``[T, 3]``, the picture's right as a unit direction of the mean face. This is ``(1, 0, 0)`` for
+            a frontal face and has less x and more z for a turned head. NaN without a usable face.
     """
 
     to_region: np.ndarray
@@ -34,22 +34,22 @@ class Regions:
 
     @property
     def usable(self) -> np.ndarray:
-        """bool ``[T]``."""
+        """Whether each frame has a region: bool ``[T]``."""
         return np.isfinite(self.to_region).all(axis=(1, 2))
 
     @property
     def scale(self) -> np.ndarray:
-        """float64 ``[T]``: pixels of the region per pixel of the frame."""
+        """Pixels of the region per pixel of the frame: float64 ``[T]``."""
         return np.linalg.norm(self.to_region[:, 0, :2], axis=1)
 
 
 def eye_regions(landmarks: np.ndarray, topology: Topology) -> Regions:
-    """The region in each frame, by a weak-perspective camera fitted to the mean face.
+    """Locate the region in each frame with a weak-perspective camera, fitted to the mean face.
 
-    The size is that of the head and not of its picture, so that turning the head does not enlarge the region.
+    The size depends on the head and not on its projection, so turning the head does not enlarge the region.
 
     Args:
-        landmarks: float32 ``[T, N, 3]``, px; frames that hold a value that is not finite have no region.
+        landmarks: float32 ``[T, N, 3]`` in pixels; frames with a value that is not finite have no region.
     """
     stable = _stable(topology)
     mean = topology.mean[stable].astype(np.float64)
@@ -60,7 +60,7 @@ def eye_regions(landmarks: np.ndarray, topology: Topology) -> Regions:
     if not good.any():
         return Regions(to_region, facing)
     middle, origin = points[good].mean(axis=1), mean.mean(axis=0)
-    # [t, 2, 3]: rows are the picture's axes in the face's coordinates, times the scale.
+    # [t, 2, 3]: the rows are the axes of the picture in face coordinates, times the scale.
     camera = np.moveaxis(points[good] - middle[:, None], 1, 2) @ np.linalg.pinv(mean - origin).T
     size = np.linalg.svd(camera, compute_uv=False)[:, 0]
     angle = np.arctan2(camera[:, 1, 0] - camera[:, 0, 1], camera[:, 0, 0] + camera[:, 1, 1])
@@ -70,7 +70,7 @@ def eye_regions(landmarks: np.ndarray, topology: Topology) -> Regions:
     linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)
     shift = np.array([WIDTH / 2, HEIGHT / 2]) - (linear @ centre[..., None])[..., 0]
     fitted = np.concatenate([linear, shift[..., None]], axis=2)
-    fitted[size < 1] = np.nan  # a face of a pixel is no face
+    fitted[size < 1] = np.nan  # too small to be a face
     to_region[good] = fitted
     upright = (linear / scale[:, None, None]) @ camera
     facing[good] = upright[:, 0] / np.maximum(np.linalg.norm(upright[:, 0], axis=1, keepdims=True), 1e-9)
@@ -78,7 +78,7 @@ def eye_regions(landmarks: np.ndarray, topology: Topology) -> Regions:
 
 
 def _stable(topology: Topology) -> np.ndarray:
-    """Landmarks that speech and blinks do not move: eye corners, nose, and the jaw's upper ends."""
+    """Landmarks that do not move with speech and blinks: eye corners, nose, and the upper ends of the jaw."""
     if topology.name == "mediapipe478":
         return np.array([33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 2, 98, 327, 127, 356, 234, 454, 103, 332, 10])
     regions = topology.regions
@@ -88,19 +88,19 @@ def _stable(topology: Topology) -> np.ndarray:
 
 
 def cut_out(frame: np.ndarray, to_region: np.ndarray, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A frame's region.
+    """Crop the region of a frame.
 
     Args:
-        frame: uint8 or float32 ``[H, W, C]``, C up to 4; beyond its border its last pixels go on.
+        frame: uint8 or float32 ``[H, W, C]``, C up to 4; its border pixels are repeated outwards.
         to_region: float64 ``[2, 3]``.
 
     Returns:
-        The same type, ``[height, width, C]``.
+        ``[height, width, C]`` of the same type.
     """
     import cv2
 
     scale = np.hypot(*to_region[0, :2])
-    if scale < 0.6:  # bilinear sampling alone would step over thin rims
+    if scale < 0.6:  # bilinear sampling alone would skip thin rims
         small = max(1, round(frame.shape[1] * scale / 0.75)), max(1, round(frame.shape[0] * scale / 0.75))
         to_region = to_region.copy()
         to_region[:, :2] *= np.array([frame.shape[1] / small[0], frame.shape[0] / small[1]])
@@ -111,12 +111,12 @@ def cut_out(frame: np.ndarray, to_region: np.ndarray, width: int = WIDTH, height
 
 
 def put_back(maps: np.ndarray, to_region: np.ndarray, out: np.ndarray) -> None:
-    """Bring maps of the region to their place in a frame; pixels that the region does not reach stay as they are.
+    """Write maps of the region into a frame. Pixels outside the region keep their value.
 
     Args:
         maps: float32 ``[HEIGHT, WIDTH, C]``, C up to 4.
         to_region: float64 ``[2, 3]``.
-        out: float32 ``[C, H, W]``, changed in place.
+        out: float32 ``[C, H, W]``, modified in place.
     """
     import cv2
 
@@ -135,7 +135,7 @@ def put_back(maps: np.ndarray, to_region: np.ndarray, out: np.ndarray) -> None:
 
 
 def centred(matrix: np.ndarray) -> np.ndarray:
-    """The same map for OpenCV, which counts from the centre of the first pixel and not from its corner."""
+    """The same map for OpenCV, whose origin is the centre of the first pixel and not its corner."""
     out = matrix.copy()
     out[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     return out

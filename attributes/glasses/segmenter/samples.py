@@ -1,4 +1,4 @@
-"""Training samples: made people with drawn glasses, cut to the region of the eyes and kept on disk."""
+"""Generate training samples on disk: synthetic people with drawn glasses, cropped to the region of the eyes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.segmenter.decoys import add_decoys
 from attributes.glasses.segmenter.network import CHANNELS
 from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions
+from toolkit.files import atomic
 from toolkit.portraits import SyntheticPeople, load_portraits
 from toolkit.seeds import generator
 
 MARGIN = 1.25
-"""Size of a stored region over that of the network's, so that it may be moved and turned in training."""
+"""Size of a stored region divided by that of the network, which leaves room for augmentation."""
 STORED = (round(HEIGHT * MARGIN), round(WIDTH * MARGIN))
-"""px; height and width of a stored region."""
+"""Height and width of a stored region in pixels."""
 SHARD = 32
 """Samples per file."""
 MAX_ROLL = 3.0
-"""Degrees by which a stored region may be turned and still be called upright."""
+"""Largest rotation of a stored region in degrees that counts as upright."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """N samples.
+    """A set of N samples.
 
     Attributes:
         pictures: uint8 ``[N, 160, 320, 3]``.
-        maps: uint8 ``[N, 160, 320, 4]``, 255 for 1, in the order of the network's `CHANNELS`.
+        maps: uint8 ``[N, 160, 320, 4]``, where 255 means 1, in the order of `CHANNELS`.
         worn: bool ``[N]``, whether glasses were drawn.
     """
 
@@ -47,13 +48,13 @@ class Samples:
 
 
 class SampleMaker:
-    """Makes samples of made people.
+    """Renders samples of synthetic people. The same seed, portraits and index give the same sample.
 
     Args:
-        portraits: files with people without glasses.
-        cache: folder in which the analysed portraits are kept.
+        portraits: pictures of people without glasses.
+        cache: folder for the analysed portraits.
         worn, sunglasses, scene_size: as in `TrainConfig`.
-        seed: the same seed, portraits and index give the same sample.
+        seed: seed of all samples.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class SampleMaker:
         self._worn, self._sunglasses, self._size, self._seed = worn, sunglasses, scene_size, seed
 
     def make(self, index: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Picture uint8 ``[160, 320, 3]``, maps uint8 ``[160, 320, 4]`` and whether glasses are worn."""
+        """Picture uint8 ``[160, 320, 3]``, maps uint8 ``[160, 320, 4]``, and whether the person wears glasses."""
         from attributes.glasses.design import random_design
 
         rng = generator("glasses segmenter", self._seed, index)
@@ -86,11 +87,12 @@ class SampleMaker:
 
 
 def make_samples(folder: Path, count: int, threads: int, **maker) -> None:
-    """Fill a folder up to `count` samples; files that are there already stay.
+    """Fill a folder up to `count` samples. Existing files are kept.
 
     Args:
-        folder: its files are ``00000.npz`` and so on, `SHARD` samples each.
-        threads: processes.
+        folder: for files ``00000.npz`` and so on, with `SHARD` samples each.
+        count: number of samples.
+        threads: number of processes.
         maker: arguments of `SampleMaker`.
     """
     from concurrent.futures import ProcessPoolExecutor
@@ -100,11 +102,11 @@ def make_samples(folder: Path, count: int, threads: int, **maker) -> None:
     missing = [k for k in range(-(-count // SHARD)) if not (folder / f"{k:05}.npz").exists()]
     if not missing:
         return
-    load_portraits(maker["portraits"], maker["cache"])  # analysed once, not by every process
+    load_portraits(maker["portraits"], maker["cache"])  # analysed once instead of in every process
     with ProcessPoolExecutor(threads, get_context("spawn"), _start, (maker,)) as pool:
         for done, _ in enumerate(pool.map(_write, [folder] * len(missing), missing), 1):
             if done % 10 == 0 or done == len(missing):
-                print(f"{done * SHARD} of {len(missing) * SHARD} samples made", flush=True)
+                print(f"{done * SHARD} of {len(missing) * SHARD} samples rendered", flush=True)
 
 
 _maker: SampleMaker
@@ -119,16 +121,14 @@ def _start(arguments: dict) -> None:
 
 
 def _write(folder: Path, shard: int) -> None:
-    made = [_maker.make(index) for index in range(shard * SHARD, (shard + 1) * SHARD)]
-    pictures, maps, worn = (np.stack(column) for column in zip(*made))
-    temporary = folder / f"{shard:05}.part"
-    with temporary.open("wb") as file:
+    samples = [_maker.make(index) for index in range(shard * SHARD, (shard + 1) * SHARD)]
+    pictures, maps, worn = (np.stack(column) for column in zip(*samples))
+    with atomic(folder / f"{shard:05}.npz") as staged, staged.open("wb") as file:
         np.savez(file, pictures=pictures, maps=maps, worn=worn)
-    temporary.replace(folder / f"{shard:05}.npz")
 
 
 def read_samples(folder: Path, count: int) -> Samples:
-    """The first `count` samples of a folder that `make_samples` filled."""
+    """The first `count` samples of a folder filled by `make_samples`."""
     parts = []
     for shard in range(-(-count // SHARD)):
         with np.load(folder / f"{shard:05}.npz", allow_pickle=False) as file:

@@ -1,7 +1,7 @@
 """Train the segmenter: ``python -m attributes.glasses.segmenter.train --portraits FOLDER --output FILE``.
 
-Makes people from the portraits, draws glasses on most of them, keeps the samples in the work folder and trains on
-them. A killed run goes on where it was. The best weights on people of held-out portraits are the result.
+Renders synthetic people from the portraits, draws glasses on most of them, stores the samples in the work folder and
+trains on them. Interrupted runs resume. The output is the weights that are best on held-out people.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from attributes.glasses.segmenter.model import write_weights
 from attributes.glasses.segmenter.network import GlassesNetwork, normalise
 from attributes.glasses.segmenter.samples import Samples, make_samples, read_samples
 from toolkit.errors import InputError, ToolkitError
+from toolkit.files import atomic, read_json, write_json
 from toolkit.portraits import list_portraits
 from toolkit.seeds import fraction, generator
 from toolkit.validation import validated
 
 
 def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path]]:
-    """Files to train on and held-out ones; pictures whose names share what stands before ``_`` are one person."""
+    """Split files into training and held-out ones. Files whose names share the part before ``_`` show one person."""
     people = sorted({file.stem.partition("_")[0] for file in files}, key=lambda name: fraction("held out", name))
     held = set(people[: max(1, round(share * len(people)))])
     return [f for f in files if f.stem.partition("_")[0] not in held], [
@@ -40,15 +41,15 @@ def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path
 
 
 def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
-    """Make what is missing of the samples, and read them: to train on, and held out.
+    """Render missing samples, and read the training and the held-out samples.
 
     Raises:
-        InputError: the portraits cannot be used, or the work folder belongs to another config.
+        InputError: the portraits cannot be used, or the work folder has other settings.
     """
     files = list_portraits(config.portraits, config.manifest, config.only)
     train, held = split_people(files, config.held_out_people)
     if not train:
-        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person's")
+        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person")
     _claim(config)
     common = {"cache": config.work / "portraits", "worn": config.worn, "sunglasses": config.sunglasses}
     common["scene_size"] = config.scene_size
@@ -56,59 +57,57 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
     for name, (files, count) in sets.items():
         seed = f"{name} {config.seed}"
         make_samples(config.work / name, count, config.threads, portraits=files, seed=seed, **common)
-    return tuple(read_samples(config.work / name, sets[name][1]) for name in ("train", "held_out"))
+    return read_samples(config.work / "train", config.samples), read_samples(config.work / "held_out", config.held_out)
 
 
 def _claim(config: TrainConfig) -> None:
-    """Mark the work folder as this config's.
+    """Record the settings in the work folder.
 
     Raises:
-        InputError: its samples were made, or its checkpoint was trained, with other values.
+        InputError: its samples or its checkpoint have other settings.
     """
     wanted = config.model_dump(mode="json", exclude={"output", "work", "threads", "evaluate_every"})
     path = config.work / "config.json"
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
         except ValueError as error:
-            raise InputError(f"{path} is damaged; name another work folder") from error
+            raise InputError(f"{path} is damaged: use another work folder") from error
         differing = sorted(name for name in wanted if found.get(name) != wanted[name])
         if differing:
-            raise InputError(f"{config.work} was begun with another {', '.join(differing)}; name another work folder")
+            raise InputError(f"{config.work} was started with another {', '.join(differing)}: use another work folder")
         return
     config.work.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(wanted, indent=1))
-    temporary.replace(path)
+    write_json(path, wanted)
 
 
 def batches(samples: Samples, config: TrainConfig, start: int) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Augmented batches from step `start` on: pictures, maps float ``[B, 4, H, W]``, worn; made ahead by threads."""
+    """Augmented batches from step `start`, prepared ahead by a thread: pictures, maps float ``[B, 4, H, W]``, worn."""
 
-    def one(step: int, place: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        epoch, within = divmod(step * config.batch_size + place, len(samples))
+    def one(step: int, index: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        epoch, within = divmod(step * config.batch_size + index, len(samples))
         if epoch not in orders:
             orders[epoch] = generator(config.seed, "order", epoch).permutation(len(samples))
         k = orders[epoch][within]
-        rng = generator(config.seed, "augment", step, place)
+        rng = generator(config.seed, "augment", step, index)
         return *augment(samples.pictures[k], samples.maps[k], rng), samples.worn[k]
 
     orders: dict[int, np.ndarray] = {}
     with ThreadPoolExecutor(1) as pool:
 
         def order(step: int):
-            return pool.submit(lambda: [one(step, place) for place in range(config.batch_size)])
+            return pool.submit(lambda: [one(step, index) for index in range(config.batch_size)])
 
         waiting = [order(start), order(start + 1)]
         for step in range(start, config.steps):
-            made = waiting.pop(0).result()
+            batch = waiting.pop(0).result()
             waiting.append(order(step + 2))
-            pictures, maps, worn = (torch.from_numpy(np.stack(column)) for column in zip(*made))
+            pictures, maps, worn = (torch.from_numpy(np.stack(column)) for column in zip(*batch))
             yield normalise(pictures), maps.permute(0, 3, 1, 2).float() / 255, worn.float()
 
 
 def evaluate(network: GlassesNetwork, samples: Samples) -> dict[str, float]:
-    """Mean IoU of frame or lens where glasses are worn, share of the others with any, accuracy of presence."""
+    """Mean IoU of frame or lens for people with glasses, false alarms for the others, and accuracy of presence."""
     network.eval()
     overlap, false, right = [], [], []
     with torch.inference_mode():
@@ -127,15 +126,15 @@ def evaluate(network: GlassesNetwork, samples: Samples) -> dict[str, float]:
 
 
 def train(config: TrainConfig) -> dict[str, float]:
-    """Make samples, train, and write the best weights; returns their measures.
+    """Render samples, train, write the best weights, and return their measures.
 
     Raises:
-        InputError: the portraits cannot be used, or the work folder belongs to another config.
+        InputError: the portraits cannot be used, or the work folder has other settings.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     samples, held_out = prepare(config)
-    # Numbers next to zero make the CPU slow. Not before the samples are made: mediapipe needs them.
+    # Denormal numbers slow the CPU down. Set after the samples are rendered, because mediapipe needs denormals.
     torch.set_flush_denormal(True)
     network = GlassesNetwork().to(memory_format=torch.channels_last)
     mean = copy.deepcopy(network)
@@ -183,9 +182,8 @@ def _average(mean: GlassesNetwork, network: GlassesNetwork, decay: float) -> Non
 
 
 def _save(path: Path, step: int, best: dict, parts: dict) -> None:
-    temporary = path.with_suffix(".part")
-    torch.save({"step": step, "best": best, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
-    temporary.replace(path)
+    with atomic(path) as staged:
+        torch.save({"step": step, "best": best, **{name: part.state_dict() for name, part in parts.items()}}, staged)
 
 
 def _resume(path: Path, parts: dict) -> tuple[int, dict]:
@@ -198,18 +196,19 @@ def _resume(path: Path, parts: dict) -> tuple[int, dict]:
 
 
 def read_config(words: list[str] | None = None) -> TrainConfig:
-    """The config of a command line; every field of `TrainConfig` is an option of its name."""
+    """Parse a command line. Every field of `TrainConfig` is an option."""
     parser = argparse.ArgumentParser(prog="python -m attributes.glasses.segmenter.train", description=__doc__)
     for name, info in TrainConfig.model_fields.items():
         default = "" if info.is_required() or info.default is None else f" ({info.default})"
         needed = info.is_required() and name != "work"
         parser.add_argument(f"--{name.replace('_', '-')}", required=needed, help=f"{info.description}{default}")
-    given = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
-    given.setdefault("work", str(Path(given["output"]).with_suffix(".work")))
-    return validated(TrainConfig, given, lambda name: f"--{name.replace('_', '-')}")
+    settings = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
+    settings.setdefault("work", str(Path(settings["output"]).with_suffix(".work")))
+    return validated(TrainConfig, settings, lambda name: f"--{name.replace('_', '-')}")
 
 
 def main(words: list[str] | None = None) -> int:
+    """Run the training; return the exit code."""
     try:
         best = train(read_config(words))
     except ToolkitError as error:
