@@ -61,7 +61,7 @@ def render(*videos: str) -> dict:
     from attributes.rendering.renderer import EmbreeRenderer
     from attributes.stickers.art import open_art
     from attributes.stickers.drawing import Texture, draw
-    from attributes.stickers.placement import GRID, Chart
+    from attributes.stickers.spots import GRID, Chart
     from toolkit.faces import create_analyser
     from toolkit.task import FaceClip
     from toolkit.video import read_frames
@@ -90,12 +90,12 @@ def render(*videos: str) -> dict:
             sticker = art.choose(rng)
             texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, 1.0)
             chart = Chart(mesher.mesh(clip), ("eyes", "mouth"))
-            place = chart.random(rng, (0.3, 0.75), (-45, 45), texture.footprint(GRID))
-            if place is None:
+            spot = chart.random(rng, (0.3, 0.75), (-45, 45), texture.footprint(GRID))
+            if spot is None:
                 continue
             start = time.process_time()
             mesh = mesher.mesh(clip)
-            for _ in draw(clip.frames, mesh, place, texture, renderer, 1.0):
+            for _ in draw(clip.frames, mesh, spot, texture, renderer, 1.0):
                 pass
             spent = time.process_time() - start
             if warm:  # the first clip, which loads libraries and models, counts on neither side

@@ -1,4 +1,4 @@
-"""The analyser's own landmarks as a mesh: what serves when no morphable model is given."""
+"""Use the analyser's landmarks as a mesh, without a morphable model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from toolkit.task import FaceClip
 
 
 class LandmarkMesher:
-    """`Mesher` of the 468 points of mediapipe's mesh.
+    """A `Mesher` that uses the 468 points of mediapipe's mesh.
 
-    A step of Loop subdivision was tried: stickers at 512 pixels looked the same, for four times the triangles.
+    A step of Loop subdivision was tried. Stickers at 512 pixels looked the same, with four times as many triangles.
     """
 
     def mesh(self, clip: FaceClip) -> FaceMesh:
-        """Mesh of `clip`.
+        """The mesh of a clip.
 
         Raises:
-            InputError: the analyser's landmarks have no triangles.
+            InputError: the landmarks of the analyser have no triangles.
         """
         topology = clip.topology
         if not len(topology.triangles):
@@ -25,7 +25,7 @@ class LandmarkMesher:
                 f"stickers need a face mesh, and the {topology.count} landmarks of {topology.name} have none: "
                 "use the mediapipe analyser or name a morphable model with the task option face_model"
             )
-        count = int(topology.triangles.max()) + 1  # the irises lie behind the mesh and are no part of it
+        count = int(topology.triangles.max()) + 1  # the irises are behind the mesh and not part of it
         regions = {name: indices for name, indices in topology.regions.items() if (indices < count).all()}
         return FaceMesh(
             vertices=clip.landmarks[:, :count],

@@ -1,7 +1,7 @@
-"""The face's own light, read off the skin, so that what is drawn on it is lit as the skin is.
+"""Estimate the light on a face from its skin, so that drawn objects are lit like the skin.
 
-Luminance of skin on a face is nearly its albedo times a smooth function of the normal; second-order spherical
-harmonics hold all but a few per cent of that function for a convex matte object (Ramamoorthi and Hanrahan 2001).
+The luminance of skin is approximately its albedo times a smooth function of the normal. Second-order spherical
+harmonics represent it up to a few per cent for a convex matte object (Ramamoorthi and Hanrahan 2001).
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from scipy.spatial import cKDTree
 from attributes.rendering.mesh import FaceMesh
 
 CELL = 16
-"""Side in pixels of the averages that local light is read from; hair and pores are smaller."""
+"""Side in pixels of the averages for local light. Hair and pores are smaller."""
 
 SAMPLES = 120
-"""Vertices of the skin that the light is fitted to."""
+"""Number of skin vertices that the light is fitted to."""
 
 SMOOTHING = 2.0
-"""Standard deviation in frames of the smoothing of the light over time."""
+"""Standard deviation of the smoothing over time, in frames."""
 
 EVERY = 2
-"""The light is read in every so-manieth frame and interpolated: it is smoothed over more than that anyway."""
+"""The light is estimated in every second frame and interpolated, because it is smoothed over more frames than that."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lighting:
-    """Light on chosen vertices over a clip.
+    """Light on selected vertices over a clip.
 
     Attributes:
-        shading: float32 ``[T, P]``, factor on a surface's colour, 1 where the skin is brightest.
-        gloss: float32 ``[T, P]``, strength in 0..1 of the mirror reflection of the main light.
-        white: float32 ``[T]``, how bright white paper would be at shading 1, in 0..1.
-        tint: float32 ``[3]``, the colour of the light, of mean 1.
+        shading: float32 ``[T, P]``, factor on the colour of a surface; 1 for the brightest skin.
+        gloss: float32 ``[T, P]``, strength of the reflection of the main light in 0..1.
+        white: float32 ``[T]``, brightness of white paper at shading 1, in 0..1.
+        tint: float32 ``[3]``, colour of the light, with mean 1.
     """
 
     shading: np.ndarray
@@ -47,7 +47,7 @@ class Lighting:
 
 
 def normals(vertices: np.ndarray, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Unit normals, float32 ``[T, P, 3]``, at the vertices `points`, weighted by area; towards the viewer where z < 0.
+    """Unit normals float32 ``[T, P, 3]`` at the vertices `points`, weighted by area; z < 0 faces the viewer.
 
     Args:
         vertices: ``[T, V, 3]``.
@@ -70,7 +70,7 @@ def normals(vertices: np.ndarray, triangles: np.ndarray, points: np.ndarray) -> 
 
 
 def harmonics(n: np.ndarray) -> np.ndarray:
-    """The nine real spherical harmonics up to order 2 without their constants: ``[..., 3]`` to ``[..., 9]``."""
+    """The nine real spherical harmonics up to order 2, without their constants: ``[..., 3]`` -> ``[..., 9]``."""
     x, y, z = n[..., 0], n[..., 1], n[..., 2]
     return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)
 
@@ -80,7 +80,7 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
 
     Args:
         frames: uint8 ``[T, H, W, 3]``.
-        mesh: its mesh, present in every frame.
+        mesh: mesh of the clip, present in every frame.
         patch: int ``[P]`` vertex indices.
     """
     count = len(frames)
@@ -99,7 +99,7 @@ def light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Li
 
 
 def _light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> Lighting:
-    """The light of every frame given."""
+    """Estimate the light of every frame."""
     height, width = frames[0].shape[:2]
     small = np.stack([_reduced(frame) for frame in frames]).astype(np.float32)
     luma = small @ np.array([0.2126, 0.7152, 0.0722], np.float32) / 255
@@ -124,7 +124,7 @@ def _light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> L
     smooth = smooth[:, at_patch]
     shading = np.sqrt(np.clip(smooth / reference, 0.2, 1.15) * np.clip(local / reference, 0.2, 1.2))
     bright = np.percentile(luma.reshape(len(luma), -1), 97, axis=1)
-    # Bright skin reflects about 60 % of white; dark skin says little about it, so the picture's own white counts too.
+    # Bright skin reflects about 60 % of white. Dark skin tells little about it, so the brightest pixels count too.
     bright = gaussian_filter1d(bright, SMOOTHING / EVERY, mode="nearest")
     white = np.clip(np.maximum(1.25 * reference[:, 0], 0.92 * bright), 0.08, 1)
     mean = small.reshape(-1, 3).mean(axis=0) + 8
@@ -138,7 +138,7 @@ def _light(frames: Sequence[np.ndarray], mesh: FaceMesh, patch: np.ndarray) -> L
 
 
 def _reduced(frame: np.ndarray) -> np.ndarray:
-    """Averages over `CELL` by `CELL` pixels, from every fourth of every fourth row."""
+    """Averages over `CELL` x `CELL` pixels, from every fourth pixel of every fourth row."""
     import cv2
 
     height, width = frame.shape[:2]
@@ -156,7 +156,7 @@ def _skin(mesh: FaceMesh) -> np.ndarray:
 
 
 def _fit(basis: np.ndarray, seen: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Robust ridge regression per frame, ``[T, 9]``; what is far off (hair, hands, highlights) loses its say."""
+    """Robust ridge regression per frame, ``[T, 9]``. Outliers (hair, hands, highlights) lose weight."""
     ridge = np.diag([1e-4, 1e-2, 1e-2, 1e-2, 0.1, 0.1, 0.1, 0.1, 0.1]) * basis.shape[1]
     weight = weight + 1e-6
     for _ in range(3):
@@ -168,8 +168,8 @@ def _fit(basis: np.ndarray, seen: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _mirror(n: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Blinn-Phong reflection of the light's main direction at normals ``[T, P, 3]``."""
-    main = coefficients[:, 1:4] + np.array([0, -0.05, -0.1])  # a little light from above where the face shows none
+    """Blinn-Phong reflection of the main light at normals ``[T, P, 3]``."""
+    main = coefficients[:, 1:4] + np.array([0, -0.05, -0.1])  # a little light from above, in case the face shows none
     main = main / np.linalg.norm(main, axis=1, keepdims=True)
     half = main + np.array([0, 0, -1.0])
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)

@@ -1,7 +1,7 @@
-"""Which point of a mesh each pixel sees: the protocol, the ray caster for the CPU and the optional pytorch3d backend.
+"""Find the point of a mesh behind each pixel, by ray casting on the CPU or with pytorch3d.
 
-The centre of the pixel in column i lies at x = i + 0.5; the camera looks along +z without perspective, which is
-what the landmarks' z is made for.
+The centre of the pixel in column i is at x = i + 0.5. The camera looks along +z without perspective, which matches the
+z of the landmarks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """What a grid of samples over a window sees: one per pixel, or one per `step` by `step` pixels at their middle.
+    """Hits of a grid of samples over a window, one in the middle of each `step` x `step` pixels.
 
     Attributes:
-        window: the pixels covered; its sides are multiples of `step`.
-        step: pixels per sample.
-        triangle: int32 ``[h, w]``, index of the nearest triangle, -1 where there is none.
-        weights: float32 ``[h, w, 3]``, barycentric weights of its corners; 0 where there is none.
+        window: the covered pixels; its sides are multiples of `step`.
+        step: pixels per sample, in each direction.
+        triangle: int32 ``[h, w]``, index of the nearest triangle; -1 for misses.
+        weights: float32 ``[h, w, 3]``, barycentric weights of its corners; 0 for misses.
     """
 
     window: Window
@@ -36,7 +36,7 @@ class Fragments:
     weights: np.ndarray
 
     def interpolate(self, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Vertex `values` float32 ``[V, C]`` at every sample, ``[h, w, C]``; 0 where there is no triangle."""
+        """Interpolate vertex `values` float32 ``[V, C]`` at every sample: ``[h, w, C]``, 0 for misses."""
         corners = triangles[self.triangle]
         weights = self.weights[..., None]
         out = weights[..., 0, :] * values[corners[..., 0]]
@@ -46,7 +46,7 @@ class Fragments:
 
 
 class UVRenderer(Protocol):
-    """Finds the nearest triangle of a mesh at every sample of a window."""
+    """Finds the nearest triangle of a mesh for every sample of a window."""
 
     name: str
 
@@ -58,35 +58,35 @@ class UVRenderer(Protocol):
         Args:
             vertices: float32 ``[T, V, 3]``, x and y in pixels, z away from the viewer.
             triangles: int32 ``[F, 3]``.
-            windows: one per frame.
-            step: pixels per sample; windows are made larger to the right and below to hold whole samples.
+            windows: one window per frame.
+            step: pixels per sample, in each direction; windows grow right and down to hold whole samples.
         """
         ...
 
 
 def covering(vertices: np.ndarray, triangles: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    """bool ``[T, F]``: triangles that may be seen in their frame's window; all others lie beyond one of its sides."""
+    """Triangles that may be visible in the window of their frame: bool ``[T, F]``. The others are beyond one side."""
     x0, y0, x1, y1 = (np.array(windows, np.float32)[:, None, k] for k in range(4))
     x, y = vertices[..., 0], vertices[..., 1]
-    # One bit per side that a vertex lies beyond; a triangle is out when its three corners share one.
+    # One bit per side that a vertex is beyond. A triangle is outside if its three corners share a bit.
     beyond = (x < x0) | (x > x1).astype(np.uint8) << 1 | (y < y0).astype(np.uint8) << 2 | (y > y1).astype(np.uint8) << 3
     return beyond[:, triangles[:, 0]] & beyond[:, triangles[:, 1]] & beyond[:, triangles[:, 2]] == 0
 
 
 def _whole(window: Window, step: int) -> tuple[Window, int, int]:
-    """The window grown to whole samples, and its height and width in samples."""
+    """The window, enlarged to whole samples, and its height and width in samples."""
     x0, y0, x1, y1 = window
     height, width = -(-(y1 - y0) // step), -(-(x1 - x0) // step)
     return (x0, y0, x0 + width * step, y0 + height * step), height, width
 
 
 class EmbreeRenderer:
-    """One ray per sample, by Embree on the CPU.
+    """Casts one ray per sample, with Embree on the CPU.
 
-    The frames stand side by side in one scene: building a scene costs more than the rays of a sticker.
+    All frames share one scene, side by side, because building a scene costs more than the rays of a sticker.
 
     Attributes:
-        device: Embree's, for scenes of one's own.
+        device: the Embree device, for other scenes.
     """
 
     name = "embree"
@@ -94,8 +94,8 @@ class EmbreeRenderer:
     def __init__(self):
         from embreex.rtcore import EmbreeDevice
 
-        # One thread, as everything in a worker has: Embree starts as many as the process may use when it is created,
-        # and for scenes of a few thousand triangles they only cost.
+        # Embree creates as many threads as the process may use, which only costs time in scenes of a few thousand
+        # triangles. One thread suits workers.
         allowed = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
         if allowed:
             os.sched_setaffinity(0, {min(allowed)})
@@ -117,7 +117,7 @@ class EmbreeRenderer:
             return [
                 Fragments(w, step, np.full((h, n), -1, np.int32), np.zeros((h, n, 3), np.float32)) for w, h, n in grids
             ]
-        # Small numbers around the origin: Embree works in float32. Twice the mesh's width keeps the frames apart.
+        # Near the origin, because Embree works in float32. Twice the width of the mesh separates the frames.
         left = np.array([w[:2] for w, _, _ in grids], np.float32)
         spacing = 2 * float(np.nanmax(np.ptp(vertices[..., 0], axis=1)) + max(w[2] - w[0] for w, _, _ in grids))
         shift = np.zeros((len(windows), 3), np.float32)
@@ -137,7 +137,7 @@ class EmbreeRenderer:
         directions = np.zeros_like(origins)
         directions[:, 2] = 1
         scene = rtcore_scene.EmbreeScene(device=self.device)
-        # Kept alive: the scene holds a bare pointer to it.
+        # The scene keeps a bare pointer to the geometry, so a reference must stay alive.
         geometry = TriangleMesh(scene, points, indices.reshape(-1, 3).astype(np.int32))
         hits = scene.run(origins, directions, query="INTERSECT", output=True)
         del geometry
@@ -158,7 +158,7 @@ class EmbreeRenderer:
 
 
 class Pytorch3dRenderer:
-    """The same by pytorch3d's rasteriser, for machines that have it (CPU or CUDA)."""
+    """Uses the rasteriser of pytorch3d, on CPU or CUDA."""
 
     name = "pytorch3d"
 
@@ -190,7 +190,7 @@ class Pytorch3dRenderer:
             shape = (height, width)
             return Fragments(window, step, np.full(shape, -1, np.int32), np.zeros((*shape, 3), np.float32))
         x0, y0, x1, y1 = window
-        # Its normalised coordinates: +x left, +y up, the shorter side spans -1..1; z must be positive.
+        # pytorch3d's coordinates: +x left, +y up, the shorter side spans -1..1; z must be positive.
         points = vertices.astype(np.float32) - np.array([(x0 + x1) / 2, (y0 + y1) / 2, 0], np.float32)
         points[:, :2] /= -min(y1 - y0, x1 - x0) / 2
         points[:, 2] += 1 - points[:, 2].min()
@@ -210,10 +210,10 @@ class Pytorch3dRenderer:
 
 
 def create_renderer(name: str = "embree", device: str | None = None) -> UVRenderer:
-    """The renderer of that name: ``embree`` or ``pytorch3d``.
+    """The renderer called ``embree`` or ``pytorch3d``.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: another name.
         MissingExtra: pytorch3d is not installed.
     """
     if name == "embree":

@@ -1,1 +1,1 @@
-"""Stickers: morphable models, mesh fitting, UV renderer, sticker art."""
+"""Draw stickers on faces: sticker art, morphable models, and spots on the skin."""

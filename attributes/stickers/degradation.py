@@ -1,4 +1,4 @@
-"""What a camera and a codec do to a picture, drawn once per clip (albumentations)."""
+"""Degrade pictures like a camera and a codec, with one random draw per clip (albumentations)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 class ClipDegradation:
-    """Blur, noise, compression and colour, the same draw for every frame.
+    """Blur, noise, compression and colour shifts, the same for every frame of a clip.
 
     Args:
-        rng: decides what is applied and how strongly.
+        rng: selects the effects and their strength.
     """
 
     def __init__(self, rng: np.random.Generator):
-        # albumentations asks the network for its latest version when it is imported, unless told not to.
+        # By default albumentations looks up its latest version online when it is imported.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
 
@@ -37,6 +37,6 @@ class ClipDegradation:
         )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 ``[h, w, 3]`` -> the same shape."""
+        """Degrade a picture, uint8 ``[h, w, 3]``."""
         self._transform.set_random_seed(self._seed)
         return self._transform(image=np.ascontiguousarray(image))["image"]

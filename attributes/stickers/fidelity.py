@@ -1,4 +1,4 @@
-"""What is left of a sticker, told from its rim: art and skin meet there in a step of brightness or colour."""
+"""Measure how much of a sticker is left, from the contrast along its outline."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import numpy as np
 from toolkit.task import FaceClip
 
 CHANGED = 24
-"""Levels of 0..255 by which an edit must change a pixel for it to count as part of a sticker."""
+"""Change of a pixel, in levels of 0..255, above which it counts as part of a sticker."""
 LEAST = 12
-"""Pixels of a rim below which there is none."""
+"""Smallest outline in pixels."""
 
 
 class RimResidual:
-    """Contrast across the rim of what was changed, after the edit over before.
+    """Contrast along the outline of the changed skin, after the edit divided by before.
 
-    The sticker's place is not known: it is where the edit changed the face by much. The rim is the edge of that; the
-    contrast is the mean magnitude of the gradient on it. A removed sticker leaves the skin's own gradient.
+    The position of the sticker is unknown, so it is taken to be the strongly changed part of the face. The contrast is
+    the mean magnitude of the gradient on the outline of that part. If the sticker was removed, the gradient of the skin
+    is left.
     """
 
     def __call__(self, original: FaceClip, edited: FaceClip) -> np.ndarray:
-        """float64 ``[T]``; 1 where nothing was changed, NaN where there is no face."""
+        """Values float64 ``[T]``; 1 if nothing changed, NaN in frames without the face."""
         import cv2
 
         found = np.full(len(original), np.nan)
@@ -36,7 +37,7 @@ class RimResidual:
         return found
 
 
-def _around(landmarks: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _around(landmarks: np.ndarray, size: tuple[int, ...]) -> tuple[int, int, int, int]:
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     limit = np.array([size[1], size[0]])

@@ -1,4 +1,4 @@
-"""From a clip to pairs: what the `stickers` task gives to the core."""
+"""Generate training pairs and masks for the `stickers` task."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from attributes.rendering.renderer import create_renderer
 from attributes.stickers.degradation import ClipDegradation
 from attributes.stickers.drawing import Texture, draw
 from attributes.stickers.options import StickersOptions
-from attributes.stickers.placement import GRID, Chart
+from attributes.stickers.spots import GRID, Chart
 from toolkit.task import FaceClip, Masker, Pair, Tools
 
 
 def create_mesher(options: StickersOptions) -> Mesher:
-    """The morphable model that the options name, else the analyser's own mesh."""
+    """A mesher of the morphable model in the options, or of the analyser's mesh if there is none."""
     if options.face_model is None:
         return LandmarkMesher()
     from attributes.stickers.morphable import MorphableMesher, TddfaPredictor, load_morphable_model
 
     predictor = None
-    if options.coefficient_weights is not None:
+    if options.coefficient_weights is not None and options.coefficient_stats is not None:
         predictor = TddfaPredictor(options.coefficient_weights, options.coefficient_stats)
     return MorphableMesher(load_morphable_model(options.face_model), predictor)
 
 
 class _Charts:
-    """One chart per mesh: UV and triangles stay the same from clip to clip."""
+    """Keeps the chart of a mesh, because UV and triangles stay the same from clip to clip."""
 
     def __init__(self, forbidden: tuple[str, ...]):
         self._forbidden = forbidden
@@ -44,7 +44,7 @@ class _Charts:
 
 
 class StickerPairs:
-    """Pair generator: one draw of stickers, places, opacity and degradation per clip."""
+    """Pair generator that draws stickers, spots, opacity and degradation once per clip."""
 
     def __init__(self, options: StickersOptions):
         from attributes.stickers.art import open_art
@@ -67,39 +67,39 @@ class StickerPairs:
         facing = -normals(sampled, mesh.triangles, np.arange(len(mesh.rest)))[..., 2].mean(axis=0)
         frames, names = list(seen.frames), []
         masks = np.zeros(seen.frames.shape[:3], bool)
-        info: dict[str, float | int | str] = {}
+        where: dict[str, float] = {}
         for _ in range(int(rng.integers(options.number[0], options.number[1] + 1))):
             sticker = self._art.choose(rng)
             opacity = float(rng.uniform(*options.opacity))
             texture = Texture.of(sticker.rgba, sticker.kind, sticker.gloss, opacity)
             degrade = ClipDegradation(rng) if rng.random() < options.degradation else None
-            place = chart.random(rng, options.size, options.rotation, texture.footprint(GRID), facing)
-            if place is None:
+            spot = chart.random(rng, options.size, options.rotation, texture.footprint(GRID), facing)
+            if spot is None:
                 continue
-            for t, (drawn, window) in enumerate(
-                draw(frames, mesh, place, texture, self._renderer, clip.scale, degrade)
-            ):
+            for t, (drawn, window) in enumerate(draw(frames, mesh, spot, texture, self._renderer, clip.scale, degrade)):
                 x0, y0, x1, y1 = window
                 changed = drawn[y0:y1, x0:x1] != seen.frames[t, y0:y1, x0:x1]
                 masks[t, y0:y1, x0:x1] = changed[..., 0] | changed[..., 1] | changed[..., 2]
                 frames[t] = drawn
             names.append(sticker.name)
-            info = {"u": place.centre[0], "v": place.centre[1], "size": place.size, "angle": place.angle}
+            where = {"u": spot.centre[0], "v": spot.centre[1], "size": spot.size, "angle": spot.angle}
         if not names:
             return
-        info = {"sticker": "+".join(names), **{key: round(value, 5) for key, value in info.items()}}
+        info: dict[str, float | int | str] = {"sticker": "+".join(names)}
+        info |= {key: round(value, 5) for key, value in where.items()}
         for k, drawn, mask in zip(present, frames, masks):
             yield Pair(clip.frames[k], drawn, mask, int(k), info)
 
 
 class SkinMasker(Masker):
-    """Masker: the skin that is turned to the viewer, where a sticker may be, without the forbidden regions."""
+    """Masks the search area of stickers: the skin that faces the viewer, without the forbidden regions."""
 
     def __init__(self, options: StickersOptions):
         self._mesher = create_mesher(options)
         self._charts = _Charts(options.forbidden)
 
     def __call__(self, clip: FaceClip) -> np.ndarray:
+        """The search area: bool ``[T, H, W]``."""
         import cv2
 
         masks = np.zeros(clip.frames.shape[:3], np.uint8)

@@ -10,7 +10,7 @@ from attributes.rendering.landmark_mesh import LandmarkMesher
 from attributes.rendering.lighting import light, normals
 from attributes.rendering.renderer import EmbreeRenderer
 from attributes.stickers.drawing import Texture, draw
-from attributes.stickers.placement import CONTOURS, GRID, Chart
+from attributes.stickers.spots import CONTOURS, GRID, Chart
 from toolkit.errors import InputError
 from toolkit.faces.topology import load_topology
 from toolkit.task import FaceClip
@@ -31,18 +31,18 @@ def mesh(clip):
     return LandmarkMesher().mesh(clip)
 
 
-def drawn(clip, mesh, place, rgba=RED, **options):
+def drawn(clip, mesh, spot, rgba=RED, **options):
     texture = Texture.of(rgba, options.pop("kind", "shape"), options.pop("gloss", 0.0), options.pop("opacity", 1.0))
     scale = options.pop("scale", clip.scale)
-    return list(draw(clip.frames, mesh, place, texture, EmbreeRenderer(), scale, **options))
+    return list(draw(clip.frames, mesh, spot, texture, EmbreeRenderer(), scale, **options))
 
 
 def cheek(mesh, size=0.3, angle=0.0):
     chart = Chart(mesh, ())
     uv = mesh.uv[np.argmin(np.linalg.norm(mesh.rest - [0.45, 0.25, mesh.rest[:, 2].mean()], axis=1))]
-    place = chart.place(uv, size, angle, FULL)
-    assert place is not None
-    return place
+    spot = chart.spot_at(uv, size, angle, FULL)
+    assert spot is not None
+    return spot
 
 
 def changed(frame, picture):
@@ -60,9 +60,9 @@ def test_only_the_window_changes_and_the_input_does_not(clip, mesh):
 
 
 def test_sticker_rides_on_the_mesh(clip, mesh):
-    place = cheek(mesh)
-    centre = np.einsum("pk,tpkc->tpc", place.weights, mesh.vertices[:, place.corners]).mean(axis=1)
-    for t, (picture, _) in enumerate(drawn(clip, mesh, place)):
+    spot = cheek(mesh)
+    centre = np.einsum("pk,tpkc->tpc", spot.weights, mesh.vertices[:, spot.corners]).mean(axis=1)
+    for t, (picture, _) in enumerate(drawn(clip, mesh, spot)):
         ys, xs = np.nonzero(changed(clip.frames[t], picture))
         assert np.hypot(xs.mean() - centre[t, 0], ys.mean() - centre[t, 1]) < 2.5
 
@@ -79,25 +79,25 @@ def first(clip):
 
 
 def test_turned_away_it_is_narrower_as_the_skin_is(mesh, clip):
-    place = cheek(mesh)
+    spot = cheek(mesh)
     widths, expected = [], []
     for degrees in (0, -25):
         posed = turned(mesh, degrees, 80)
-        picture, _ = drawn(first(clip), posed, place, kind="tattoo")[0]
+        picture, _ = drawn(first(clip), posed, spot, kind="tattoo")[0]
         widths.append(changed(clip.frames[0], picture).any(axis=0).sum())
-        expected.append(np.ptp(np.einsum("pk,pk->p", place.weights, posed.vertices[0, place.corners, 0])))
+        expected.append(np.ptp(np.einsum("pk,pk->p", spot.weights, posed.vertices[0, spot.corners, 0])))
     assert expected[1] / expected[0] < 0.9
     np.testing.assert_allclose(widths[1] / widths[0], expected[1] / expected[0], atol=0.1)
 
 
 def test_the_nose_hides_it(clip, mesh):
     """Beside the nose, on the far side of a strongly turned head, part of the sticker must vanish."""
-    place = Chart(mesh, ()).place(
+    spot = Chart(mesh, ()).spot_at(
         mesh.uv[np.argmin(np.linalg.norm(mesh.rest[:, :2] - [-0.28, 0.12], axis=1))], 0.2, 0, FULL
     )
     areas = {}
     for degrees in (-35, 0, 35):
-        picture, _ = drawn(first(clip), turned(mesh, degrees, 120), place, kind="tattoo")[0]
+        picture, _ = drawn(first(clip), turned(mesh, degrees, 120), spot, kind="tattoo")[0]
         areas[degrees] = changed(clip.frames[0], picture).sum()
     assert min(areas[-35], areas[35]) < 0.75 * areas[0]
 
@@ -115,8 +115,8 @@ def test_the_whole_sticker_is_drawn(mesh, clip, size):
     framed = RED.copy()
     framed[6:-6, 6:-6] = 0
     posed = turned(mesh, 0, 150)
-    place = Chart(mesh, ()).place(np.float32([0.5, 0.5]), size, 0.0, np.zeros((GRID, GRID), bool))
-    picture, (x0, y0, x1, y1) = drawn(first(clip), posed, place, rgba=framed, kind="tattoo")[0]
+    spot = Chart(mesh, ()).spot_at(np.float32([0.5, 0.5]), size, 0.0, np.zeros((GRID, GRID), bool))
+    picture, (x0, y0, x1, y1) = drawn(first(clip), posed, spot, rgba=framed, kind="tattoo")[0]
     mask = changed(clip.frames[0], picture)[y0:y1, x0:x1]
     rims = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
     touching = [rim.mean() for rim, side in zip(rims, (y0 > 0, y1 < 256, x0 > 0, x1 < 256)) if side]
@@ -147,11 +147,11 @@ def test_opacity_lets_the_skin_through(clip, mesh):
 
 def test_in_the_dark_the_sticker_is_dark(clip, mesh):
     white = np.full((64, 64, 4), 255, np.uint8)
-    place = cheek(mesh)
+    spot = cheek(mesh)
 
     def brightness(frames):
         dark = replace(clip, frames=frames)
-        picture, _ = drawn(dark, mesh, place, rgba=white)[0]
+        picture, _ = drawn(dark, mesh, spot, rgba=white)[0]
         return picture[changed(frames[0], picture)].mean()
 
     bright = brightness(clip.frames)
@@ -198,8 +198,8 @@ def test_forbidden_regions_are_never_covered(mesh, name):
         assert not chart.allowed[cells[:, 1], cells[:, 0]].any()
     rng = np.random.default_rng(0)
     for _ in range(20):
-        place = chart.random(rng, (0.2, 0.5), (-180, 180), FULL)
-        inside = ((place.texcoords > 0) & (place.texcoords < 1)).all(axis=1)
+        spot = chart.random(rng, (0.2, 0.5), (-180, 180), FULL)
+        inside = ((spot.texcoords > 0) & (spot.texcoords < 1)).all(axis=1)
         covered = set(np.flatnonzero(inside))
         for region in CONTOURS[name]:
             assert not covered & set(mesh.regions[region].tolist())
@@ -209,9 +209,9 @@ def test_size_is_measured_on_the_skin(mesh):
     """A square of side 0.3 covers, on the rest shape, 0.3 eye distances in both directions, wherever it is."""
     chart, rng = Chart(mesh, ()), np.random.default_rng(1)
     for _ in range(20):
-        place = chart.random(rng, (0.3, 0.3), (-30, 30), FULL)
-        inside = ((place.texcoords > -0.2) & (place.texcoords < 1.2)).all(axis=1)
-        flat, rest = place.texcoords[inside] * 0.3, mesh.rest[inside]
+        spot = chart.random(rng, (0.3, 0.3), (-30, 30), FULL)
+        inside = ((spot.texcoords > -0.2) & (spot.texcoords < 1.2)).all(axis=1)
+        flat, rest = spot.texcoords[inside] * 0.3, mesh.rest[inside]
         apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
         real = np.linalg.norm(rest[:, None] - rest[None], axis=-1)
         far = apart > 0.12

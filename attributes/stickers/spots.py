@@ -1,4 +1,4 @@
-"""Where on the skin a sticker sits: a chart of the mesh, the places that are allowed, a random one of them."""
+"""Choose the spot of a sticker on the skin, at random within the allowed part of the mesh."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attributes.rendering.mesh import FaceMesh
 from attributes.rendering.renderer import EmbreeRenderer
 
 CHART = 256
-"""Side of the picture of the UV chart in which places are looked up, in pixels."""
+"""Side of the picture of the UV chart, in pixels."""
 
 CONTOURS = {
     "eyes": ("left_eye", "right_eye"),
@@ -18,32 +18,33 @@ CONTOURS = {
     "brows": ("left_brow", "right_brow"),
     "nose": ("nose",),
 }
-"""What a forbidden region covers, in names of `FaceMesh.regions`."""
+"""Names in `FaceMesh.regions` that each forbidden region covers."""
 
 MARGIN = 0.06
-"""Distance kept from forbidden regions, in distances between the outer eye corners."""
+"""Distance from forbidden regions, in distances between the outer eye corners."""
 
 RIM = 0.15
-"""Distance kept from the rim of the mesh, likewise: hair and ears begin there."""
+"""Distance from the rim of the mesh, where hair and ears start, in the same unit."""
 
 NEIGHBOURHOOD = 0.2
 """Radius within which the skin around a sticker's centre counts as flat, in distances between the outer eye corners."""
 
 FACING = 0.35
-"""Least mean cosine between the skin and the viewer where a sticker is put: a sliver at the edge teaches nothing."""
+"""Least mean cosine of the angle between the skin and the viewer. A sliver at the edge teaches nothing."""
 
 GRID = 9
-"""A sticker's square is tested and followed at GRID x GRID points."""
+"""Points per side at which the square of a sticker is tested and tracked."""
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
-    """One sticker's place, the same over the whole clip.
+class Spot:
+    """The spot of a sticker, fixed on the skin over the whole clip.
 
     Attributes:
-        texcoords: float32 ``[V, 2]``, position of every vertex in the sticker's own square, which spans 0..1.
-        corners: int32 ``[P, 3]`` and `weights` float32 ``[P, 3]``: points of the sticker on the mesh, to follow it.
-        centre: u, v.
+        texcoords: float32 ``[V, 2]``, position of every vertex in the square of the sticker, which spans 0..1.
+        corners: int32 ``[P, 3]``, corners of the triangles with points of the sticker, to track it.
+        weights: float32 ``[P, 3]``, barycentric weights of these points.
+        centre: u, v of the centre.
         size: side of the square, in distances between the outer eye corners.
         angle: rotation in degrees, clockwise on the face.
     """
@@ -57,7 +58,7 @@ class Placement:
 
 
 class Chart:
-    """The UV chart of one mesh as pictures: which triangle is where, and where a sticker may be."""
+    """The UV chart of a mesh as pictures: the triangle at each point, and where stickers are allowed."""
 
     def __init__(self, mesh: FaceMesh, forbidden: tuple[str, ...]):
         import cv2
@@ -80,16 +81,16 @@ class Chart:
         self.allowed = cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > MARGIN * units
 
     def _pixels_per_unit(self) -> float:
-        """Median pixels of the chart per unit of the rest shape."""
+        """Median number of pixels of the chart per unit of the rest shape."""
         edges = np.concatenate([self.mesh.triangles[:, [0, 1]], self.mesh.triangles[:, [1, 2]]])
         apart = np.linalg.norm(np.diff(self.mesh.rest[edges], axis=1)[:, 0], axis=1)
         chart = np.linalg.norm(np.diff(self.mesh.uv[edges], axis=1)[:, 0], axis=1)
         return float(np.median(chart / np.maximum(apart, 1e-6))) * CHART
 
     def metric(self, uv: np.ndarray) -> np.ndarray:
-        """float ``[2, 2]`` that takes small steps in UV at `uv` to steps on the skin (right and down on the face).
+        """Matrix ``[2, 2]`` from small steps in UV at `uv` to steps on the skin (right and down on the face).
 
-        Least squares over the neighbourhood, in the plane that fits it.
+        A least-squares fit over the neighbourhood, in its tangent plane.
         """
         order = np.argsort(((self.mesh.uv - uv) ** 2).sum(axis=1))
         apart = np.linalg.norm(self.mesh.rest[order] - self.mesh.rest[order[0]], axis=1)
@@ -104,11 +105,14 @@ class Chart:
         right = np.cross(down, normal)
         return (jacobian @ np.stack([right, down], axis=1)).T
 
-    def place(self, uv: np.ndarray, size: float, angle: float, alpha: np.ndarray) -> Placement | None:
-        """The sticker at `uv`, or None where any of its opaque points would lie on a place that is not allowed.
+    def spot_at(self, uv: np.ndarray, size: float, angle: float, covered: np.ndarray) -> Spot | None:
+        """The spot at `uv`, or None if a point of the sticker would be outside the allowed area.
 
         Args:
-            alpha: bool ``[GRID, GRID]``, which points of the square are part of the sticker.
+            uv: centre of the sticker.
+            size: side of the square, in distances between the outer eye corners.
+            angle: rotation in degrees, clockwise on the face.
+            covered: bool ``[GRID, GRID]``, points of the square that the sticker covers.
         """
         metric = self.metric(uv)
         turn = np.radians(angle)
@@ -122,12 +126,12 @@ class Chart:
         cells = np.floor(points * CHART).astype(int)
         within = ((cells >= 0) & (cells < CHART)).all(axis=1)
         ys, xs = np.clip(cells[:, 1], 0, CHART - 1), np.clip(cells[:, 0], 0, CHART - 1)
-        solid = alpha.reshape(-1)
+        solid = covered.reshape(-1)
         if not (within & self.allowed[ys, xs])[solid].all():
             return None
         triangle = self.fragments.triangle[ys, xs]
         on_mesh = within & (triangle >= 0)
-        return Placement(
+        return Spot(
             texcoords=((self.mesh.uv - uv) @ to_square.T + 0.5).astype(np.float32),
             corners=self.mesh.triangles[triangle[on_mesh]],
             weights=self.fragments.weights[ys, xs][on_mesh],
@@ -141,12 +145,12 @@ class Chart:
         rng: np.random.Generator,
         size: tuple[float, float],
         rotation: tuple[float, float],
-        alpha: np.ndarray,
+        covered: np.ndarray,
         facing: np.ndarray | None = None,
-    ) -> Placement | None:
-        """A random place for a sticker, uniform over the allowed part of the chart that `facing` shows.
+    ) -> Spot | None:
+        """A random spot, uniform over the allowed part of the chart that faces the viewer.
 
-        A size that fits nowhere is drawn again, smaller; None after 60 tries.
+        Sizes that do not fit are reduced. Returns None after 60 attempts.
 
         Args:
             size: range of the side, in distances between the outer eye corners.
@@ -166,7 +170,7 @@ class Chart:
             corners = self.mesh.triangles[self.fragments.triangle[ys[k], xs[k]]]
             if facing is not None and facing[corners].mean() < FACING:
                 continue
-            place = self.place(uv, wanted, rng.uniform(*rotation), alpha)
-            if place is not None:
-                return place
+            spot = self.spot_at(uv, wanted, rng.uniform(*rotation), covered)
+            if spot is not None:
+                return spot
         return None
