@@ -242,7 +242,7 @@ class Wearing:
     def _at(self, scene: Scene, hit: Hits, rotation: np.ndarray):
         """Of hits: head coordinates, normals towards the viewer in camera coordinates, uv, side, edge distance."""
         values = hit.interpolate(scene.triangles, self._values)
-        normal = values[:, 3:6] @ rotation.T.astype(np.float32)
+        normal: np.ndarray = values[:, 3:6] @ rotation.T.astype(np.float32)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
         normal *= np.where(normal[:, 2:] > 0, -1, 1).astype(np.float32)
         side = self._mesh.side[scene.triangles[hit.triangle, 0]].astype(int)

@@ -1,4 +1,4 @@
-"""Sticker art: looks that the project draws itself, and folders of the user's pictures."""
+"""Provide sticker art: procedurally drawn stickers, and folders of pictures."""
 
 from attributes.stickers.art.box import ArtBox, open_art
 from attributes.stickers.art.drawn import draw, embedded_art

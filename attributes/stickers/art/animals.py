@@ -1,4 +1,4 @@
-"""Animal heads, and a robot among them."""
+"""Draw animal heads and a robot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DARK = (0.13, 0.09, 0.08)
 def _pair(
     c: Canvas, x: float, y: float, rx: float, ry: float, colour, turn: float = 0.0, strength: float = 0.5
 ) -> None:
-    """The same form left and right."""
+    """The same form on the left and the right."""
     for s in (-1, 1):
         c.solid(disc(50 + s * x, y, rx, ry, s * turn), colour, 3, strength)
 
@@ -27,7 +27,7 @@ def _eyes(c: Canvas, x: float = 17.0, y: float = 48.0, size: float = 4.8) -> Non
 
 
 def _muzzle(c: Canvas, y: float, colour=_DARK, size: float = 1.0) -> None:
-    """A nose and the line of the mouth below it."""
+    """A nose with the line of the mouth below it."""
     nose = polygon(smooth([(50 - 5 * size, y), (50 + 5 * size, y), (50, y + 5 * size)]))
     c.tint(nose, colour)
     curves = [polar(np.linspace(100, 230, 12), 5 * size, 50 + s * 5 * size, y + 6 * size) for s in (-1, 1)]

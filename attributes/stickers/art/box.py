@@ -1,4 +1,4 @@
-"""Where stickers come from: the embedded set or a folder."""
+"""Choose stickers from the embedded set or a folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from attributes.stickers.art.sticker import Sticker
 
 
 class ArtBox:
-    """A source of stickers to choose from; it holds names, not pictures, and pickles."""
+    """A set of stickers to choose from. It stores names instead of pictures, and pickles."""
 
     def __init__(self, stickers: Sequence[Sticker] | None = None):
         """
         Args:
-            stickers: what to choose from, such as `load_art` gives; None is the embedded set.
+            stickers: the stickers, for example from `load_art`; None for the embedded set.
         """
         self._stickers = stickers
 
@@ -26,7 +26,7 @@ class ArtBox:
         return len(embedded_art()) if self._stickers is None else len(self._stickers)
 
     def choose(self, rng: np.random.Generator) -> Sticker:
-        """One sticker, each equally likely; an embedded one varies with `rng` too.
+        """Choose a sticker with equal probabilities. Embedded stickers also vary with `rng`.
 
         Raises:
             InputError: the chosen file cannot be used.
@@ -36,9 +36,9 @@ class ArtBox:
 
 
 def open_art(source: str | Path | None = None) -> ArtBox:
-    """The embedded set for None or ``embedded``, else the pictures of a folder (``./embedded`` is a folder).
+    """The embedded set for None or ``embedded``, otherwise the pictures of a folder (``./embedded`` is a folder).
 
     Raises:
-        InputError: as `load_art`.
+        InputError: as for `load_art`.
     """
-    return ArtBox(None if source in (None, "embedded") else load_art(source))
+    return ArtBox(None if source is None or source == "embedded" else load_art(source))

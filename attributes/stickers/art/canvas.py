@@ -1,4 +1,4 @@
-"""The canvas that looks are painted on: source-over compositing, light, and the white border of a die-cut sticker."""
+"""Paint stickers on a canvas: compositing, light, and the white border of die-cut stickers."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def blur(mask: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def grow(mask: np.ndarray, by: float) -> np.ndarray:
-    """Widen (or with a negative number narrow) a mask by units, its soft edge kept."""
+    """Widen a mask by `units`, or narrow it if negative, and keep its feathered edge."""
     import cv2
 
     change = cv2.dilate if by > 0 else cv2.erode
     reach = round(abs(by) * SIZE / 100)
     while reach > 0:
-        # Small discs one after the other add up to a large one, at a fraction of its cost.
+        # Repeated small discs add up to a large one, at a fraction of the cost.
         step = min(reach, 5)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * step + 1, 2 * step + 1))
         mask = change(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -72,7 +72,7 @@ def noise(rng: np.random.Generator, cells: int) -> np.ndarray:
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
-    """The part of the canvas that a mask touches: most are small."""
+    """The part of the canvas that a mask covers, because most masks are small."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return slice(0, 0), slice(0, 0)
@@ -92,20 +92,20 @@ class Canvas:
         self.alpha = np.zeros((SIZE, SIZE), np.float32)
 
     def fill(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
-        """Paint over what is there."""
+        """Paint over the canvas."""
         at = _window(mask)
         share = mask[at] * np.float32(opacity)
         self._rgb[at] += share[..., None] * (_within(colour, at) - self._rgb[at])
         self.alpha[at] += share * (1 - self.alpha[at])
 
     def tint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
-        """Paint only on what is there; its alpha stays."""
+        """Paint only where the canvas is covered, and keep its alpha."""
         at = _window(mask)
         share = mask[at] * np.float32(opacity)
         self._rgb[at] += share[..., None] * (_within(colour, at) * self.alpha[at][..., None] - self._rgb[at])
 
     def light(self, mask: np.ndarray, depth: float = 3.0, strength: float = 0.5) -> None:
-        """Shade a form as if it bulged by `depth` units, lit from the upper left."""
+        """Shade a form like a bulge of `depth` units, lit from the upper left."""
         dy, dx = np.gradient(blur(mask, depth))
         slope = np.clip((0.5 * dx + 0.87 * dy) * (depth * SIZE / 100 * 2.2), -1, 1)
         lit = (slope > 0).astype(np.float32)
@@ -120,19 +120,19 @@ class Canvas:
     def shine(
         self, mask: np.ndarray, x: float, y: float, rx: float, ry: float, turn: float = 0.0, opacity=0.55
     ) -> None:
-        """A soft oval reflection that stays within `mask`."""
+        """A blurred oval reflection within `mask`."""
         self.tint(blur(disc(x, y, rx, ry, turn), 0.5) * grow(mask, -1.2) * (1 - ramp() * 0.5), WHITE, opacity)
 
     def shadow(self, mask: np.ndarray, distance: float = 1.2, opacity: float = 0.35) -> None:
-        """The shadow that a form would throw on what is there; paint the form afterwards."""
+        """Paint the shadow of a form, which is painted afterwards."""
         offset = round(distance * SIZE / 100)
         self.tint(blur(np.roll(mask, (offset, offset // 2), (0, 1)), distance * 0.8), BLACK, opacity)
 
     def die_cut(self, width: float = 3.2, colour: Colour = WHITE) -> None:
-        """Put everything on a backing that reaches `width` units beyond it, with the rim of cut vinyl."""
+        """Put the picture on a backing that extends `width` units beyond it, with the rim of cut vinyl."""
         outline = grow(grow(self.alpha, width + 3), -3)
         backing = np.asarray(colour, np.float32) * np.ones((SIZE, SIZE, 3), np.float32)
-        # The print sinks a little into the white, and the cut edge catches a little shade.
+        # The print fades slightly into the white, and the cut edge is slightly shaded.
         backing *= 1 - 0.10 * blur(self.alpha, 0.8)[..., None]
         backing *= 1 - 0.16 * (1 - blur(grow(outline, -0.6), 0.5))[..., None]
         under = (outline * (1 - self.alpha))[..., None]
@@ -140,11 +140,11 @@ class Canvas:
         self.alpha += under[..., 0]
 
     def rim(self, strength: float = 0.25) -> None:
-        """Darken the outermost edge: the thickness of what is stuck on."""
+        """Darken the outermost edge to suggest thickness."""
         self.tint(1 - blur(grow(self.alpha, -0.8), 0.6), BLACK, strength)
 
     def fade(self, mask: np.ndarray) -> None:
-        """Multiply everything by a mask: cut holes, wear ink off."""
+        """Multiply the alpha by a mask, to cut holes or wear ink off."""
         self._rgb *= mask[..., None]
         self.alpha *= mask
 

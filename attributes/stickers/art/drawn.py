@@ -1,4 +1,4 @@
-"""The embedded set: all looks that are drawn by code."""
+"""Draw the embedded stickers by name."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def _looks() -> dict[str, Look]:
 
 
 def embedded_art() -> tuple[str, ...]:
-    """Names of the embedded looks, always in the same order."""
+    """Names of the embedded stickers, in a fixed order."""
     return tuple(_looks())
 
 
 def draw(name: str, rng: np.random.Generator) -> Sticker:
-    """Draw one look, at most 256 pixels on its longer side.
+    """Draw a sticker with at most 256 pixels on its longer side.
 
     Args:
         name: one of `embedded_art`.
-        rng: decides colours and details; the same state gives the same bytes.
+        rng: draws colours and details; the same state gives the same bytes.
 
     Raises:
-        UsageError: there is no look of that name.
+        UsageError: there is no sticker of that name.
     """
     if name not in _looks():
         raise UsageError(f"expected the name of an embedded sticker, found {name!r}; choose from {', '.join(_looks())}")

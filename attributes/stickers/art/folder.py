@@ -1,4 +1,4 @@
-"""The user's own stickers: a folder of PNG and WebP pictures with transparency."""
+"""Read stickers from a folder of PNG and WebP pictures with transparency."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from toolkit.errors import InputError
 
 SUFFIXES = (".png", ".webp")
 LONG_SIDE = 512
-"""Larger pictures are reduced to this many pixels on their longer side."""
+"""Largest size of the longer side in pixels. Larger pictures are reduced."""
 MAX_PIXELS = 64_000_000
-"""Larger pictures are refused before they are decoded: a small file can unpack to gigabytes."""
+"""Largest number of pixels. Checked before decoding, because a small file can unpack to gigabytes."""
 GLOSS = 0.35
 _FORMATS = ("PNG", "WEBP")
 
 
 class _Folder(Sequence[Sticker]):
-    """Stickers that are read when they are asked for; only the paths are kept."""
+    """Stickers that are read on access. Only the paths are stored."""
 
     def __init__(self, paths: list[Path]):
         self._paths = paths
@@ -35,11 +35,11 @@ class _Folder(Sequence[Sticker]):
 
 
 def load_art(folder: str | Path) -> Sequence[Sticker]:
-    """The PNG and WebP pictures that lie directly in a folder, by name; each is read when it is asked for.
+    """The PNG and WebP pictures in a folder, without subfolders, sorted by name. Each is read on access.
 
     Raises:
-        InputError: the folder is missing, unreadable or holds no such picture. Asking for a sticker raises it where
-            the picture cannot be used (see `read_sticker`).
+        InputError: the folder is missing, unreadable, or has no such pictures. Accessing a sticker raises it if the
+            picture cannot be used, as for `read_sticker`.
     """
     folder = Path(folder)
     try:
@@ -47,12 +47,10 @@ def load_art(folder: str | Path) -> Sequence[Sticker]:
         paths = sorted((p for p in entries if p.is_file()), key=lambda p: p.name)
     except NotADirectoryError as error:
         raise InputError(
-            f"expected a folder of PNG or WebP stickers, found a file: {folder}; name its folder"
+            f"expected a folder of PNG or WebP stickers, found a file: {folder}; use its folder"
         ) from error
     except OSError as error:
-        raise InputError(
-            f"cannot read the sticker folder {folder}: {error.strerror}; name a readable folder"
-        ) from error
+        raise InputError(f"cannot read the sticker folder {folder}: {error.strerror}; use a readable folder") from error
     if not paths:
         raise InputError(
             f"expected PNG or WebP pictures in {folder}, found none; put pictures with transparency there "
@@ -65,13 +63,13 @@ def read_sticker(path: str | Path) -> Sticker:
     """Read one picture: the first frame of an animation, any colour mode, trimmed and reduced to 512 pixels.
 
     Raises:
-        InputError: it is missing, truncated, of another format, larger than 64 megapixels, without alpha channel, or
-            wholly transparent.
+        InputError: it is missing, truncated, of another format, larger than 64 megapixels, without an alpha channel, or
+            fully transparent.
     """
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            # The cap below is stricter than Pillow's own, which would otherwise also warn.
+            # Pillow would also warn, but the limit below is stricter than its own.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture = Image.open(path, formats=_FORMATS)
         with picture:
@@ -82,7 +80,7 @@ def read_sticker(path: str | Path) -> Sticker:
     except Image.DecompressionBombError as error:
         raise InputError(_too_large(path, "more")) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow reports broken chunks as any of these.
+        # Pillow raises any of these for broken chunks.
         raise InputError(f"cannot read the sticker {path}: {error}; save it again or remove it") from error
     if rgba is None:
         raise InputError(f"expected something visible in {path}, found only transparent pixels; remove it")
@@ -107,7 +105,7 @@ def _too_large(path: Path, found: str) -> str:
 def _to_rgba(picture: Image.Image) -> Image.Image:
     if not picture.mode.startswith("I"):
         return picture.convert("RGBA")
-    # 16-bit grey with one transparent value: Pillow's own conversion clips at 255 instead of scaling.
+    # 16-bit grey with one transparent value. Pillow's conversion clips at 255 instead of scaling.
     grey = np.asarray(picture, np.int64)
     alpha = np.where(grey == picture.info["transparency"], 0, 255).astype(np.uint8)
     value = (np.clip(grey, 0, 65535) >> 8).astype(np.uint8)

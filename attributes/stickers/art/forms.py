@@ -1,4 +1,4 @@
-"""Antialiased masks of simple forms, in units of a hundredth of the canvas, x right and y down."""
+"""Draw antialiased masks of simple forms. The unit is a hundredth of the canvas; x points right and y down."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE = 320
-"""Pixels of the canvas; what is painted on it is reduced to the sticker's size afterwards."""
+"""Side of the canvas in pixels. Pictures are reduced to the size of the sticker afterwards."""
 OVER = 4
 _FULL = SIZE * OVER
 _UNIT = _FULL / 100
 
 
 class Pen:
-    """Draws hard forms at four times the size; `mask` reduces them once."""
+    """Draws forms without antialiasing at four times the size; `mask` reduces them."""
 
     def __init__(self):
         self._image = Image.new("L", (_FULL, _FULL))
@@ -26,7 +26,7 @@ class Pen:
         return self
 
     def disc(self, x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Pen:
-        """A disc, or an ellipse turned clockwise by `turn` degrees."""
+        """A disc, or an ellipse rotated clockwise by `turn` degrees."""
         ry = rx if ry is None else ry
         if turn:
             angles = np.arange(0, 360, 4)
@@ -34,13 +34,18 @@ class Pen:
         self._draw.ellipse([(x - rx) * _UNIT, (y - ry) * _UNIT, (x + rx) * _UNIT, (y + ry) * _UNIT], fill=255)
         return self
 
+    def dot(self, point: np.ndarray, radius: float) -> Pen:
+        """A disc around a point ``[2]``."""
+        x, y = point
+        return self.disc(x, y, radius)
+
     def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0) -> Pen:
         corners = [x0 * _UNIT, y0 * _UNIT, x1 * _UNIT, y1 * _UNIT]
         self._draw.rounded_rectangle(corners, radius * _UNIT, fill=255)
         return self
 
-    def line(self, points, width: float | Sequence[float], closed: bool = False) -> Pen:
-        """A line with round ends; one width, or one per point for a tapered one."""
+    def line(self, points, width: float | Sequence[float] | np.ndarray, closed: bool = False) -> Pen:
+        """A line with round ends. A tapered line has one width per point."""
         points = np.asarray(points, float)
         widths = np.broadcast_to(np.asarray(width, float), len(points))
         if closed:
@@ -55,7 +60,7 @@ class Pen:
         return self
 
     def text(self, x: float, y: float, words: str, height: float, bold: float = 0.0, turn: float = 0.0) -> Pen:
-        """One line of Pillow's embedded font around a point; `bold` thickens the strokes and spaces the letters."""
+        """A line of text in Pillow's embedded font, centred on a point. `bold` thickens strokes and spaces letters."""
         font = ImageFont.load_default(size=height * _UNIT)
         stroke = round(bold * _UNIT)
         ends = _letter_ends(words, font, stroke)
@@ -71,12 +76,12 @@ class Pen:
         return self
 
     def mask(self) -> np.ndarray:
-        """float32 ``[SIZE, SIZE]`` in 0..1."""
+        """The antialiased mask: float32 ``[SIZE, SIZE]`` in 0..1."""
         return np.asarray(self._image.reduce(OVER), np.float32) / 255
 
 
 def _letter_ends(words: str, font, stroke: int) -> np.ndarray:
-    """Where each letter's advance ends, in full pixels; strokes widen it, so that bold letters do not merge."""
+    """End of each letter's advance in whole pixels. Strokes widen it, so that bold letters do not merge."""
     return np.cumsum([font.getlength(letter) + 1.6 * stroke for letter in words])
 
 
@@ -92,14 +97,14 @@ def box(x0: float, y0: float, x1: float, y1: float, radius: float = 0.0) -> np.n
     return Pen().box(x0, y0, x1, y1, radius).mask()
 
 
-def lines(many: Iterable, width: float | Sequence[float], closed: bool = False) -> np.ndarray:
+def lines(many: Iterable, width: float | Sequence[float] | np.ndarray, closed: bool = False) -> np.ndarray:
     pen = Pen()
     for points in many:
         pen.line(points, width, closed)
     return pen.mask()
 
 
-def line(points, width: float | Sequence[float], closed: bool = False) -> np.ndarray:
+def line(points, width: float | Sequence[float] | np.ndarray, closed: bool = False) -> np.ndarray:
     return lines([points], width, closed)
 
 
@@ -108,7 +113,7 @@ def text(x: float, y: float, words: str, height: float, bold: float = 0.0, turn:
 
 
 def text_width(words: str, height: float, bold: float = 0.0) -> float:
-    """Width that `text` takes up."""
+    """Width of `text`."""
     return float(_letter_ends(words, ImageFont.load_default(size=height * _UNIT), round(bold * _UNIT))[-1]) / _UNIT
 
 
@@ -134,20 +139,20 @@ def polar(angles, radii, x: float = 50.0, y: float = 50.0) -> np.ndarray:
 
 
 def mirrored(points) -> np.ndarray:
-    """The points, then their mirror images across x = 50 in the opposite order: a symmetric outline."""
+    """A symmetric outline: the points, then their mirror images across x = 50 in reverse order."""
     p = np.asarray(points, float)
-    # A point on the axis is its own image: twice would put a kink into a spline.
+    # A point on the axis is its own image. Repeating it would put a kink into a spline.
     return np.vstack([p, (p[p[:, 0] != 50] * [-1, 1] + [100, 0])[::-1]])
 
 
 def turned(points, degrees: float, x: float = 50.0, y: float = 50.0) -> np.ndarray:
-    """The points turned clockwise around a centre."""
+    """The points rotated clockwise around a centre."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return (np.asarray(points, float) - [x, y]) @ np.array([[c, s], [-s, c]]) + [x, y]
 
 
 def rotate(mask: np.ndarray, degrees: float) -> np.ndarray:
-    """A finished mask turned clockwise around the middle of the canvas."""
+    """A mask rotated clockwise around the middle of the canvas."""
     return np.asarray(Image.fromarray(mask).rotate(-degrees, Image.Resampling.BICUBIC)).clip(0, 1)
 
 
@@ -158,7 +163,7 @@ def star(x: float, y: float, outer: float, inner: float, tips: int, turn: float 
 
 
 def heart(x: float = 50.0, y: float = 50.0, size: float = 40.0) -> np.ndarray:
-    """Outline of a heart, about 2 `size` wide."""
+    """Outline of a heart, about twice `size` wide."""
     t = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     h = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([x + size / 16 * 16 * np.sin(t) ** 3, y - size / 16 * (h + 2.5)], axis=1)

@@ -1,4 +1,4 @@
-"""Glitter, holographic film and foil: procedural sparkle."""
+"""Draw glitter, holographic film and foil."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _rounded(corners, width: float) -> np.ndarray:
 
 
 def _flakes(rng, hue: float, spread: float, size: int = 3) -> np.ndarray:
-    """Glitter, float32 ``[SIZE, SIZE, 3]``: small flakes, each a mirror tilted its own way."""
+    """Glitter, float32 ``[SIZE, SIZE, 3]``: small flakes, each a mirror with a random tilt."""
     cells = -(-SIZE // size)
     tilt = rng.random((cells, cells), dtype=np.float32)
     tone = hue + spread * (rng.random((cells, cells), dtype=np.float32) - 0.5)
-    # A hue as three shifted cosines: smooth, and cheap for every flake.
+    # Three shifted cosines form a smooth hue at low cost.
     colour = np.stack([0.5 + 0.5 * np.cos(2 * np.pi * (tone - k / 3)) for k in range(3)], axis=-1)
     flakes = (0.25 + 0.65 * tilt[..., None]) * (0.25 + 0.75 * colour) + 0.75 * (tilt[..., None] > 0.9)
     return np.kron(flakes, np.ones((size, size, 1), np.float32))[:SIZE, :SIZE].clip(0, 1)
@@ -37,7 +37,7 @@ def _sparkles(c: Canvas, body: np.ndarray, rng, count: int) -> None:
 
 
 def _rainbow(phase: np.ndarray, saturation: float = 0.55) -> np.ndarray:
-    """Pastel interference colours of a phase in turns."""
+    """Pastel interference colours for a phase in turns."""
     waves = np.stack([np.cos(2 * np.pi * (phase - k / 3)) for k in range(3)], axis=-1)
     return (1 - saturation / 2 + saturation / 2 * waves).astype(np.float32)
 
@@ -111,7 +111,7 @@ def foil_balloon_letter(c: Canvas, rng):
     letter = str(rng.choice(list("ABEGKLMRSXZ")))
     body = np.clip(blur(text(50, 50, letter, 90, 5), 0.9) * 3 - 1, 0, 1)
     colour = ((0.93, 0.72, 0.3), (0.92, 0.6, 0.62), (0.75, 0.78, 0.84), (0.4, 0.6, 0.9))[int(rng.integers(4))]
-    # Inflated foil mirrors the room: bright and dark bands that follow the slope.
+    # Inflated foil reflects the room as bright and dark bands that follow the slope.
     dy, dx = np.gradient(blur(body, 3.2))
     slope = (dy + 0.5 * dx) * 14
     shine = 0.5 + 0.5 * np.sin(9 * slope + 1.2 * ramp() + 0.9 * noise(rng, 5) - 0.4)

@@ -1,4 +1,4 @@
-"""Labels: what shops, offices and warnings stick on things."""
+"""Draw labels of shops, offices and warnings."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ def _paper(c: Canvas, mask: np.ndarray, colour, rng) -> None:
 
 
 def _ring_text(words: str, radius: float, height: float, start: float, step: float) -> np.ndarray:
-    """Words along a circle around the centre, clockwise from `start` degrees, one letter every `step`."""
-    mask = None
+    """Words on a circle around the centre, clockwise from `start` degrees, with a letter every `step` degrees."""
+    glyphs = []
     for i, letter in enumerate(words):
         if letter == " ":
             continue
         turn = start + i * step
         x, y = polar(turn, radius)
-        glyph = text(x, y, letter, height, 0.35, turn)
-        mask = glyph if mask is None else np.maximum(mask, glyph)
-    return mask
+        glyphs.append(text(x, y, letter, height, 0.35, turn))
+    return np.maximum.reduce(glyphs)
 
 
 def _digits(rng, count: int) -> str:
@@ -146,7 +145,7 @@ def arrow(c: Canvas, rng):
 
 @ALBUM.look
 def code_square(c: Canvas, rng):
-    """Looks like a QR code and says nothing."""
+    """A pattern that looks like a QR code but encodes nothing."""
     card = box(8, 8, 92, 92, 3)
     _paper(c, card, WHITE, rng)
     cells = rng.random((25, 25)) < 0.48

@@ -1,4 +1,4 @@
-"""Words, letters and numbers in Pillow's embedded font."""
+"""Draw words, letters and numbers in Pillow's embedded font."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ALBUM = Album("text", gloss=0.4)
 
 
 def _word(rng, words: tuple[str, ...], bold: float, widest: float = 86.0, tallest: float = 60.0) -> np.ndarray:
-    """One of the words, as large as fits, in the middle of the canvas."""
+    """One of the words, as large as possible, in the middle of the canvas."""
     chosen = str(rng.choice(words))
-    # Everything scales with the height, so one measure gives the height that fills the width.
+    # All sizes scale with the height, so one measurement yields the height that fills the width.
     height = min(30 * widest / text_width(chosen, 30, bold), tallest)
     return text(50, 50, chosen, height, bold * height / 30)
 
@@ -114,7 +114,7 @@ def neon_word(c: Canvas, rng):
 
 @ALBUM.look
 def stamp_letters(c: Canvas, rng):
-    """Transfer lettering: ink without backing, worn a little."""
+    """Transfer lettering: slightly worn ink without backing."""
     words = _word(rng, ("wild", "free", "1987", "XOXO", "no rules", "rebel", "BOSS"), 1.0, 92, 46)
     colour = INK if rng.random() < 0.5 else hsv(rng.random(), 0.8, 0.6)
     c.fill(words, colour, 0.95)
@@ -143,6 +143,7 @@ def ribbon_banner(c: Canvas, rng):
     c.tint(text(50, 50.8, words, 20 * 64 / width if width > 64 else 18, 0.9), WHITE)
     stars = Pen()
     for angle in (-28, 0, 28):
-        stars.polygon(star(*polar(angle, 40, 50, 66), 4.6 if angle else 6.4, 2.2 if angle else 3, 5))
+        x, y = polar(angle, 40, 50, 66)
+        stars.polygon(star(x, y, 4.6 if angle else 6.4, 2.2 if angle else 3, 5))
     c.solid(stars.mask(), hsv(0.125, 0.8, 0.98), 1.5, 0.5)
     c.die_cut(2.6)

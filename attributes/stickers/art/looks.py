@@ -1,4 +1,4 @@
-"""The register of looks: each is a function that paints one sticker on a canvas."""
+"""Register looks: functions that paint a sticker on a canvas."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from attributes.stickers.art.canvas import Canvas
 from attributes.stickers.art.sticker import Sticker, fit
 
 LONG_SIDE = 256
-"""Most pixels on the longer side of a drawn sticker."""
+"""Largest size of the longer side of a drawn sticker, in pixels."""
 
 Paint = Callable[[Canvas, np.random.Generator], None]
 
 
 @dataclass(frozen=True)
 class Look:
-    """How to draw one sticker.
+    """A kind of drawn sticker.
 
     Attributes:
-        paint: paints it; all that varies comes from the generator.
+        name: name of the look.
+        paint: paints it; all variation comes from the generator.
         kind, gloss: as in `Sticker`.
     """
 
@@ -31,19 +32,22 @@ class Look:
     gloss: float
 
     def draw(self, rng: np.random.Generator) -> Sticker:
+        """Draw a sticker of this look."""
         canvas = Canvas()
         self.paint(canvas, rng)
-        return Sticker(self.name, fit(canvas.picture(), LONG_SIDE), self.kind, self.gloss)
+        rgba = fit(canvas.picture(), LONG_SIDE)
+        assert rgba is not None, f"{self.name} paints nothing"
+        return Sticker(self.name, rgba, self.kind, self.gloss)
 
 
 class Album:
-    """Looks of one kind, in the order in which they are written."""
+    """Looks of one kind, in the order of their definition."""
 
     def __init__(self, kind: str, gloss: float):
         self.kind, self.gloss = kind, gloss
         self.looks: list[Look] = []
 
     def look(self, paint: Paint) -> Paint:
-        """Decorator: the function's name, with hyphens, becomes the look's."""
+        """Decorator that registers a look under the name of the function, with hyphens."""
         self.looks.append(Look(paint.__name__.rstrip("_").replace("_", "-"), paint, self.kind, self.gloss))
         return paint

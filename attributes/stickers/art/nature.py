@@ -1,4 +1,4 @@
-"""Plants, fruit and small creatures in glossy vinyl."""
+"""Draw plants, fruit and small creatures in glossy vinyl."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def butterfly(c: Canvas, rng):
             c.tint(lines([[root, e] for e in ends], 0.7) * body, hsv(tone, 0.9, 0.2), 0.8)
             spots = Pen()
             for e in ends[1:-1]:
-                spots.disc(*(e + (root - e) * 0.05), 1.2)
+                spots.dot(e + (root - e) * 0.05, 1.2)
             c.tint(spots.mask() * body, WHITE, 0.9)
     c.solid(Pen().disc(50, 56, 2.6, 18).disc(50, 37, 3.4).mask(), (0.2, 0.15, 0.18), 1.5, 0.8)
     feelers = [smooth([(50, 36), (46, 26), (40, 20)], False), smooth([(50, 36), (54, 26), (60, 20)], False)]

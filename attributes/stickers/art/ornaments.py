@@ -1,4 +1,4 @@
-"""Tattoo-like ornaments: geometry, symmetry and dots."""
+"""Draw tattoo-like ornaments with geometry, symmetry and dots."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def mandala(c: Canvas, rng):
             pen.line(petal, 0.9, True)
             pen.line([polar(a, radius + 3), polar(a, reach - 5)], [0.6, 1.6])
     for a in angles:
-        pen.disc(*polar(a + 180 / folds, 41), 1.6)
-        holes.disc(*polar(a + 180 / folds, 41), 0.8)
-        pen.disc(*polar(a + 180 / folds, 46), 0.8)
-        pen.disc(*polar(a, 23), 1.0)
+        pen.dot(polar(a + 180 / folds, 41), 1.6)
+        holes.dot(polar(a + 180 / folds, 41), 0.8)
+        pen.dot(polar(a + 180 / folds, 46), 0.8)
+        pen.dot(polar(a, 23), 1.0)
     rings = sum(disc(50, 50, r) * (1 - disc(50, 50, r - 0.8)) for r in (6, 15, 27))
     ink(c, np.maximum(pen.mask() * (1 - holes.mask()), rings) + disc(50, 50, 2.5), rng)
 
@@ -132,8 +132,8 @@ def geometric_wolf(c: Canvas, rng):
     segments = [np.array(s, float) for s in half]
     mask = lines([*segments, *[s * [-1, 1] + [100, 0] for s in segments], [(50, 36), (50, 60)]], 1.1)
     dark = [[(22, 6), (28, 34), (16, 40)], [(42, 78), (50, 84), (58, 78), (50, 72)]]
-    for form in dark:
-        form = np.array(form, float)
+    for corners in dark:
+        form = np.array(corners, float)
         mask = np.maximum.reduce([mask, polygon(form), polygon(form * [-1, 1] + [100, 0])])
     for s in (-1, 1):
         mask = np.maximum(mask, polygon([(50 + s * 9, 53), (50 + s * 19, 48), (50 + s * 15, 54)]))

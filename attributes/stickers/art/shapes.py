@@ -1,4 +1,4 @@
-"""Simple forms in glossy vinyl."""
+"""Draw simple forms in glossy vinyl."""
 
 from __future__ import annotations
 

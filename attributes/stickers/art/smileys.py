@@ -1,4 +1,4 @@
-"""Round faces with a mood."""
+"""Draw smileys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DARK = (0.28, 0.14, 0.05)
 
 
 def _ball(c: Canvas, rng, hue: float | None = None) -> np.ndarray:
-    """The face itself: a ball lit from the upper left; yellow unless told."""
+    """The face: a ball lit from the upper left, yellow by default."""
     hue = 0.125 + 0.025 * rng.random() if hue is None else hue
     ball = disc(50, 50, 43)
     c.fill(ball, mix(hsv(hue - 0.035, 0.85, 0.93), hsv(hue + 0.015, 0.5, 1), glow(40, 34, 66)))

@@ -1,4 +1,4 @@
-"""What a sticker is, and how its picture is brought to size."""
+"""Define a sticker, and trim and reduce its picture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 MARGIN = 1
-"""Transparent pixels kept around every sticker, so that a sampler finds nothing beyond its edge."""
+"""Transparent pixels around every sticker, so that samples beyond its edge are transparent."""
 VISIBLE = 8
-"""Alpha below this, of 255, counts as nothing when a picture is trimmed."""
+"""Alpha out of 255 below which pixels are trimmed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +18,11 @@ class Sticker:
     """A picture to put on skin.
 
     Attributes:
-        name: of the look, or of the file without its suffix.
+        name: name of the look, or of the file without its suffix.
         rgba: uint8 ``[h, w, 4]``, RGB with straight (not premultiplied) alpha, trimmed to a margin of one transparent
             pixel.
         kind: ``shape``, ``emoji``, ``label``, ``tattoo``, ``translucent``, ``glitter``, ``text`` or ``file``.
-        gloss: how much its surface mirrors light, from 0 (matt as ink) to 1 (foil).
+        gloss: strength of reflections, from 0 (matte, like ink) to 1 (foil).
     """
 
     name: str
@@ -32,10 +32,10 @@ class Sticker:
 
 
 def fit(picture: Image.Image, long_side: int) -> np.ndarray | None:
-    """Trim an RGBA picture to what is visible and reduce it to at most `long_side` pixels, the margin included.
+    """Trim an RGBA picture to its visible part and reduce it to at most `long_side` pixels, including the margin.
 
     Returns:
-        uint8 ``[h, w, 4]``, or None where nothing is visible.
+        uint8 ``[h, w, 4]``, or None if nothing is visible.
     """
     box = picture.getchannel("A").point(lambda alpha: 255 * (alpha >= VISIBLE)).getbbox()
     if box is None:

@@ -1,4 +1,4 @@
-"""Tattoo-like line art: dark ink with alpha, no backing."""
+"""Draw tattoo-like line art: dark ink with alpha and no backing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def rose(c: Canvas, rng):
 
 
 def _offsets(x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
-    """Every pixel's distance from a point to the right and down, in units."""
+    """Distance of every pixel from a point, to the right and down, in units."""
     rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32) * (100 / SIZE)
     return columns - x, rows - y
 

@@ -1,4 +1,4 @@
-"""Translucent stickers: the skin shows through."""
+"""Draw translucent stickers, through which the skin is visible."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def gel_star(c: Canvas, rng):
     c.fill(body, mix(hsv(hue, 0.75, 0.95), hsv(hue + 0.12, 0.6, 1), ramp(40)), 0.55)
     c.light(body, 5, 0.7)
     for _ in range(14):
-        x, y, r = *(25 + 50 * rng.random(2)), 0.6 + 1.2 * rng.random()
+        x, y = 25 + 50 * rng.random(2)
+        r = 0.6 + 1.2 * rng.random()
         c.fill(disc(x, y, r) * (1 - disc(x, y, r * 0.6)) * body, WHITE, 0.5)
     c.fill(body * (1 - blur(grow(body, -2), 1.2)), hsv(hue, 0.9, 0.5), 0.4)
     c.fill(blur(line(smooth([(46, 22), (42, 36), (30, 41)], False), [1, *[2.6] * 19, 1]), 0.6), WHITE, 0.75)

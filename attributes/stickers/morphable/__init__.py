@@ -1,6 +1,6 @@
-"""Morphable face models that the user names, fitted to the landmarks of a clip.
+"""Fit morphable face models to the landmarks of a clip.
 
-Nothing heavy is imported until a name is used.
+Imports of heavy modules are deferred until a name is used.
 """
 
 from toolkit.lazy import lazy_names

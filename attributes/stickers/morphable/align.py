@@ -1,8 +1,8 @@
-"""Lay the reference face, the mean of mediapipe's mesh, over the mean of a morphable model.
+"""Align the reference face, the mean of mediapipe's mesh, with the mean of a morphable model.
 
-First a similarity: from the file's named landmarks where it has enough of them, else from the nose and a search over
-sizes; then iterative closest points (Besl and McKay 1992) on positions and normals; then a smooth warp, because the
-two means are different people.
+Three steps: a similarity, from the file's named landmarks if there are enough, else from the nose and a search over
+sizes; iterative closest points (Besl and McKay 1992) on positions and normals; and a smooth warp, because the two means
+are different people.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ NAMED = {
     "right.lips.corner": 61,
     "left.lips.corner": 291,
 }
-"""Landmarks of the Basel files and the same places on mediapipe's mesh."""
+"""Landmarks of the Basel files, and the same points of mediapipe's mesh."""
 
 NORMAL_WEIGHT = 0.3
-"""Distance, in outer eye corner distances, that a normal turned by about 60 degrees counts for in a match."""
+"""Cost in a match of a normal rotated by about 60 degrees, in distances between the outer eye corners."""
 
 WORST_FIT = 0.08
-"""Mean distance, in outer eye corner distances, above which the surface is taken for something else than a face."""
+"""Mean distance above which the surface is not a face, in distances between the outer eye corners."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,7 @@ class Similarity:
     translation: np.ndarray
 
     def apply(self, points: np.ndarray) -> np.ndarray:
+        """Transform points ``[M, 3]``."""
         return self.scale * points @ self.rotation.T + self.translation
 
 
@@ -58,7 +59,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> Similarity:
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals ``[V, 3]``: the mean over the triangles at each vertex by area; zero where there is none."""
+    """Unit normals ``[V, 3]``, weighted by the area of the triangles at each vertex; zero without triangles."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normals = np.zeros(vertices.shape)
     face = np.cross(b - a, c - a)
@@ -68,15 +69,15 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 class Aligner:
-    """The reference face laid over the mean of a model.
+    """The reference face aligned with the mean of a model.
 
     Attributes:
-        similarity: from the reference's axes and unit to the model's.
-        points: ``[N, 3]``, the reference's mesh points on the model's surface, in the model's unit.
-        eye_distance: between the outer eye corners, in the model's unit.
+        similarity: transform from the axes and unit of the reference to those of the model.
+        points: ``[N, 3]``, mesh points of the reference on the surface of the model, in the model's unit.
+        eye_distance: distance between the outer eye corners, in the model's unit.
 
     Raises:
-        InputError: no placing of the reference fits, so that this is not a face with x across, y up and z forward.
+        InputError: no alignment fits, so the model is not a face with x across, y up and z forward.
     """
 
     def __init__(self, model: MorphableModel, reference: Topology):
@@ -88,13 +89,13 @@ class Aligner:
         self._source_normals = vertex_normals(reference.mean.astype(np.float64), reference.triangles)[used]
         self._vertices = model.mean.astype(np.float64)
         self._normals = vertex_normals(self._vertices, model.triangles)
-        # Only what faces the viewer can be the face, and a tree without the back of the head is faster.
+        # The face is on the front, and a tree without the back of the head is faster.
         front = np.flatnonzero(self._normals[:, 2] < 0.3)
         self._front = front if len(front) > 100 else np.arange(len(self._vertices))
         self._trees: dict[float, cKDTree] = {}
         self._tree = cKDTree
 
-        # The best start on positions and normals, which lock eye sockets, lips and nose into each other.
+        # The start with the best fit of positions and normals, which match eye sockets, lips and nose.
         found = [self._closest(start, rounds=25) for start in self._named(model)]
         if not found or found[0][1] > WORST_FIT:
             found = [self._closest(start, rounds=25) for start in self._search(reference)]
@@ -102,8 +103,8 @@ class Aligner:
         self.similarity, fit = self._closest(start, rounds=25)
         if not np.isfinite(fit) or fit > WORST_FIT:
             raise InputError(
-                f"{model.name}: expected the surface of a face that looks along z with y up, but the mean face fits it "
-                f"only to {fit:.2f} of the distance between the eyes; use the file as its owners publish it"
+                f"{model.name}: expected the surface of a face that looks along z with y up, but the mean face fits "
+                f"only to {fit:.2f} of the distance between the eyes; use the file as published by its owners"
             )
         warped = self._warp()
         self.points = np.full(reference.mean.shape, np.nan)
@@ -115,12 +116,12 @@ class Aligner:
         known = [(index, model.landmarks[name]) for name, index in NAMED.items() if name in model.landmarks]
         if len(known) < 4:
             return []
-        places = {int(v): row for row, v in enumerate(self._used)}
-        source = np.array([self._source[places[index]] for index, _ in known])
+        rows = {int(v): row for row, v in enumerate(self._used)}
+        source = np.array([self._source[rows[index]] for index, _ in known])
         return [similarity(source, np.array([point for _, point in known], np.float64))]
 
     def _search(self, reference: Topology) -> list[Similarity]:
-        """Placings with the nose on the foremost point and sizes that a cropped face or a full head may have."""
+        """Starts with the nose on the foremost point, in sizes for cropped faces and full heads."""
         front = self._vertices[self._front]
         low, high = front.min(axis=0), front.max(axis=0)
         central = np.abs(front[:, 0] - (low[0] + high[0]) / 2) < 0.15 * (high[0] - low[0])
@@ -133,7 +134,7 @@ class Aligner:
         return [Similarity(np.eye(3), s, nose - s * tip) for s in unit * np.array([0.65, 0.75, 0.85, 0.95, 1.05])]
 
     def _features(self, scale: float):
-        """Tree over front vertices with their normals, at the scale of a placing (rounded, to be built seldom)."""
+        """A tree over the front vertices with their normals. The scale is rounded, so that few trees are built."""
         key = round(float(np.log(scale)), 1)
         if key not in self._trees:
             normals = self._normals[self._front] * NORMAL_WEIGHT * np.exp(key)
@@ -146,7 +147,7 @@ class Aligner:
         return self._front[index]
 
     def _closest(self, start: Similarity, rounds: int) -> tuple[Similarity, float]:
-        """Iterative closest points from a start; the fit is the mean distance of the better 80 % in eye distances."""
+        """Iterative closest points. The fit is the mean distance of the better 80 %, in eye distances."""
         placing = start
         for _ in range(rounds):
             placed = placing.apply(self._source)
@@ -160,7 +161,7 @@ class Aligner:
         return placing, float(distance[: int(0.8 * len(distance))].mean())
 
     def _warp(self) -> np.ndarray:
-        """Bend the placed reference smoothly onto the surface, stiff at first, in units of the eye distance."""
+        """Warp the aligned reference smoothly onto the surface, stiffly at first, in units of the eye distance."""
         from scipy.interpolate import RBFInterpolator
 
         scale = self.similarity.scale
@@ -172,7 +173,7 @@ class Aligner:
             far = np.linalg.norm(move, axis=1) > 0.2 * scale
             if far.mean() > 0.5:
                 break
-            # The outline may lie beyond a cropped model, so that it follows its neighbours.
+            # The outline may be outside a cropped model; it then follows its neighbours.
             bend = RBFInterpolator(
                 placed[~far] / scale, move[~far], kernel="thin_plate_spline", smoothing=smoothing, degree=1
             )

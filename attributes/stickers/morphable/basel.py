@@ -1,4 +1,4 @@
-"""Read the files of morphable models as their owners publish them; the format is told by content, not by name.
+"""Read the published files of morphable models, recognising the format by its content.
 
 Basel Face Model 2017 and 2019 (Gerig et al. 2018, "Morphable Face Models - An Open Framework"): HDF5 in the statismo
 layout, millimetres, triangles transposed, variances. Basel Face Model 2009 (Paysan et al. 2009): a MATLAB file,
@@ -24,16 +24,16 @@ ZIP_MAGIC = b"PK\x03\x04"
 KINDS = "a Basel Face Model (.h5 of 2017 or 2019, .mat of 2009) or an ICT-FaceKit .npz"
 
 BLENDSHAPE_STD = 0.3
-"""Deviation of ICT's expressions: hand-made shapes whose factors run from 0 to 1 and come without statistics."""
+"""Deviation of ICT's expressions, which are hand-made shapes with factors from 0 to 1 and no statistics."""
 
 
-@np.errstate(all="ignore")  # numbers that overflow are refused afterwards
+@np.errstate(all="ignore")  # overflowing numbers raise an error later
 def load_morphable_model(path: str | Path) -> MorphableModel:
-    """Read a morphable model from a file that the user named.
+    """Read a morphable model from a file.
 
     Raises:
-        InputError: there is no such file, or it is not one of the known formats, truncated or damaged.
-        MissingExtra: an ``.h5`` is given and h5py is not installed.
+        InputError: the file does not exist, has an unknown format, or is truncated or damaged.
+        MissingExtra: an ``.h5`` file needs h5py, which is not installed.
     """
     path = Path(path)
     try:
@@ -67,7 +67,8 @@ def _read_hdf5(path: Path) -> MorphableModel:
             def group(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 model = file[f"{name}/model"]
                 parts = (model[key][()] for key in ("mean", "pcaBasis", "pcaVariance"))
-                return tuple(_numbers(part) for part in parts)
+                mean, basis, variance = (_numbers(part) for part in parts)
+                return mean, basis, variance
 
             mean, identity, variance = group("shape")
             cells = _numbers(file["shape/representer/cells"][()], np.int64)
@@ -83,7 +84,7 @@ def _read_hdf5(path: Path) -> MorphableModel:
     mean = mean.reshape(-1)
     if expression is None:
         expression = np.zeros_like(mean), np.zeros((mean.size, 0), np.float32), np.zeros(0, np.float32)
-    # Both means are parts of one sum: the expression model's is an offset from the shape model's.
+    # The mean of the expression model is an offset from that of the shape model.
     offset = expression[0].reshape(-1)
     if offset.shape != mean.shape:
         raise InputError(f"{path}: expected means of one size, found shape {mean.size} and expression {offset.size}")
@@ -104,7 +105,7 @@ def _read_hdf5(path: Path) -> MorphableModel:
 def _landmarks(path: Path, raw) -> dict[str, np.ndarray]:
     """Named points of ``metadata/landmarks/json``: a list of ``{"id": name, "coordinates": [x, y, z]}``."""
     try:
-        # A scalar string, an array of one string or an array of bytes, whichever library wrote the file.
+        # A scalar string, an array of one string or an array of bytes, depending on the library that wrote the file.
         raw = np.asarray(raw)
         text = raw.tobytes() if raw.dtype.kind in "iu" else raw.reshape(-1)[0]
         points = {item["id"]: np.array(item["coordinates"], np.float32) for item in json.loads(text)}
@@ -126,7 +127,7 @@ def _read_mat(path: Path) -> MorphableModel:
         raise InputError(f"{path}: expected a Basel Face Model 2009, found a damaged MATLAB file: {error}") from error
     cells = raw.get("tl", raw.get("tri"))
     missing = [key for key in wanted[:3] if key not in raw] + (["tl"] if cells is None else [])
-    if missing:
+    if missing or cells is None:
         raise InputError(
             f"{path}: expected shapeMU, shapePC, shapeEV and tl of 01_MorphableModel.mat, found no {', '.join(missing)}"
         )
@@ -139,7 +140,7 @@ def _read_mat(path: Path) -> MorphableModel:
             raise InputError(f"{path}: expected {mean.size} numbers in expMU, found {offset.size}")
         mean = mean + offset
     cells = cells.T if cells.shape[0] == 3 else cells
-    # MATLAB counts from 1; shapeEV and expEV hold deviations in spite of their name.
+    # MATLAB counts from 1. Despite their names, shapeEV and expEV hold deviations.
     return _build(
         path,
         "bfm2009",
@@ -180,10 +181,10 @@ def _read_npz(path: Path) -> MorphableModel:
 
 
 def _numbers(value, dtype: type = np.float32) -> np.ndarray:
-    """An array of the file as numbers.
+    """Convert an array of the file to numbers. float32 represents every vertex index of these files exactly.
 
     Raises:
-        ValueError: it holds text or something else; float32 holds every vertex number of these files exactly.
+        ValueError: it holds something else, such as text.
     """
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
@@ -200,7 +201,7 @@ def _build(
     triangles: np.ndarray,
     landmarks: Mapping[str, np.ndarray],
 ) -> MorphableModel:
-    """Turn the axes: every format has y up and z towards the viewer, which is half a turn about x from ours."""
+    """Convert the axes: all formats have y up and z towards the viewer, half a turn about x from ours."""
     turn = np.array([1, -1, -1], np.float32)
     try:
         if mean.size % 3:
@@ -214,19 +215,22 @@ def _build(
             bases += [basis * np.tile(turn, len(vertices))[:, None], np.asarray(std, np.float32)]
         points = {key: point * turn for key, point in landmarks.items()}
         triangles = outward(vertices, np.ascontiguousarray(triangles, dtype=np.int32))
-        return MorphableModel(name, vertices, *bases, triangles, points)
+        identity_basis, identity_std, expression_basis, expression_std = bases
+        return MorphableModel(
+            name, vertices, identity_basis, identity_std, expression_basis, expression_std, triangles, points
+        )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def outward(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Wind the triangles of a consistently wound surface so that normals point away from its middle.
+    """Wind the triangles of a consistently wound surface so that its normals point outwards.
 
-    Distributions of one model differ in this. The middle is taken behind an open face: the centre of the bounding box,
-    pushed back to the rear.
+    Distributions of the same model differ in this. The reference point is the centre of the bounding box, moved to the
+    rear, which is behind an open face.
     """
     if triangles.ndim != 2 or triangles.shape[1] != 3 or not len(triangles) or triangles.max() >= len(vertices):
-        return triangles  # refused by MorphableModel with a sentence
+        return triangles  # MorphableModel raises the error
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     middle = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, high[2]])
     a, b, c = (vertices[triangles[:, k]] for k in range(3))

@@ -1,6 +1,6 @@
-"""Where the landmarks of an analyser lie on a morphable model, and which part of the model is the face.
+"""Locate an analyser's landmarks and the face on a morphable model.
 
-No hand-made table for each format: everything follows from the reference face that `align` lays over the model's mean.
+No format needs a hand-made table: everything follows from the reference face that `align` fits to the model's mean.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ REFERENCE = "mediapipe478"
 SHARED_REGIONS = ("left_eye", "right_eye", "lips", "nose", "left_brow", "right_brow")
 MESH_REGIONS = ("left_eye", "right_eye", "lips", "left_brow", "right_brow", "oval", "nose")
 OUTLINES = ("oval", "jaw")
-"""Regions whose landmarks follow the visible edge of the face; each set of landmarks has one of them."""
+"""Regions whose landmarks follow the visible edge of the face. Each topology has one of them."""
 
 REACH = 0.12
-"""Distance from the reference's surface, in eye distances, up to which a vertex belongs to the face."""
+"""Largest distance of a vertex of the face from the surface of the reference, in eye distances."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class LandmarkPoints:
     """Points on the surface of a model.
 
     Attributes:
-        index: int ``[M]``, which landmarks have a point.
-        vertices: int ``[M, 3]``, corners of the triangle that the point lies in.
-        weights: float64 ``[M, 3]``, its barycentric coordinates.
-        side: int ``[M]``: 0 inside the face, -1 and 1 on its outline, on the left and right of the picture.
+        index: int ``[M]``, the landmarks with a point.
+        vertices: int ``[M, 3]``, corners of the triangle of each point.
+        weights: float64 ``[M, 3]``, barycentric coordinates of each point.
+        side: int ``[M]``: 0 inside the face, -1 or 1 on its outline on the left or right of the picture.
     """
 
     index: np.ndarray
@@ -42,16 +42,16 @@ class LandmarkPoints:
     side: np.ndarray
 
     def gather(self, values: np.ndarray) -> np.ndarray:
-        """Values at the points, float64 ``[M, ...]``, of values at the vertices ``[V, ...]``."""
+        """Interpolate values at the vertices ``[V, ...]`` at the points: float64 ``[M, ...]``."""
         return np.einsum("mc,mc...->m...", self.weights, values[self.vertices].astype(np.float64))
 
 
 class Correspondence:
-    """A model's mean under the reference face.
+    """The mean of a model, aligned with the reference face.
 
     Attributes:
-        eye_distance: between the outer eye corners of the mean, in the model's unit.
-        rest: float32 ``[V, 3]``, the mean in the reference's axes and in units of `eye_distance`.
+        eye_distance: distance between the outer eye corners of the mean, in the model's unit.
+        rest: float32 ``[V, 3]``, the mean in the axes of the reference and in units of `eye_distance`.
     """
 
     def __init__(self, model: MorphableModel):
@@ -67,7 +67,7 @@ class Correspondence:
 
     @cached_property
     def face(self) -> np.ndarray:
-        """int ``[V']``, vertices of the face: near the reference's surface, facing the same way, not in the holes."""
+        """Vertices of the face, int ``[V']``: near the reference, with the same orientation, and not in its holes."""
         from scipy.spatial import cKDTree
         from skimage.measure import points_in_poly
 
@@ -75,7 +75,7 @@ class Correspondence:
         corners = self._placed_rest[triangles]
         weights = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [1, 1, 0], [1, 0, 1], [0, 1, 1]], float)
         weights /= weights.sum(axis=1, keepdims=True)
-        # Of vertices, not of triangles: beside the nose a triangle of the reference faces the other way.
+        # Vertex normals, because one triangle of the reference beside the nose faces the other way.
         normals = vertex_normals(self._placed_rest, triangles)[triangles].mean(axis=1)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         surface = np.einsum("sc,fci->fsi", weights, corners).reshape(-1, 3)
@@ -95,7 +95,7 @@ class Correspondence:
         return vertex_normals(self.rest.astype(np.float64), self._model.triangles)
 
     def _largest_part(self, kept: np.ndarray) -> np.ndarray:
-        """The largest connected piece; eyeballs, lashes and teeth are pieces of their own."""
+        """The largest connected piece. Eyeballs, lashes and teeth are separate pieces."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
@@ -111,10 +111,10 @@ class Correspondence:
 
     @cached_property
     def triangles(self) -> np.ndarray:
-        """int32 ``[F', 3]`` of the face, into `face`."""
-        place = np.full(len(self._model.mean), -1, np.int32)
-        place[self.face] = np.arange(len(self.face), dtype=np.int32)
-        mapped = place[self._model.triangles]
+        """Triangles of the face as indices into `face`: int32 ``[F', 3]``."""
+        row = np.full(len(self._model.mean), -1, np.int32)
+        row[self.face] = np.arange(len(self.face), dtype=np.int32)
+        mapped = row[self._model.triangles]
         return mapped[(mapped >= 0).all(axis=1)]
 
     @cached_property
@@ -131,21 +131,21 @@ class Correspondence:
         return found
 
     def landmark_points(self, topology: Topology) -> LandmarkPoints:
-        """Points of the analyser's landmarks on the face; landmarks outside its mesh, such as irises, have none.
+        """Points of the landmarks on the face. Landmarks outside the mesh, such as irises, have no point.
 
         Raises:
-            InputError: the topology has no regions that tell where its landmarks lie.
+            InputError: the topology lacks the regions that locate its landmarks.
         """
-        places = self._places(topology)
-        index = np.flatnonzero(np.isfinite(places).all(axis=1))
-        vertices, weights = self._project(places[index])
+        positions = self._positions(topology)
+        index = np.flatnonzero(np.isfinite(positions).all(axis=1))
+        vertices, weights = self._project(positions[index])
         side = np.zeros(len(index), np.int64)
         outline = np.isin(index, [v for name in OUTLINES for v in topology.regions.get(name, ())])
-        side[outline] = np.where(places[index][outline, 0] < 0, -1, 1)
+        side[outline] = np.where(positions[index][outline, 0] < 0, -1, 1)
         return LandmarkPoints(index, vertices, weights, side)
 
-    def _places(self, topology: Topology) -> np.ndarray:
-        """The landmarks of the topology's mean in the axes of `rest`."""
+    def _positions(self, topology: Topology) -> np.ndarray:
+        """Landmarks of the topology's mean in the axes of `rest`."""
         if topology.name == REFERENCE:
             return self._placed_rest
         shared = [name for name in SHARED_REGIONS if name in topology.regions]
@@ -158,20 +158,20 @@ class Correspondence:
         ours = np.array([self._placed_rest[self._reference.regions[name]].mean(axis=0) for name in shared])
         return similarity(middles, ours).apply(topology.mean.astype(np.float64))
 
-    def _project(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _project(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nearest points on the face as corners ``[M, 3]`` of the model and barycentric weights ``[M, 3]``."""
         from scipy.spatial import cKDTree
         from trimesh.triangles import closest_point, points_to_barycentric
 
         triangles = self.face[self.triangles]
         corners = self.rest[triangles].astype(np.float64)
-        # The nearest triangle is among the few whose middles are near: triangles of one place are of one size.
-        _, candidates = cKDTree(corners.mean(axis=1)).query(places, k=min(24, len(triangles)))
+        # Neighbouring triangles have similar sizes, so the nearest triangle is among those with the nearest middles.
+        _, candidates = cKDTree(corners.mean(axis=1)).query(positions, k=min(24, len(triangles)))
         count = candidates.shape[1]
         flat = candidates.ravel()
-        nearest = closest_point(corners[flat], np.repeat(places, count, axis=0)).reshape(len(places), count, 3)
-        best = np.linalg.norm(nearest - places[:, None], axis=2).argmin(axis=1)
-        rows = np.arange(len(places))
+        nearest = closest_point(corners[flat], np.repeat(positions, count, axis=0)).reshape(len(positions), count, 3)
+        best = np.linalg.norm(nearest - positions[:, None], axis=2).argmin(axis=1)
+        rows = np.arange(len(positions))
         chosen = candidates[rows, best]
         weights = points_to_barycentric(corners[chosen], nearest[rows, best])
         weights = np.clip(np.nan_to_num(weights, nan=1 / 3), 0, 1)

@@ -1,8 +1,8 @@
-"""Fit a morphable model to landmarks: one identity for the clip, expression and pose for every frame.
+"""Fit a morphable model to landmarks, with one identity for the clip and an expression and pose for every frame.
 
 Gauss-Newton on the joint least-squares problem of Blanz and Vetter (1999, "A Morphable Model for the Synthesis of 3D
-Faces", section 4) with landmarks in place of pixels and a scaled orthographic camera. Expression and pose of a frame
-meet other frames only through the identity, so that they are eliminated frame by frame (Schur complement).
+Faces", section 4), with landmarks instead of pixels and a scaled orthographic camera. Only the identity couples
+frames, so the expression and pose of each frame are eliminated separately (Schur complement).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from attributes.stickers.morphable.model import MorphableModel
 
 ITERATIONS = 10
 CLOSE_ENOUGH = 1e-3
-"""The fit ends at a step this small, in standard deviations, radians and the logarithm of the scale."""
+"""Step at which the fit ends, in standard deviations, radians and the logarithm of the scale."""
 DEPTH_WEIGHT = 0.25
-"""Weight of an analyser's z against x and y: it is guessed, not seen."""
+"""Weight of an analyser's z relative to x and y, because z is a guess."""
 CONTOUR_WEIGHT = 0.2
-"""Weight of the face's outline on the near side, where landmarks slide along the skin; 0 on the far side."""
+"""Weight of the outline on the near side, where landmarks slide along the skin. The far side has weight 0."""
 IDENTITY_COMPONENTS, EXPRESSION_COMPONENTS = 60, 40
-"""At most so many principal directions, of those that the landmarks can see, are solved for."""
+"""Largest number of principal directions to solve for, among those that move landmarks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Fit:
         rotation: float64 ``[T, 3, 3]``.
         scale: float64 ``[T]``, pixels per unit of the model.
         translation: float64 ``[T, 3]`` in pixels.
-        error: float64 ``[T]``, root mean square distance of the landmarks in pixels of x and y, outline left out.
+        error: float64 ``[T]``, root mean square distance of the landmarks in x and y in pixels, without the outline.
     """
 
     identity: np.ndarray
@@ -48,12 +48,12 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What is known before the fit; coefficients in standard deviations are pulled towards it.
+    """Start of the fit, and centre of its regularisation. Coefficients are in standard deviations.
 
     Attributes:
-        rotation: ``[T, 3, 3]``, where the search begins.
-        identity: ``[k]`` or None for the mean face.
-        expression: ``[T, e]`` or None for the neutral one.
+        rotation: ``[T, 3, 3]``, initial rotations.
+        identity: ``[k]``, or None for the mean face.
+        expression: ``[T, e]``, or None for the neutral expression.
     """
 
     rotation: np.ndarray
@@ -62,10 +62,10 @@ class Prior:
 
 
 class _Basis:
-    """Principal directions that the landmarks see of one basis; ``coefficients = start + directions @ factors``.
+    """Principal directions of a basis at the landmarks: ``coefficients = start + directions @ factors``.
 
-    The prior is a unit normal, which no rotation of the coefficients changes; directions that move no landmark stay at
-    the prior's mean.
+    The prior is a unit normal distribution, which rotations of the coefficients do not change. Directions that move no
+    landmark stay at the mean of the prior.
     """
 
     def __init__(self, rows: np.ndarray, limit: int):
@@ -83,14 +83,16 @@ def fit(
     noise: float = 0.01,
     prior: Prior | None = None,
 ) -> Fit:
-    """Coefficients and camera of every frame.
+    """Estimate coefficients and camera of every frame.
 
     Args:
-        points: where the landmarks lie on the model.
-        landmarks: ``[T, N, 3]`` px, finite; z is left out where it is zero throughout.
-        eye_distance: between the outer eye corners of the model's mean, in its unit.
-        noise: standard deviation of a landmark in units of the distance between the outer eye corners; more of it
-            keeps the shape nearer to the mean.
+        model: the morphable model.
+        points: positions of the landmarks on the model.
+        landmarks: ``[T, N, 3]`` in pixels, finite; z is ignored if it is zero everywhere.
+        eye_distance: distance between the outer eye corners of the model's mean, in its unit.
+        noise: standard deviation of a landmark, in distances between the outer eye corners. More noise keeps the shape
+            closer to the mean.
+        prior: start of the fit; if None, estimated from the landmarks.
     """
     target = np.asarray(landmarks, np.float64)[:, points.index]
     frames, count = target.shape[:2]
@@ -122,7 +124,7 @@ def fit(
         shape = base + ((identity.rows @ shared) + local @ expression.rows.T).reshape(frames, count, 3)
         turned = scale[:, None, None] * (shape @ rotation.transpose(0, 2, 1))
         residual = target - turned - translation[:, None]
-        # The near outline counts a little, the far one, which slides over the cheek, not at all.
+        # The near outline has a small weight. The far one, which slides over the cheek, has none.
         looks_right = -rotation[:, 0, 2]
         outline = CONTOUR_WEIGHT * np.clip(1 - sides[1:] * looks_right[:, None] / 0.35, 0, 1)
         group = np.concatenate([np.ones((frames, 1)), outline], axis=1)
@@ -135,7 +137,7 @@ def fit(
         weighted = camera * (weight[:, :, None, None] * axis[:, None])
         pose = weighted.reshape(frames, -1, 7).transpose(0, 2, 1) @ camera.reshape(frames, -1, 7)
         if not depth:
-            pose[:, 6, 6] += 1.0  # nothing sees the distance
+            pose[:, 6, 6] += 1.0  # the distance is not observable
         stacked = np.concatenate([weighted, (residual * weight[..., None] * axis)[..., None]], axis=-1)
         turned_back = scale[:, None, None, None] * (rotation.transpose(0, 2, 1)[:, None] @ stacked)
         cross = np.tensordot(turned_back.reshape(frames, -1, 8), rows, axes=(1, 0))
@@ -157,12 +159,12 @@ def fit(
         reduced = np.tensordot(coupling, solved, axes=([0, 1], [0, 1]))
         normal = shapes[:, :k, :k].sum(axis=0) + np.eye(k) - reduced[:, :k]
         step = np.linalg.solve(normal, cross[:, 7, :k].sum(axis=0) - shared - reduced[:, k])
-        steps = solved[:, :, k] - solved[:, :, :k] @ step
+        steps: np.ndarray = solved[:, :, k] - solved[:, :, :k] @ step
 
         shared = shared + step
         local = local + steps[:, 7:]
         rotation = _turn(steps[:, :3]) @ rotation
-        # A long step in scale is a sign of a bad start, not of a good direction.
+        # A long step in scale indicates a bad start, not a good direction.
         scale = scale * np.exp(np.clip(steps[:, 3], -0.5, 0.5))
         translation = translation + steps[:, 4:7]
         longest = max(np.abs(step).max(initial=0), np.abs(steps[:, 7:]).max(initial=0), np.abs(steps[:, :4]).max())
@@ -182,12 +184,12 @@ def fit(
 
 
 def by_vertex(basis: np.ndarray) -> np.ndarray:
-    """A basis ``[V*3, K]`` as ``[V, 3, K]``."""
+    """Reshape a basis ``[V*3, K]`` to ``[V, 3, K]``."""
     return basis.reshape(-1, 3, basis.shape[1])
 
 
 def _affine_rotation(shape: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rotations ``[T, 3, 3]`` next to the affine cameras that map ``[M, 3]`` to the x and y of ``[T, M, 3]``."""
+    """Rotations ``[T, 3, 3]`` closest to the affine cameras that map ``[M, 3]`` to the x and y of ``[T, M, 3]``."""
     centred = shape - shape.mean(axis=0)
     flat = target[..., :2] - target[..., :2].mean(axis=1, keepdims=True)
     camera = np.einsum("im,tma->tai", np.linalg.pinv(centred), flat)
@@ -205,14 +207,14 @@ def _scale_and_shift(base, target, rotation):
 
 
 def _huber(residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weight of each landmark by its distance over all frames, in units of the noise: misplaced points count less."""
+    """Weight of each landmark by its distance over all frames, in units of the noise. Outliers lose weight."""
     distance = np.sqrt((residual[..., :2] ** 2).sum(axis=-1).mean(axis=0))
     bound = max(2.0, 2.0 * float(np.median(distance[weight.max(axis=0) > 0.5])))
     return np.minimum(1.0, bound / np.maximum(distance, 1e-9))
 
 
 def _camera_jacobian(turned: np.ndarray) -> np.ndarray:
-    """Derivative ``[T, M, 3, 7]`` of scaled, turned points by rotation vector, logarithm of scale, translation."""
+    """Derivative ``[T, M, 3, 7]`` of rotated, scaled points by rotation vector, logarithm of scale, and translation."""
     jacobian = np.zeros((*turned.shape, 7))
     x, y, z = np.moveaxis(turned, -1, 0)
     jacobian[..., 0, 1], jacobian[..., 0, 2] = z, -y
@@ -224,9 +226,9 @@ def _camera_jacobian(turned: np.ndarray) -> np.ndarray:
 
 
 def _shape_blocks(rows, member, rotation, axis, group) -> np.ndarray:
-    """``B^T R^T W R B`` of every frame, ``[T, D, D]``, from products that all frames share.
+    """``B^T R^T W R B`` of every frame, ``[T, D, D]``, computed from products shared by all frames.
 
-    W is the same for all points of a group, so that only the 3x3 matrices ``R^T W R`` differ.
+    W is the same for all points of a group, so frames differ only in the 3x3 matrices ``R^T W R``.
     """
     by_axis = rows.reshape(-1, 3, rows.shape[1])
     metric = np.einsum("tci,c,tcj->tij", rotation, axis, rotation)

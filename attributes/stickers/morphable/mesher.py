@@ -1,4 +1,4 @@
-"""The mesher that stickers use when the user names a morphable model."""
+"""Compute the mesh of a face with a morphable model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from toolkit.task import FaceClip
 
 
 class MorphableMesher:
-    """Fits a morphable model to the landmarks of a clip; a `Mesher`.
+    """A `Mesher` that fits a morphable model to the landmarks of a clip.
 
     Args:
-        model: what `load_morphable_model` gives.
-        predictor: a network whose coefficients the fit starts from and is pulled to; None for the landmarks alone.
-        noise: standard deviation of a landmark in units of the distance between the outer eye corners.
+        model: a model from `load_morphable_model`.
+        predictor: a network that starts and regularises the fit; None to use the landmarks alone.
+        noise: standard deviation of a landmark, in distances between the outer eye corners.
     """
 
     def __init__(self, model: MorphableModel, predictor: CoefficientPredictor | None = None, noise: float = 0.01):
@@ -32,15 +32,15 @@ class MorphableMesher:
 
     @cached_property
     def correspondence(self) -> Correspondence:
-        """Found once for the model, in about a second."""
+        """Landmarks and face of the model, computed once in about a second."""
         return Correspondence(self.model)
 
     def fit(self, clip: FaceClip) -> Fit:
-        """Coefficients and camera of the frames in which the face is present, in their order.
+        """Coefficients and camera of the frames with the face, in order.
 
         Raises:
-            ValueError: no frame of the clip has the face.
-            InputError: the model's mean is no face, or the landmarks are of an unknown kind.
+            ValueError: no frame shows the face.
+            InputError: the mean of the model is not a face, or the landmarks are of an unknown kind.
         """
         present = clip.present
         if not present.any():
@@ -57,7 +57,7 @@ class MorphableMesher:
         )
 
     def mesh(self, clip: FaceClip) -> FaceMesh:
-        """The face region of the fitted model in every frame of the clip; NaN where the face is absent."""
+        """The face of the fitted model in every frame; NaN in frames without the face."""
         face = self.correspondence.face
         vertices = np.full((len(clip), len(face), 3), np.nan, np.float32)
         rest = self.correspondence.rest[face]
@@ -91,7 +91,7 @@ class MorphableMesher:
         return unwrap(self.correspondence.rest[self.correspondence.face])
 
     def _rest(self, part: MorphableModel, found: Fit) -> np.ndarray:
-        """The person's own neutral face in units of their own eye corner distance."""
+        """The neutral face of the person, in units of the distance between their outer eye corners."""
         shape = part.vertices(found.identity, np.zeros(0, np.float32))
         regions = self.correspondence.regions
         rest = self.correspondence.rest[self.correspondence.face]

@@ -1,4 +1,4 @@
-"""MobileNetV1 (Howard et al. 2017) as the 3DDFA regressors use it; parameter names fit their state dicts."""
+"""Define the MobileNetV1 (Howard et al. 2017) of the 3DDFA regressors; its parameters match their state dicts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ BLOCKS = (
     ("dw5_6", 1024, 2),
     ("dw6", 1024, 1),
 )
-"""Name, output channels at full width and stride of the depthwise separable blocks."""
+"""Name, output channels at full width, and stride of the depthwise separable blocks."""
 
 
 class DepthwiseSeparable(nn.Module):
+    """A depthwise separable convolution."""
+
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
         self.conv_dw = nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
@@ -39,10 +41,10 @@ class DepthwiseSeparable(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """float32 ``[B, 3, 120, 120]`` -> ``[B, parameters]``.
+    """Predicts ``[B, parameters]`` from pictures float32 ``[B, 3, 120, 120]``.
 
     Args:
-        width: channels of the first layer; 32 is the full network, 16 the half one.
+        width: channels of the first layer: 32 for the full network, 16 for the half one.
         parameters: size of the output, 62 in the 3DDFA networks.
     """
 

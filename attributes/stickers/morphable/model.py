@@ -1,4 +1,4 @@
-"""A linear model of face shape: a mean, what people differ in and what expressions change."""
+"""Define a linear model of face shape: a mean, a basis of identities and a basis of expressions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from toolkit.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class MorphableModel:
-    """Vertices are ``mean + identity_basis (std * identity) + expression_basis (std * expression)``.
+    """A model whose vertices are ``mean + identity_basis (std * identity) + expression_basis (std * expression)``.
 
-    Axes as in `FaceMesh`: x right in the picture of a frontal face (the person's left), y down, z away from the viewer.
+    The axes are those of `FaceMesh`: x right in the picture of a frontal face (the person's left), y down, z away from
+    the viewer.
 
     Attributes:
         name: ``bfm2009``, ``bfm2017`` (the releases of 2017 and 2019, whole or cropped) or ``ict``.
-        mean: float32 ``[V, 3]`` in the file's own unit of length.
-        identity_basis: float32 ``[V*3, K]``, x y z of a vertex in neighbouring rows.
+        mean: float32 ``[V, 3]`` in the unit of the file.
+        identity_basis: float32 ``[V*3, K]``, with x, y, z of a vertex in consecutive rows.
         identity_std: float32 ``[K]``, standard deviation of each component's factor.
-        expression_basis: float32 ``[V*3, E]``; E is 0 in a model without expressions.
+        expression_basis: float32 ``[V*3, E]``; E is 0 for models without expressions.
         expression_std: float32 ``[E]``.
         triangles: int32 ``[F, 3]``, wound so that normals ``(b - a) x (c - a)`` point out of the head.
-        landmarks: names to float32 ``[3]`` on the mean, as the file has them; empty where it has none.
+        landmarks: float32 ``[3]`` on the mean by name, as in the file; empty if it has none.
     """
 
     name: str
@@ -63,12 +64,12 @@ class MorphableModel:
             raise InputError(f"{self.name}: expected a solid mean of finite numbers; the file is damaged")
 
     def vertices(self, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
-        """Shapes of coefficients in standard deviations.
+        """Shapes for coefficients in standard deviations.
 
         Args:
             identity: ``[..., k]`` with k up to K; missing components are 0.
-            expression: ``[..., e]`` with e up to E; the leading axes of both are broadcast, so that one identity serves
-                many expressions.
+            expression: ``[..., e]`` with e up to E. The leading axes are broadcast, so one identity can have many
+                expressions.
 
         Returns:
             float32 ``[..., V, 3]`` in the model's unit.

@@ -1,4 +1,4 @@
-"""Coefficients of a morphable model from pictures by a network, behind one protocol."""
+"""Predict pose and coefficients of a morphable model from pictures with a network."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ FLIP = np.array([1.0, -1.0, -1.0])
 
 
 class CoefficientPredictor(Protocol):
-    """Says from pictures where a fit should begin."""
+    """Predicts the start of a fit from pictures."""
 
     def predict(self, frames: np.ndarray, landmarks: np.ndarray, model: MorphableModel) -> Prior:
-        """Pose of every frame, and coefficients in standard deviations where they are of the model's own basis.
+        """Predict the pose of every frame, and coefficients in standard deviations if they fit the model's basis.
 
         Args:
             frames: uint8 ``[T, H, W, 3]``, RGB.
-            landmarks: float32 ``[T, N, 3]`` px, finite; they say where to crop.
+            landmarks: float32 ``[T, N, 3]`` in pixels, finite; they define the crop.
+            model: the model to fit.
         """
         ...
 
@@ -38,14 +39,13 @@ class CoefficientPredictor(Protocol):
 class TddfaPose:
     """Output of the network for T crops, in the axes of `FaceMesh` and pixels of the frames.
 
-    A vertex X of Basel Face Model 2009, in micrometres and our axes, falls on
-    ``scale * X @ rotation.T + translation``.
+    A vertex X of Basel Face Model 2009, in micrometres and our axes, maps to ``scale * X @ rotation.T + translation``.
 
     Attributes:
         rotation: float64 ``[T, 3, 3]``.
         scale: float64 ``[T]``, pixels per micrometre.
         translation: float64 ``[T, 3]``.
-        shape: float64 ``[T, 40]``, factors of the first shape components, in the file's unit.
+        shape: float64 ``[T, 40]``, factors of the first shape components, in the unit of the file.
         expression: float64 ``[T, 10]``, factors of the first FaceWarehouse expressions.
     """
 
@@ -76,11 +76,11 @@ class TddfaPredictor:
     def pose(self, frames: np.ndarray, landmarks: np.ndarray) -> TddfaPose:
         """Run the network on the frames.
 
-        The crop is the square around the landmarks with their longer extent times the square root of 2, scaled to 120
-        pixels; what leaves the frame is black. The network has y upwards in the crop and pixels that start at 1.
+        The crop is a square around the landmarks, whose side is their longer extent times the square root of 2, scaled
+        to 120 pixels. Parts outside the frame are black. The network's y points up, and its pixels start at 1.
 
         Raises:
-            InputError: the weights are a pickle, damaged or of another network.
+            InputError: the weights are a pickle, damaged, or of another network.
             MissingExtra: torch is not installed.
         """
         import cv2
@@ -95,7 +95,7 @@ class TddfaPredictor:
         crops = []
         for frame, (x, y), size in zip(frames, corner, side):
             zoom = CROP / size
-            # Centres of pixels are at half, so that the resampling does not shift the picture.
+            # Pixel centres are at 0.5, so that resampling does not shift the picture.
             matrix = np.array([[zoom, 0, 0.5 * zoom - 0.5 - x * zoom], [0, zoom, 0.5 * zoom - 0.5 - y * zoom]])
             crops.append(
                 cv2.warpAffine(frame, matrix, (CROP, CROP), flags=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
@@ -108,7 +108,7 @@ class TddfaPredictor:
         camera = values[:, :POSE].reshape(-1, 3, 4)
         first, second = camera[:, 0, :3], camera[:, 1, :3]
         scale = (np.linalg.norm(first, axis=1) + np.linalg.norm(second, axis=1)) / 2
-        # The two rows are nearly at right angles and of one length; this is the nearest pair that is.
+        # The two rows are only nearly orthogonal and of equal length; this is the nearest exact pair.
         u, _, vt = np.linalg.svd(camera[:, :2, :3], full_matrices=False)
         rows = u @ vt
         rotation = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
@@ -131,10 +131,10 @@ class TddfaPredictor:
         )
 
     def predict(self, frames: np.ndarray, landmarks: np.ndarray, model: MorphableModel) -> Prior:
-        """The pose; with Basel Face Model 2009 the shape too, the mean over the frames divided by the deviations.
+        """The pose, and for Basel Face Model 2009 also the shape: the mean over the frames divided by the deviations.
 
-        The expressions are of FaceWarehouse in a scale of their own, which no distribution of the model shares, so that
-        they are left to the landmarks.
+        The expressions belong to FaceWarehouse and have a scale that no distribution of the model shares, so they are
+        estimated from the landmarks.
         """
         found = self.pose(frames, landmarks)
         identity = None
@@ -177,7 +177,7 @@ def _load_network(path: Path):
             f"{path}: expected {size} parameters from fc_param, found {len(last)}; use the 62-parameter network"
         )
     network = MobileNet(width=first.shape[0], parameters=size)
-    # Some releases carry a second head, which predicts landmarks and is not needed.
+    # Some releases have a second head for landmarks, which is not needed.
     state = {key: value for key, value in state.items() if not key.startswith("fc_lm.")}
     try:
         network.load_state_dict(state)
@@ -206,7 +206,7 @@ def _read_state(path: Path) -> dict:
             found = load_file(path)
         elif head.startswith((b"PK", b"\x80")):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about pickles that it then refuses
+                warnings.simplefilter("ignore")  # about pickles that torch then refuses
                 found = torch.load(path, map_location="cpu", weights_only=True)
         else:
             what = f"a file that begins with {head!r}" if head else "an empty file"
@@ -220,7 +220,7 @@ def _read_state(path: Path) -> dict:
             f"{path}: expected weights alone, found a pickle of other objects or a damaged one, "
             "which is not loaded because a pickle can run code"
         ) from error
-    except Exception as error:  # safetensors and torch raise their own kinds for damaged files
+    except Exception as error:  # safetensors and torch raise various errors for damaged files
         detail = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: expected weights of a 3DDFA MobileNet, found a damaged file: {detail}") from error
     if isinstance(found, dict):
