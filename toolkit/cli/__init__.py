@@ -20,8 +20,8 @@ VERBS = {
     "edit": ("toolkit.cli.edit", "Remove attributes from a video, or from a folder of videos."),
     "build-dataset": ("toolkit.cli.build_dataset", "Make a dataset of training pairs from face videos."),
     "finetune": ("toolkit.cli.finetune", "Train a remover on datasets of pairs."),
-    "evaluate": ("toolkit.cli.evaluate", "Measure edited videos: fidelity, identity, consistency."),
-    "compare": ("toolkit.cli.compare", "Run our method and others on the same videos, and measure them."),
+    "evaluate": ("toolkit.cli.evaluate", "Measure how good edited videos are: fidelity, identity, consistency."),
+    "compare": ("toolkit.cli.compare", "Run the toolkit and other methods on the same videos, and measure them."),
     "ablate": ("toolkit.cli.ablate", "Change one setting of an edit at a time, and measure the effect."),
     "dataset": ("toolkit.cli.dataset", "Check a dataset, show it, or export it as videos."),
     "removers": ("toolkit.cli.removers", "List removers, shipped and local, and show their cards."),
@@ -30,7 +30,7 @@ VERBS = {
     "push": ("toolkit.cli.push", "Upload a remover to the Hugging Face Hub."),
     "make-people": ("toolkit.cli.make_people", "Make videos of people who do not exist from portraits."),
     "pretrain": ("toolkit.cli.pretrain", "Train the embedded backbone from scratch, stage by stage."),
-    "doctor": ("toolkit.cli.doctor", "Report what this machine can do and how to get what is missing."),
+    "doctor": ("toolkit.cli.doctor", "Show what this machine can do and how to install the rest."),
     "demo": ("toolkit.cli.demo", "Run all steps on an embedded sample clip, in under a minute."),
     "completion": ("toolkit.cli.completion", "Print a completion script for bash, zsh or tcsh."),
 }
@@ -104,7 +104,11 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     from toolkit.cli.help import Parser
 
     parser = Parser(
-        prog="toolkit", description="Remove local attributes, such as glasses and stickers, from videos of faces."
+        prog="toolkit", description="Remove glasses, stickers and other local attributes from videos of faces."
+    )
+    parser.epilog = (
+        "Start with `toolkit demo`, or edit a video: `toolkit edit in.mp4 out.mp4 --task glasses`. "
+        "`toolkit VERB --help` shows the options of a verb."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="Print the version.")
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)

@@ -33,7 +33,7 @@ def configure(parser: Parser, argv: list[str]) -> None:
         metavar="train|validation",
         help="Write only this split. If unset, both.",
     )
-    videos.add_argument("--clips", type=_positive, metavar="N", help="Most clips to write. If unset, all.")
+    videos.add_argument("--clips", type=_positive, metavar="N", help="Largest number of clips to write. If unset, all.")
 
 
 def _positive(text: str) -> int:

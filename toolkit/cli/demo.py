@@ -20,9 +20,11 @@ STEPS = 16
 
 def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument(
-        "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder of the demo (default: demo)"
+        "--output", type=Path, default=Path("demo"), metavar="DIR", help="Folder for the results. Default demo."
     )
-    parser.add_argument("--video", type=Path, metavar="PATH", help="a face video; the embedded sample clip if left out")
+    parser.add_argument(
+        "--video", type=Path, metavar="PATH", help="Face video to use. If unset, a sample clip of the toolkit."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

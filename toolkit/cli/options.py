@@ -89,7 +89,7 @@ def add_options(
     exclude: Collection[str] = (),
     positional: Collection[str] = (),
 ) -> None:
-    """Add one kebab-case flag for each field of `model` that is not a model.
+    """Add one kebab-case flag for each field of `model` that is not a model; required ones come first.
 
     A bool is ``--x/--no-x``, a list takes several words, a nested value is JSON; ``none`` stands for None if the field
     allows it. Values are not checked before `read_settings`, and absent flags leave nothing in the namespace.
@@ -105,7 +105,7 @@ def add_options(
         ContractError: a flag is taken already.
     """
     group = parser.add_argument_group(title) if title else parser
-    for row in describe(model):
+    for row in sorted(describe(model), key=lambda row: row.default is not None):  # required ones first
         info = model.model_fields[row.name]
         if row.name in exclude or group_of(info.annotation) is not None:
             continue

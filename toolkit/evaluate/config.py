@@ -35,7 +35,9 @@ class MeasuringConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    target: Path | None = Field(None, description="True video without the attribute, or a folder of such videos.")
+    target: Path | None = Field(
+        None, description="Video that never had the attribute, to compare with, or a folder of such videos."
+    )
     mask: Literal["task", "difference"] = Field(
         "difference",
         description="With a target, the region that counts as inside: where target and original differ, or the task's "
@@ -71,7 +73,7 @@ class EvaluateConfig(MeasuringConfig):
         "repeatable.",
     )
     task: str = Field(
-        description="Attribute that was removed; `toolkit tasks list` shows all. The task defines the fidelity measure."
+        description="Task whose attribute was removed; `toolkit tasks list` shows all. It defines the fidelity measure."
     )
     options: dict[str, Any] = Field(default={}, description="Options of the task, as JSON.")
     output: Path = Field(description="Folder for the report.")

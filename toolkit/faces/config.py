@@ -24,7 +24,7 @@ class FaceConfig(BaseModel):
     detector_file: Path | None = Field(None, description="facer: path of the RetinaFace weights.")
     parser_file: Path | None = Field(None, description="facer: path of the FaRL parser (TorchScript).")
     aligner_file: Path | None = Field(None, description="facer: path of the FaRL aligner (TorchScript).")
-    max_faces: int = Field(4, ge=1, le=32, description="Most faces to find in one frame.")
+    max_faces: int = Field(4, ge=1, le=32, description="Largest number of faces to find in one frame.")
 
 
 def build_analyser(

@@ -152,14 +152,14 @@ class FinetuneConfig(BaseModel):
     recipe: str | None = Field(
         None,
         min_length=1,
-        description="Settings that a task brings, as NAME or TASK/NAME. Your own settings win over them.",
+        description="Tested settings that come with a task: NAME or TASK/NAME. Your own settings win over them.",
     )
-    backbone: str = Field("nano", min_length=1, description="The frozen models: a name or a folder.")
+    backbone: str = Field("nano", min_length=1, description="Models to train the remover for: a name or a folder.")
     init: str = Field(
         "tile",
         min_length=1,
-        description="Start of the ControlNet: `tile` (the backbone's), `unet` (a copy of the UNet's encoder), or the "
-        "folder of a remover.",
+        description="Initial weights of the ControlNet: `tile` (the backbone's), `unet` (a copy of the UNet's "
+        "encoder), or the folder of a remover.",
     )
     resolution: int | None = Field(
         None,
@@ -187,13 +187,15 @@ class FinetuneConfig(BaseModel):
     validation: ValidationConfig = Field(
         ValidationConfig(), title="Validation and early stopping", description="Trials on held-out pairs."
     )
-    max_train_steps: int = Field(10_000, ge=1, description="Last step, unless training stops earlier.")
+    max_train_steps: int = Field(10_000, ge=1, description="Step at which training ends, if it does not stop earlier.")
     checkpointing_steps: int = Field(500, ge=1, description="Steps between two checkpoints.")
     checkpoints_total_limit: int = Field(2, ge=1, description="Number of checkpoints to keep.")
     resume_from_checkpoint: str | None = Field(
         None, description="Resume from `latest`, or from a `checkpoint-N` in the output."
     )
-    report_to: Literal["tensorboard", "wandb", "none"] = Field("tensorboard", description="Where curves are shown.")
+    report_to: Literal["tensorboard", "wandb", "none"] = Field(
+        "tensorboard", description="Program that shows the curves."
+    )
     cache_dir: Path | None = Field(
         None,
         description="Folder that keeps encoded pictures for later runs. If unset, they stay in the output until "

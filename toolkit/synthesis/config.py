@@ -102,7 +102,7 @@ class BuildConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = Field(description="Attribute to make pairs for; `toolkit tasks list` shows the names.")
+    task: str = Field(description="Task to make pairs for: the name of its attribute. `toolkit tasks list` shows all.")
     options: dict[str, Any] = Field(
         default={}, description="Options of the task; `toolkit tasks show NAME` lists them."
     )
@@ -120,7 +120,7 @@ class BuildConfig(BaseModel):
         8, ge=1, description="Shortest clip to keep, in frames; also the fewest pairs that a clip must yield."
     )
     max_clips: int | None = Field(
-        None, ge=1, description="Most clips to take from one video, spread over its length. If unset, all."
+        None, ge=1, description="Largest number of clips per video, spread over its length. If unset, all."
     )
     crop_scale: float = Field(1.6, ge=1, le=4, description="Width of the crop divided by the width of the face.")
     faces: FaceConfig = Field(FaceConfig(), description="Finding faces.")
