@@ -1,11 +1,11 @@
-"""How well and how fast the embedded segmenter finds glasses.
+"""Measure the accuracy and the speed of the embedded segmenter.
 
     python -m benchmarks.segmenter [--portraits FILE ...] [--bare VIDEO ...] [--worn VIDEO ...] [--sheet PNG]
 
-Prints three figures beside their limits and exits with 1 if one is missed: the overlap with glasses rendered on people
-made from --portraits (which it was not trained on; the embedded sample portrait without), the share of frames of --bare
-videos (people without glasses) that get a mask, and frames per second of whole clips of 512x512 pixels. --worn videos
-are not judged by a number: --sheet writes their masks for a person to look at.
+Prints three figures and their limits, and exits with 1 if one is missed: the overlap with glasses rendered on synthetic
+people from --portraits (by default the embedded sample portrait; the segmenter was trained on neither), the share of
+frames of --bare videos (people without glasses) that get a mask, and frames per second for clips of 512x512 pixels.
+--worn videos have no figure: --sheet writes their masks for inspection.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 
 LIMITS = {"iou": 0.75, "false alarm": 0.01, "frames/s": 60.0}
 EVERY = 3
-"""Every so-manieth clip of a bare video is asked about; each is seen whole."""
+"""Only every third clip of a bare video is tested."""
 
 
 def clips(videos: list[Path]) -> Iterator[tuple[Path, object]]:
-    """The face clips of videos, as a build would cut them."""
+    """The face clips of videos, as in a build."""
     from toolkit.errors import InputError
     from toolkit.faces import create_analyser
     from toolkit.synthesis.config import BuildConfig
@@ -38,12 +38,12 @@ def clips(videos: list[Path]) -> Iterator[tuple[Path, object]]:
             for tracked in read_clips(segment, analyser, config, ReadCounts()):
                 yield segment.source.path, tracked.clip
         except InputError as error:
-            print(f"left out: {error}")
+            print(f"skipped: {error}")
     analyser.close()
 
 
 def overlap(portraits: list[Path], count: int = 60) -> float:
-    """Mean IoU of frame or lens on made people with drawn, filmed glasses, at the clip's own pixels."""
+    """Mean IoU of frame or lens for drawn glasses on synthetic people, after the camera, in the pixels of the clip."""
     import cv2
     from skimage.data import astronaut
 
@@ -72,7 +72,7 @@ def overlap(portraits: list[Path], count: int = 60) -> float:
 
 
 def false_alarm(videos: list[Path]) -> tuple[float, int]:
-    """Share of frames of people without glasses that get a mask, and how many frames were seen."""
+    """Share of frames of people without glasses that get a mask, and the number of frames."""
     from attributes.glasses.masker import EmbeddedMasker
 
     masker, wrong, seen, number = EmbeddedMasker(), 0, 0, {}
@@ -87,7 +87,7 @@ def false_alarm(videos: list[Path]) -> tuple[float, int]:
 
 
 def speed(rounds: int = 3) -> float:
-    """Frames per second of `EmbeddedMasker.observe` on a clip of 40 frames of 512x512, the best of a few rounds."""
+    """Frames per second of `EmbeddedMasker.observe` on a clip of 40 frames of 512x512, best of several rounds."""
     from attributes.glasses.example import face_with_glasses
     from attributes.glasses.masker import EmbeddedMasker
     from toolkit.task import FaceClip
@@ -109,7 +109,7 @@ def _timed(function, *arguments) -> float:
 
 
 def sheet(videos: list[Path], path: Path, columns: int = 8) -> None:
-    """Masks over evenly spaced frames, a row per clip, the first two clips of each video."""
+    """Write masks over evenly spaced frames, with a row per clip, for two clips of each video."""
     import cv2
 
     from attributes.glasses.masker import EmbeddedMasker
@@ -139,12 +139,12 @@ def main() -> int:
     for name in ("portraits", "bare", "worn"):
         parser.add_argument(f"--{name}", nargs="*", type=Path, default=[], metavar="PATH")
     parser.add_argument("--sheet", type=Path)
-    words = parser.parse_args()
-    if words.worn and words.sheet:
-        sheet(words.worn, words.sheet)
-    values = {"iou": overlap(words.portraits), "frames/s": speed()}
-    if words.bare:
-        values["false alarm"], seen = false_alarm(words.bare)
+    args = parser.parse_args()
+    if args.worn and args.sheet:
+        sheet(args.worn, args.sheet)
+    values = {"iou": overlap(args.portraits), "frames/s": speed()}
+    if args.bare:
+        values["false alarm"], seen = false_alarm(args.bare)
         print(f"{seen} frames without glasses")
     good = {
         name: value <= LIMITS[name] if name == "false alarm" else value >= LIMITS[name]

@@ -1,9 +1,9 @@
-"""How much a stickers build costs beside the face analysis that it cannot do without.
+"""Measure the cost of a stickers build relative to the face analysis that it needs.
 
     python -m benchmarks.stickers [--videos FILE ...] [--only cost render speedup memory]
 
-Prints four ratios beside their limits and exits with 1 if one is missed. Run it on a quiet machine. Without --videos
-the embedded sample clip is used.
+Prints four ratios and their limits, and exits with 1 if one is missed. Run it on an idle machine. By default it uses
+the embedded sample clip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SINGLE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 
 
 def child(function: str, *arguments: object) -> dict:
-    """Run a function of this module in a new process, single-threaded as a worker is; returns its result."""
+    """Run a function of this module in a new, single-threaded process like a worker, and return its result."""
     names = [str(argument) for argument in arguments]
     code = f"import json, benchmarks.stickers as b; print(chr(10) + json.dumps(b.{function}(*{names!r})))"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **SINGLE}, capture_output=True, text=True)
@@ -32,7 +32,7 @@ def child(function: str, *arguments: object) -> dict:
 
 
 def analyse(*videos: str) -> dict:
-    """CPU seconds of the face analysis alone: frames are decoded outside the clock."""
+    """CPU seconds of the face analysis, without the decoding of frames."""
     import cv2
 
     from toolkit.faces import create_analyser
@@ -45,7 +45,7 @@ def analyse(*videos: str) -> dict:
         for frame in read_frames(video):
             start = time.process_time()
             analyser.analyse(frame.image)
-            if frames:  # the first frame loads the model
+            if frames:  # the first frame also loads the model
                 spent += time.process_time() - start
             frames += 1
         analyser.close()
@@ -53,7 +53,7 @@ def analyse(*videos: str) -> dict:
 
 
 def render(*videos: str) -> dict:
-    """CPU seconds per frame of the analysis and of drawing one sticker, on the same 512-pixel frames."""
+    """CPU seconds of the analysis and of drawing one sticker, on the same 512-pixel frames."""
     import cv2
     import numpy as np
 
@@ -98,19 +98,19 @@ def render(*videos: str) -> dict:
             for _ in draw(clip.frames, mesh, spot, texture, renderer, 1.0):
                 pass
             spent = time.process_time() - start
-            if warm:  # the first clip, which loads libraries and models, counts on neither side
+            if warm:  # the first clip loads libraries and models and is not counted
                 drawing += spent
                 analysing += sum(costs[part])
                 frames += 40
             warm = True
         analyser.close()
     if not frames:
-        raise SystemExit("render: fewer than two clips of 40 frames with a face; give longer videos")
+        raise SystemExit("render: fewer than two clips of 40 frames with a face; use longer videos")
     return {"analysis": analysing, "drawing": drawing, "frames": frames}
 
 
 def build(videos: list[Path], output: Path, workers: int) -> dict:
-    """Build in a process of its own; wall and CPU seconds and the largest process' memory in bytes."""
+    """Build in a new process; return wall and CPU seconds, and the memory of the largest process in bytes."""
     import resource
 
     command = [sys.executable, "-m", "toolkit", "build-dataset", "--task", "stickers", "--workers", str(workers)]
@@ -126,20 +126,20 @@ def build(videos: list[Path], output: Path, workers: int) -> dict:
 
 
 def measure_build(video: str, output: str) -> dict:
-    """`build` with one worker as a child of this process, so that the peak memory is that build's own."""
+    """Run `build` with one worker as a child of this process, so that the peak memory belongs to that build."""
     return build([Path(video)], Path(output), 1)
 
 
 def samples(folder: Path, lengths: list[int], size: int) -> list[Path]:
     from toolkit.testing.sample import write_sample_video
 
-    # Different lengths, for the same bytes twice would be one source.
+    # The lengths differ, because two files with the same bytes count as one source.
     return [write_sample_video(folder / f"sample{k}.mp4", frames=n, size=size) for k, n in enumerate(lengths)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", nargs="+", type=Path, help="instead of the sample clip, for cost and render")
+    parser.add_argument("--videos", nargs="+", type=Path, help="videos for cost and render, instead of the sample clip")
     parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS))
     args = parser.parse_args()
     missed = False

@@ -58,7 +58,7 @@ def test_the_installed_task_is_listed_and_shown(installed, tmp_path):
     row = next(line for line in listed.stdout.splitlines() if line.split()[:1] == ["face-paint"])
     assert row.split()[1:4] == ["ok", "toolkit-face-paint", "0.1.0"]
     shown = run(installed, "-m", "toolkit", "tasks", "show", "face-paint", cwd=tmp_path)
-    assert shown.returncode == 0 and "--radius" in shown.stdout and "at most" in shown.stdout
+    assert shown.returncode == 0 and " radius " in shown.stdout and "up to 0.3" in shown.stdout
 
 
 def test_the_installed_task_keeps_the_contract(installed, tmp_path):
@@ -163,7 +163,7 @@ def test_a_place_that_cannot_be_written_is_refused(output, tmp_path, capsys):
     folder = tmp_path / ("x" * 300 if output == "long" else output)
     assert main(["tasks", "new", "face-paint", "--output", str(folder)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: the package cannot be written into") and "--output" in message
+    assert message.startswith("error: the package cannot be written to") and "--output" in message
     assert contents(tmp_path) == {"file": "mine"}
 
 
