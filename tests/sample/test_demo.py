@@ -29,7 +29,7 @@ def test_the_demo_goes_all_the_way_and_runs_again(tmp_path, capsys):
     assert commands == ["build-dataset", "edit", "finetune", "evaluate"]
     assert said[-1] == f"report: {output / 'report' / 'index.html'}"
     trained = next(number for number, line in enumerate(said) if line.startswith("$ toolkit finetune"))
-    assert f"picture: {output / 'before-after-mask.jpg'}" in said[:trained]
+    assert f"before, after, changed pixels: {output / 'before-after-mask.jpg'}" in said[:trained]
     with Image.open(output / "before-after-mask.jpg") as picture:
         assert picture.size == (3 * 256, 256)
     worn, clean = (frames_of(output / "videos" / name / "00000.mkv") for name in ("with", "without"))
@@ -60,5 +60,5 @@ def test_a_bad_video_is_one_sentence_and_leaves_nothing(tmp_path, capsys, conten
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert main(["demo", "--output", str(tmp_path / "file" / "demo")]) == 2
-    assert "cannot be made" in capsys.readouterr().err
+    assert "cannot be created" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "in the way"

@@ -1,24 +1,26 @@
-"""`toolkit demo`: all four steps with the shipped remover, on an embedded clip or on a video of the user's."""
+"""``toolkit demo``: run all four steps on an embedded clip, or on your own video, in under a minute."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+from toolkit.cli.help import Parser
 
 TASK = "stickers"
 
 SIDE = 256
-"""Of the pictures, in pixels: that of the embedded backbone."""
+"""Side of the pictures in pixels; the embedded backbone's."""
 
 STEPS = 16
-"""Of the short finetuning: enough to see how it goes, too few to gain much."""
+"""Steps of the finetuning: enough to see it learn, too few for a useful remover."""
 
 
-def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+def configure(parser: Parser, argv: Sequence[str]) -> None:
+    """`--output`, `--video`."""
     parser.add_argument(
         "--output", type=Path, default=Path("demo"), metavar="DIR", help="Folder for the results. Default demo."
     )
@@ -28,61 +30,61 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw stickers on a face, take them off again, finetune the remover for some steps, and measure.
+    """Draw stickers on a face, remove them, train a remover for a few steps, and measure.
 
-    Run again with the same folder it is faster: the dataset, the edit and the finetuning are kept.
+    A second run with the same folder is faster, because the dataset, the edit and the finetuning are kept.
 
     Raises:
-        ToolkitError: as the verbs do that it runs.
+        ToolkitError: a step failed.
     """
     from toolkit.cli.console import out
     from toolkit.dataset.videos import write_videos
-    from toolkit.remover import shipped_remover
+    from toolkit.files import atomic
     from toolkit.video import probe
 
     if args.video is not None:
-        probe(args.video)  # a bad one is told before anything is made
+        probe(args.video)  # so that a bad video is refused before anything is written
     folder = args.output
     videos = [args.video or _sample(folder, "sample.mp4"), _sample(folder, "held-out.mp4", mirrored=True)]
     dataset, remover = folder / f"{videos[0].stem}-{TASK}", folder / f"{videos[0].stem}-remover"
     build = ["--task", TASK, "--videos", *map(str, videos), "--output", str(dataset)]
-    # A sticker per clip: short ones show more of them. One of the two sources is held out.
+    # Each clip gets one sticker, so short clips show more of them. One of the two sources is held out.
     build += ["--resolution", str(SIDE), "--clip-length", "20", "--validation-fraction", "0.5"]
-    code = _step("build-dataset", build)
+    code = _step("1/4 Draw stickers on a face, to get pairs of frames with and without them.", "build-dataset", build)
     if code:
         return code
     if not (folder / "videos").exists():
-        part = folder / "videos.part"
-        shutil.rmtree(part, ignore_errors=True)
-        write_videos(dataset, part, limit=1)
-        part.rename(folder / "videos")
+        with atomic(folder / "videos") as staged:
+            write_videos(dataset, staged, limit=1)
     worn, clean = (next((folder / "videos" / name).iterdir()) for name in ("with", "without"))
     edited = folder / "edited.mp4"
-    code = _step("edit", [str(worn), str(edited), "--task", TASK])
+    code = _step("2/4 Remove the stickers from a clip.", "edit", [str(worn), str(edited), "--task", TASK])
     if code:
         return code
     picture = folder / "before-after-mask.jpg"
     _picture(worn, edited, picture)
-    out.print(f"picture: {picture}", soft_wrap=True)
+    out.print(f"before, after, changed pixels: {picture}", soft_wrap=True)
     train = ["--data", str(dataset), "--output", str(remover), "--backbone", "nano"]
-    train += ["--init", str(shipped_remover(TASK, "nano")), "--max-train-steps", str(STEPS)]
-    train += ["--train-batch-size", "4", "--learning-rate", "1e-5", "--validation-steps", str(STEPS // 2)]
+    train += ["--max-train-steps", str(STEPS), "--train-batch-size", "4", "--validation-steps", str(STEPS // 2)]
     train += ["--validation-samples", "4", "--report-to", "none", "--resume-from-checkpoint", "latest"]
-    code = _step("finetune", train)
+    purpose = f"3/4 Train a new remover for {STEPS} steps, to see it learn; a useful one takes thousands."
+    code = _step(purpose, "finetune", train)
     if code:
         return code
     measure = ["--original", str(worn), "--edited", f"shipped={edited}", "--target", str(clean), "--task", TASK]
-    return _step("evaluate", [*measure, "--output", str(folder / "report")])
+    purpose = "4/4 Measure the edit of step 2 against the same clip without stickers."
+    return _step(purpose, "evaluate", [*measure, "--output", str(folder / "report")])
 
 
-def _step(verb: str, words: list[str]) -> int:
-    """Say a command and run it."""
+def _step(purpose: str, verb: str, words: list[str]) -> int:
+    """Print the purpose of a command and the command, then run it."""
     from importlib import import_module
 
     from toolkit.cli import VERBS
     from toolkit.cli.console import out
     from toolkit.cli.options import Parser
 
+    out.print(purpose, soft_wrap=True)
     out.print("$", shlex.join(["toolkit", verb, *words]), soft_wrap=True)
     module = import_module(VERBS[verb][0])
     parser = Parser(prog=f"toolkit {verb}")
@@ -91,10 +93,10 @@ def _step(verb: str, words: list[str]) -> int:
 
 
 def _sample(folder: Path, name: str, mirrored: bool = False) -> Path:
-    """The sample clip in `folder`, written there unless an earlier run did.
+    """The sample clip in `folder`; written unless an earlier run did.
 
     Raises:
-        UsageError: the folder cannot be made.
+        UsageError: the folder cannot be created.
     """
     from toolkit.errors import UsageError
     from toolkit.testing.sample import write_sample_video
@@ -105,12 +107,12 @@ def _sample(folder: Path, name: str, mirrored: bool = False) -> Path:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the folder {folder} cannot be made: {error.strerror}; name another --output") from None
+        raise UsageError(f"the folder {folder} cannot be created ({error.strerror}); choose another --output") from None
     return write_sample_video(path, mirrored=mirrored)
 
 
 def _picture(before: Path, after: Path, path: Path) -> None:
-    """A frame before and after the edit, and where they differ, side by side."""
+    """Write a picture: a frame before the edit, after it, and the pixels that changed, side by side."""
     import numpy as np
     from PIL import Image
 
