@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import types
-from collections.abc import Callable, Collection, Iterator, Sequence
-from enum import Enum
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from toolkit.cli.help import BRIEF, RARE, OptionRow, Parser, describe
 from toolkit.cli.task_options import FIELD, add_task_option, merge_task_options
+from toolkit.cli.values import argument_of
 from toolkit.errors import ContractError, InputError
 from toolkit.files import read_json
 from toolkit.validation import group_of, setting_paths, validated
@@ -21,8 +19,6 @@ from toolkit.validation import group_of, setting_paths, validated
 __all__ = ["OptionRow", "Parser", "add_options", "add_settings", "describe", "flag", "read_settings"]
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_SEQUENCES = (list, tuple, set, frozenset, Sequence)
 
 
 def flag(path: str) -> str:
@@ -113,7 +109,7 @@ def add_options(
         if info.annotation is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options |= _values(info.annotation, row)
+            options |= argument_of(info.annotation, row.name)
         if row.name in positional:
             names = [prefix + row.name]
             options.setdefault("metavar", row.name.upper())
@@ -197,71 +193,3 @@ def _has(values: Any, stems: list[str]) -> bool:
             return False
         values = values[stem]
     return True
-
-
-def _values(annotation: Any, row: OptionRow) -> dict[str, Any]:
-    """The argparse settings of a field that takes a value."""
-    members = [_plain(member) for member in _members(annotation)]
-    optional = type(None) in members
-    members = [member for member in members if member is not type(None)]
-    if len(members) != 1:
-        return {"type": _text_or_json(optional), "metavar": "VALUE"}
-    member = members[0]
-    settings: dict[str, Any] = {}
-    if get_origin(member) in _SEQUENCES or member in _SEQUENCES:
-        parts = [_plain(part) for part in get_args(member) if part is not Ellipsis]
-        fixed = get_origin(member) is tuple and Ellipsis not in get_args(member) and parts
-        settings["nargs"] = len(parts) if fixed else "*"
-        if not fixed:
-            settings["action"] = "extend"  # `--data A --data B` means the same as `--data A B`
-        member = parts[0] if len(set(parts)) == 1 else str
-        optional = False
-    words = _words(member)
-    if words is not None:
-        return settings | {"type": lambda text: words.get(text, text), "metavar": "|".join(words)}
-    if get_origin(member) is not None or (isinstance(member, type) and issubclass(member, BaseModel | dict)):
-        return settings | {"type": _text_or_json(optional), "metavar": "JSON"}
-    metavar = {int: "N", float: "NUMBER", Path: "PATH"}.get(member, row.name.rsplit("_", 1)[-1].upper())
-    return settings | {"type": _text(optional), "metavar": metavar}
-
-
-def convert(annotation: Any, text: str) -> Any:
-    """A text as a value for a field: a text or a choice as it is, a list separated by commas, anything else as JSON."""
-    settings = _values(annotation, OptionRow("value", "", "", "", ""))
-    if "nargs" in settings:
-        value = _text_or_json(False)(text)
-        return value if isinstance(value, list) else text.split(",")
-    if {int, float, bool} & set(map(_plain, _members(annotation))):
-        return _text_or_json(type(None) in _members(annotation))(text)
-    return settings["type"](text)
-
-
-def _text(optional: bool) -> Callable[[str], str | None]:
-    return lambda text: None if optional and text.lower() == "none" else text
-
-
-def _text_or_json(optional: bool) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return _text(optional)(text)
-
-    return convert
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _plain(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def _words(member: Any) -> dict[str, Any] | None:
-    """The words of a choice and the values that they mean; None if the type is no choice."""
-    if get_origin(member) is Literal:
-        return {str(value): value for value in get_args(member)}
-    if isinstance(member, type) and issubclass(member, Enum):
-        return {str(entry.value): entry.value for entry in member}
-    return None

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from toolkit.cli.help import Parser, describe
+from toolkit.cli.values import convert
 from toolkit.errors import UsageError
 
 FLAG = "--task-option"
@@ -88,7 +89,6 @@ def _split(pair: str, tasks: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _value(task: str, name: str, text: str) -> Any:
-    from toolkit.cli.options import convert
     from toolkit.registry import load_task_class
 
     field = load_task_class(task).Options.model_fields.get(name)
