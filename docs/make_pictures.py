@@ -1,6 +1,6 @@
 """Make the pictures of README and docs.
 
-``python docs/make_pictures.py`` uses the embedded sample clip: a portrait of Eileen Collins (NASA, public domain), which
+``python docs/make_pictures.py`` uses the embedded sample clip, a portrait of Eileen Collins (NASA, public domain) that
 scikit-image ships. ``python docs/make_pictures.py --portraits A.jpg B.jpg`` makes README's before/after picture from
 portraits of people who wear glasses; the shipped one shows CC0 pictures of people who do not exist.
 """
