@@ -17,7 +17,7 @@ class GlassesOptions(TaskOptions):
     pairs: Literal["inpaint", "render"] = Field(
         "inpaint",
         description="How pairs are made. inpaint: remove real glasses (imperfect pairs, as in the paper); "
-        "render: draw 3D glasses on faces without (perfect pairs).",
+        "render: draw 3D glasses on bare faces (perfect pairs).",
     )
     masker: Literal["embedded", "facer"] = Field(
         "embedded",
@@ -51,7 +51,7 @@ class GlassesTask(AttributeTask[GlassesOptions]):
     """Removes eyeglasses. Learns from inpainted or from rendered pairs."""
 
     name = "glasses"
-    description = "Eyeglasses: found by a segmenter and inpainted, or rendered in 3D on faces without."
+    description = "Eyeglasses: found by a segmenter and inpainted, or rendered in 3D on bare faces."
     api_version = 1
     prompt = "a close-up photo of a person's face without glasses, bare eyes, natural skin"
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"

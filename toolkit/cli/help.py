@@ -50,9 +50,10 @@ class OptionRow:
 
     @property
     def brief(self) -> str:
-        """The description's first sentence, range and default."""
-        first = re.split(r"(?<=\.) (?=[^a-z])", self.description)[0]
-        return " ".join(filter(None, (_sentence(first), self._notes)))
+        """The description's first sentence, the one on an unset value, range and default."""
+        first, *others = re.split(r"(?<=\.) (?=[^a-z])", self.description)
+        unset = (_sentence(other) for other in others if other.startswith("If unset"))
+        return " ".join(filter(None, (_sentence(first), *unset, self._notes)))
 
     @property
     def text(self) -> str:
@@ -108,7 +109,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def format_help(self, all: bool = False) -> str:
-        """The help text; without `all` the rare options are left out and descriptions are cut to one sentence."""
+        """The help text; without `all` the rare options are left out and descriptions are cut short."""
         width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
         parts = [self._usage(), textwrap.fill(self.description or "", width)]
         hidden = False

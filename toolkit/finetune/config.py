@@ -152,9 +152,13 @@ class FinetuneConfig(BaseModel):
     recipe: str | None = Field(
         None,
         min_length=1,
-        description="Tested settings that come with a task: NAME or TASK/NAME. Your own settings win over them.",
+        description="Tested settings of a task, as NAME or TASK/NAME; `toolkit tasks show TASK` lists them. Your own settings win.",
     )
-    backbone: str = Field("nano", min_length=1, description="Models to train the remover for: a name or a folder.")
+    backbone: str = Field(
+        "nano",
+        min_length=1,
+        description="Models to train the remover for: a name (`toolkit fetch` lists them) or a folder.",
+    )
     init: str = Field(
         "tile",
         min_length=1,

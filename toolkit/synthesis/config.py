@@ -102,7 +102,7 @@ class BuildConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = Field(description="Task to make pairs for: the name of its attribute. `toolkit tasks list` shows all.")
+    task: str = Field(description="Task to make pairs for, such as `glasses`; `toolkit tasks list` shows all.")
     options: dict[str, Any] = Field(
         default={}, description="Options of the task; `toolkit tasks show NAME` lists them."
     )
