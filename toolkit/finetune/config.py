@@ -152,7 +152,8 @@ class FinetuneConfig(BaseModel):
     recipe: str | None = Field(
         None,
         min_length=1,
-        description="Tested settings of a task, as NAME or TASK/NAME; `toolkit tasks show TASK` lists them. Your own settings win.",
+        description="Tested settings of a task, as NAME or TASK/NAME; `toolkit tasks show TASK` lists them. Your own "
+        "settings win over them.",
     )
     backbone: str = Field(
         "nano",
