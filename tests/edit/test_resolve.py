@@ -1,7 +1,8 @@
-"""What an edit's settings leave open: which backbone, which removers, how many steps."""
+"""Settings that are left open: backbone, removers, steps, and everything that is `auto`."""
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -123,3 +124,43 @@ def test_cards(shipped, remover, capsys):
         assert "# Remover of stickers" in capsys.readouterr().out
     assert main(["removers", "--card", "hats"]) == 2
     assert "neither a task with a remover nor the folder of one" in capsys.readouterr().err
+
+
+def leaves(value):
+    """All values in a tree of JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [leaf for item in value for leaf in leaves(item)] if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("masks", ["on", "off"])
+def test_nothing_is_left_open(backbone, remover, masks):
+    found = resolved(remover=[remover], backbone=str(backbone), masking={"masks": masks}).model_dump(mode="json")
+    assert "auto" not in leaves(found)
+    files = found["faces"]
+    assert {files.pop(name) for name in ("model_file", "detector_file", "parser_file", "aligner_file")} == {None}
+    assert None not in leaves({name: value for name, value in found.items() if name not in ("backbone", "options")})
+    assert found["compute"] == {"device": "cpu", "dtype": "float32", "channels_last": True}
+    assert str(backbone) not in json.dumps(found) and str(remover) not in json.dumps(found)
+
+
+def test_rules_depend_on_whether_masks_are_exact(backbone, remover):
+    def remover_of(name, **masking):
+        found = resolved(remover=[name], backbone=str(backbone), masking=masking, denoising={"num_inference_steps": 2})
+        return found.masking, found.removers[0]
+
+    for masks, stickers, glasses, composite in (("on", "none", "none", "mask"), ("off", "none", "ion", "crop")):
+        for name, normalisation in ((remover, stickers), ("inpaint:glasses", glasses)):
+            masking, of_remover = remover_of(name, masks=masks)
+            assert (masking.composite, of_remover.normalisation) == (composite, normalisation)
+    assert remover_of(remover)[1].second_pass and not remover_of("inpaint:stickers", second_pass="on")[1].second_pass
+    masking, chosen_by_hand = remover_of(remover, normalisation="ion", composite="crop")
+    assert (masking.composite, masking.blend_original, chosen_by_hand.normalisation) == ("crop", True, "ion")
+    blind = remover_of(remover, masks="off", normalisation="none", composite="crop")[0]
+    assert not blind.finds_masks and remover_of(remover, masks="off", composite="crop")[0].finds_masks
+
+
+def test_intermediate_files_lie_beside_the_output_or_where_the_user_says(backbone, remover, tmp_path):
+    given = {"remover": [remover], "backbone": str(backbone)}
+    assert tmp_path / resolved(**given).work_dir == tmp_path
+    assert tmp_path / resolved(**given, work_dir=Path("/elsewhere")).work_dir == Path("/elsewhere")
