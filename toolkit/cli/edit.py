@@ -48,7 +48,7 @@ def configure(parser: Parser, argv: list[str]) -> None:
         dest="writing.preview",
         default=argparse.SUPPRESS,
         metavar="SECONDS",
-        help=f"Edit only the first seconds, {PREVIEW_SECONDS:g} by default, and write OUTPUT.preview.",
+        help=f"Edit only the first seconds, {PREVIEW_SECONDS:g} by default; out.mp4 becomes out.preview.mp4.",
     )
     add_settings(parser, EditConfig, argv, common=COMMON, exclude=["writing.preview"])
     parser.epilog = (

@@ -170,9 +170,7 @@ class WritingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     crf: float = Field(16, ge=0, le=51, description="Quality of x264, from 0 (best) to 51.")
-    lossless: bool = Field(
-        False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay identical to the bit."
-    )
+    lossless: bool = Field(False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay bit-identical.")
     compare: Literal["side", "slider", "toggle"] | None = Field(
         None,
         description="Also write a comparison video: both side by side, a moving divider, or the two taking turns.",
@@ -211,8 +209,8 @@ class EditConfig(BaseModel):
     )
     remover: list[Path] = Field(
         [],
-        description="Folders of removers: instead of the ones that come with the tasks or, without a task, in this "
-        "order. `inpaint:TASK` fills the task's masks with the backbone's own inpainting and needs no training.",
+        description="Folders of removers to apply, in this order. With `--task`, they replace those that come with the "
+        "tasks, in the order of the tasks. `inpaint:TASK` fills the task's masks with the backbone's own inpainting and needs no training.",
     )
     backbone: str | None = Field(
         None,
