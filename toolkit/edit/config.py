@@ -210,7 +210,8 @@ class EditConfig(BaseModel):
     remover: list[Path] = Field(
         [],
         description="Folders of removers to apply, in this order. With `--task`, they replace those that come with the "
-        "tasks, in the order of the tasks. `inpaint:TASK` fills the task's masks with the backbone's own inpainting and needs no training.",
+        "tasks, in the order of the tasks. `inpaint:TASK` fills the task's masks with the backbone's own inpainting "
+        "and needs no training.",
     )
     backbone: str | None = Field(
         None,
