@@ -141,7 +141,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_serve, args=(theirs, self.messages.name, function), daemon=True
         )
-        with _limited(threads):
+        with native_logs.environment(_thread_limits(threads)):
             self.process.start()
         theirs.close()
 
@@ -182,20 +182,9 @@ def _died(exitcode: int | None) -> str:
     return f"its worker process {reason}{hint}; run the same command again to retry"
 
 
-@contextlib.contextmanager
-def _limited(threads: int | None) -> Iterator[None]:
-    """Limit the threads of child processes. Libraries read these variables on import, so set them before the start."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    if threads is not None:
-        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _thread_limits(threads: int | None) -> dict[str, str]:
+    """Variables that limit the threads of libraries, which read them on import: set them before a process starts."""
+    return {} if threads is None else dict.fromkeys(_THREADS, str(threads))
 
 
 def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]) -> None:

@@ -49,7 +49,7 @@ def quiet(show: bool = False) -> Iterator[None]:
     """
     global _separated
     if show and not verbose():
-        with _environment({VERBOSE: "1"}):
+        with environment({VERBOSE: "1"}):
             yield
         return
     # Without a stderr at startup, descriptor 2 may be any file that was opened since.
@@ -62,7 +62,7 @@ def quiet(show: bool = False) -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(),
-            _environment({name: os.environ.get(name, level) for name, level in LEVELS.items()}),
+            environment({name: os.environ.get(name, level) for name, level in LEVELS.items()}),
         ):
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
@@ -94,7 +94,8 @@ def hidden() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables in the block; child processes that it starts inherit them."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -169,7 +169,7 @@ class WritingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    crf: float = Field(16, ge=0, le=51, description="Quality of x264, from 0 (best) to 51.")
+    crf: float = Field(16, ge=0, le=51, description="Quality of x264; 0 is best.")
     lossless: bool = Field(False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay bit-identical.")
     compare: Literal["side", "slider", "toggle"] | None = Field(
         None,
