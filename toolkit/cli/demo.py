@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     train = ["--data", str(dataset), "--output", str(remover), "--backbone", "nano"]
     train += ["--max-train-steps", str(STEPS), "--train-batch-size", "4", "--validation-steps", str(STEPS // 2)]
     train += ["--validation-samples", "4", "--report-to", "none", "--resume-from-checkpoint", "latest"]
-    purpose = f"3/4 Train a new remover for {STEPS} steps, to see it learn; a useful one takes thousands."
+    purpose = f"3/4 Train a new remover for {STEPS} steps, to see it learn; a useful one takes a thousand or more."
     code = _step(purpose, "finetune", train)
     if code:
         return code
