@@ -24,7 +24,9 @@ def frames_of(path):
 def test_the_demo_goes_all_the_way_and_runs_again(tmp_path, capsys):
     output = tmp_path / "some" / "demo"
     assert main(["demo", "--output", str(output)]) == 0
-    said = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    assert "warning" not in captured.err
+    said = captured.out.splitlines()
     commands = [line.split()[2] for line in said if line.startswith("$ toolkit")]
     assert commands == ["build-dataset", "edit", "finetune", "evaluate"]
     assert said[-1] == f"report: {output / 'report' / 'index.html'}"

@@ -241,14 +241,3 @@ class EditConfig(BaseModel):
         if twice := next((task for task in self.task if self.task.count(task) > 1), None):
             raise ValueError(f"the task {twice} is named twice")
         return self
-
-
-GROUPS: dict[str, tuple[type[BaseModel], str]] = {
-    "denoising": (DenoisingConfig, "denoising"),
-    "motion": (MotionConfig, "consistency over time"),
-    "masking": (MaskConfig, "masks, blending and colours"),
-    "crop": (CropConfig, "crops"),
-    "faces": (FaceConfig, "finding faces"),
-    "writing": (WritingConfig, "output"),
-}
-"""Fields of `EditConfig` that are groups of options: their models and headings."""
