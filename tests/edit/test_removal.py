@@ -14,7 +14,7 @@ from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
 from toolkit.edit.removal import stores
 from toolkit.edit.removal.stretches import count_windows
-from toolkit.edit.resolve import ResolvedDenoising, ResolvedMotion
+from toolkit.edit.resolved import ResolvedDenoising, ResolvedMotion
 from toolkit.video import read_frames
 
 

@@ -8,7 +8,7 @@ from toolkit.compare.config import OURS, AblateConfig, Variant
 from toolkit.compare.methods import EditMethod
 from toolkit.compare.plan import Plan
 from toolkit.edit.config import EditConfig
-from toolkit.edit.resolve import ResolvedEdit
+from toolkit.edit.resolved import ResolvedEdit
 from toolkit.errors import ToolkitError, UsageError
 
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -8,7 +8,8 @@ The modules, in the order of the work; each imports only from those before it:
     config      settings of `toolkit edit`
     results     results for each face, and warnings
     removers    trained removers, or the backbone's own inpainting
-    resolve     settings, removers and backbone into one `ResolvedEdit` that leaves nothing open
+    resolved    `ResolvedEdit`: settings with nothing left open
+    resolve     settings, removers and backbone into a `ResolvedEdit`
     pipelines   the models
     tracks      where the faces are: sightings, tracks, crops
     masks       where the attribute is along a track

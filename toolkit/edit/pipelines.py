@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from toolkit.backbones import BackboneSpec, load
 from toolkit.device import ComputeDevice
 from toolkit.edit.config import DenoisingConfig, EditConfig, MaskConfig, MotionConfig
-from toolkit.edit.resolve import (
+from toolkit.edit.resolve import resolve
+from toolkit.edit.resolved import (
     BACKBONES_SCHEDULE,
     ResolvedDenoising,
     ResolvedEdit,
     ResolvedMotion,
     ResolvedRemover,
-    resolve,
 )
 from toolkit.errors import InputError
 

@@ -1,4 +1,4 @@
-"""What a user may name as a remover: a trained one, or the backbone's own inpainting instead."""
+"""The removers that a user names: trained ones, or the backbone's own inpainting instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INPAINT = "inpaint:"
 """Prefix of a task's name: the backbone's ControlNet inpaint fills that task's masks (the paper's ``CN inpaint*``)."""
 
 Hint = Literal["frame", "masked"]
-"""What a ControlNet is shown: the whole frame, or the frame without its masked part."""
+"""Input of a ControlNet: the whole frame, or the frame without its masked part."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EditRemover:
         tasks: attributes that it removes.
         prompt: text that describes the edited clip.
         resolution: side of its pictures in pixels.
-        hint: what its ControlNet is shown.
+        hint: input of its ControlNet.
         controlnet: location of its weights.
         origin: digest or repository that identifies it, for reports.
     """

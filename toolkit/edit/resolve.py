@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
 
 from toolkit.backbones import BackboneSpec, backbone_names, describe, identity
 from toolkit.backbones.locations import read_config
-from toolkit.backbones.spec import Part
-from toolkit.device import ComputeDevice, choose_device
-from toolkit.edit.config import CropConfig, DenoisingConfig, EditConfig, MaskConfig, MotionConfig
-from toolkit.edit.removers import EditRemover, Hint, edit_remover, inpainted_task, mask_task, removed_tasks
+from toolkit.device import choose_device
+from toolkit.edit.config import DenoisingConfig, EditConfig, MaskConfig, MotionConfig
+from toolkit.edit.removers import EditRemover, edit_remover, inpainted_task, mask_task, removed_tasks
+from toolkit.edit.resolved import (
+    BACKBONES_SCHEDULE,
+    OWN_FRAME,
+    Normalisation,
+    ResolvedDenoising,
+    ResolvedEdit,
+    ResolvedMasking,
+    ResolvedMotion,
+    ResolvedRemover,
+    used_parts,
+)
 from toolkit.errors import UsageError
-from toolkit.faces.config import FaceConfig
 from toolkit.remover import read_remover, shipped_remover
 from toolkit.validation import did_you_mean, validated
 
@@ -28,112 +35,11 @@ NUM_INFERENCE_STEPS = 20
 FEW_STEPS = 2
 """Most steps at which a second pass is cheap."""
 
-PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
-
 DISTILLED_SCHEDULERS = ("LCMScheduler", "TCDScheduler")
 """A backbone with one of these was distilled for it."""
 
 NOT_OF_SAMPLES = ("EulerAncestralDiscreteScheduler", "PNDMScheduler")
 """Classes of diffusers without a formula for a UNet that predicts the sample."""
-
-OWN_FRAME = "self"
-BACKBONES_SCHEDULE = "backbone"
-
-Normalisation = Literal["ion", "adain", "none"]
-
-
-class _Resolved(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ResolvedRemover(_Resolved):
-    """A remover, and how it is applied."""
-
-    name: str = Field(description="Name of its folder, or `inpaint:TASK`.")
-    tasks: tuple[str, ...] = Field(description="Attributes that it removes.")
-    origin: dict[str, Any] = Field(description="Digest or repository that identifies it.")
-    prompt: str = Field(description="Text that describes the edited clip.")
-    negative_prompt: str = Field(description="Text that describes what it must not show.")
-    resolution: int = Field(description="Side of its pictures in pixels.")
-    hint: Hint = Field(description="What its ControlNet is shown: the frame, or the frame without the masked part.")
-    exact_masks: bool = Field(description="Whether masks find the attribute itself; else they are search areas.")
-    fill_opaque: bool = Field(description="Whether opaque parts are filled before it sees a frame.")
-    second_pass: bool = Field(description="Whether it is applied twice.")
-    normalisation: Normalisation = Field(description="How the masked latents' colours are matched.")
-    controlnet: Part = Field(exclude=True, description="Location of its weights.")
-
-
-class ResolvedDenoising(_Resolved):
-    """How a clip is denoised."""
-
-    num_inference_steps: int
-    strength: float
-    guidance_scale: float
-    controlnet_conditioning_scale: float
-    scheduler: str = Field(description="Class of diffusers.")
-    beta_schedule: str = Field(description=f"Noise schedule; `{BACKBONES_SCHEDULE}`: the backbone's, unchanged.")
-
-
-class ResolvedMotion(_Resolved):
-    """How frames are kept consistent."""
-
-    motion_adapter: bool = Field(description="Whether motion layers are used.")
-    removed_motion_layers: tuple[str, ...] = Field(description="Layers of the motion adapter that are removed.")
-    context_length: int
-    context_overlap: int
-    shared_noise: bool
-    reference_frames: str = Field(description=f"`{OWN_FRAME}`: each frame attends to itself.")
-
-
-class ResolvedMasking(_Resolved):
-    """How the rest of the picture is preserved."""
-
-    finds_masks: bool = Field(description="Whether masks are searched for at all.")
-    blend_original: bool = Field(description="Whether the original is blended in around the mask at every step.")
-    blend_range: tuple[float, float]
-    blend_width: float
-    dilation: float
-    composite: Literal["mask", "crop"]
-    feather: float
-    min_change: float
-    min_peak_change: float
-
-
-class ResolvedEdit(_Resolved):
-    """Settings of an edit with nothing left open: no `auto`, nothing unset. The report saves them."""
-
-    removers: tuple[ResolvedRemover, ...] = Field(description="In the order in which they are applied.")
-    backbone: dict[str, Any] = Field(description="Name and digests of the backbone's parts.")
-    compute: ComputeDevice = Field(description="Device, number format and memory format.")
-    denoising: ResolvedDenoising
-    motion: ResolvedMotion
-    masking: ResolvedMasking
-    crop: CropConfig
-    faces: FaceConfig
-    options: dict[str, dict[str, Any]] = Field(description="Options of the tasks.")
-    seed: int
-    spec: BackboneSpec = Field(exclude=True, description="The backbone's description, with its locations.")
-    work_dir: Path = Field(exclude=True, description="Folder for intermediate files, relative to the output's.")
-
-    @property
-    def resolution(self) -> int:
-        """Side of the crops in pixels: the largest that a remover was trained on."""
-        return max(remover.resolution for remover in self.removers)
-
-    @property
-    def passes(self) -> int:
-        """How often removers are applied to a track, at most."""
-        return sum(2 if remover.second_pass else 1 for remover in self.removers)
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of the backbone's parts that are used."""
-        return _parts(self.spec, self.motion.motion_adapter)
-
-    @property
-    def tasks(self) -> list[str]:
-        """Names of all attributes that are removed, in alphabetical order."""
-        return sorted({task for remover in self.removers for task in remover.tasks})
 
 
 def resolve(config: EditConfig) -> ResolvedEdit:
@@ -171,7 +77,7 @@ def resolve(config: EditConfig) -> ResolvedEdit:
         resolved_removers.append(_remover(remover, config.masking, finds_masks, exact, steps, negative_prompt))
     return ResolvedEdit(
         removers=tuple(resolved_removers),
-        backbone=identity(spec, _parts(spec, motion.motion_adapter)),
+        backbone=identity(spec, used_parts(spec, motion.motion_adapter)),
         compute=compute,
         denoising=resolve_denoising(denoising, spec, steps, config.motion.beta_schedule, motion.motion_adapter),
         motion=motion,
@@ -227,11 +133,6 @@ def chosen_removers(config: EditConfig, spec: BackboneSpec) -> list[Path]:
         if remover not in chosen:
             chosen.append(remover)
     return chosen
-
-
-def _parts(spec: BackboneSpec, motion_adapter: bool) -> tuple[str, ...]:
-    wanted = (*PARTS, "motion_adapter") if motion_adapter else PARTS
-    return tuple(name for name in wanted if name in spec.parts)
 
 
 def _check_references(policy: str | None) -> None:

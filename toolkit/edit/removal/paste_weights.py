@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from toolkit.edit.removal.changes import changed_parts
-from toolkit.edit.resolve import ResolvedMasking
+from toolkit.edit.resolved import ResolvedMasking
 
 GROW = 0.03
 """How far changed parts are widened, as a share of the side: their faint surroundings belong to them."""

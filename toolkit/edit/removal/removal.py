@@ -14,7 +14,7 @@ from toolkit.edit.removal.changes import removed_parts
 from toolkit.edit.removal.paste_weights import composite_over, paste_weights
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.removal.stretches import active_stretches
-from toolkit.edit.resolve import OWN_FRAME
+from toolkit.edit.resolved import OWN_FRAME
 from toolkit.edit.session import Session
 from toolkit.edit.tracks.track import FaceTrack
 from toolkit.errors import ToolkitError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.edit.resolve import ResolvedDenoising, ResolvedMotion
+from toolkit.edit.resolved import ResolvedDenoising, ResolvedMotion
 
 
 def active_stretches(masked: np.ndarray, margin: int) -> list[tuple[int, int]]:
