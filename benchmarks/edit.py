@@ -1,12 +1,12 @@
-"""What editing costs, beside diffusers' `AnimateDiffVideoToVideoControlNetPipeline` with FreeNoise.
+"""Measures the cost of editing, next to diffusers' `AnimateDiffVideoToVideoControlNetPipeline` with FreeNoise.
 
     python -m benchmarks.edit [--part memory time size] [--quick] [--motion-heads N]
 
 Prints ratios beside their limits and exits with 1 if one is missed; `--quick` only shows that everything runs. For time
-and size the models have Stable Diffusion 1.5's layout with AnimateDiff's adapter at a quarter of the width, with random
-weights; convolutions and spatial attention then have the shares at 256 pixels that they have in SD 1.5 at 512. Time is
-that of denoising and a narrow `AutoencoderTiny`: beside one step the VAE, which both spend alike, would be the larger
-part. A GPU is used if there is one. Run it on a quiet machine.
+and size, the models have Stable Diffusion 1.5's layout with AnimateDiff's adapter at a quarter of the width and random
+weights. At 256 pixels, convolutions and spatial attention then have the shares that they have in SD 1.5 at 512. Time is
+that of denoising and a narrow `AutoencoderTiny`: next to a single step, a full VAE, which costs both the same, would
+dominate. A GPU is used if there is one. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ SCHEDULE = {"beta_schedule": "linear", "steps_offset": 1, "clip_sample": False, 
 OURS, FREENOISE = "ours", "freenoise"
 CUDA = torch.cuda.is_available()
 MEMORY_LIMIT = 12 * 2**30
-"""Bytes beyond which FreeNoise's long run is not tried."""
+"""Bytes above which FreeNoise's long run is skipped."""
 
 WINDOW, OVERLAP, STRIDE = 16, 4, 4
-"""Frames that see each other, that two windows of ours share, and between the beginnings of two of FreeNoise's."""
+"""Frames of a window, frames that two windows of ours share, and frames from one window of FreeNoise's to the next."""
 
 
 # Pipelines
@@ -77,8 +77,8 @@ def editing_backbone(folder: Path, motion_heads: int) -> Path:
 
 
 def make_pipelines(folder: Path, compute: ComputeDevice | None = None) -> dict[str, DiffusionPipeline]:
-    """Both pipelines with models of their own. Ours lie in memory as the toolkit places them, diffusers' as torch does
-    by default, on the same device and in the same dtype."""
+    """Both pipelines, each with its models, on the same device and in the same dtype. Ours use the toolkit's memory
+    format, diffusers' torch's default."""
     backbone = load(folder, PARTS, compute)
     unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter).eval().requires_grad_(False)
     models = {
@@ -101,14 +101,14 @@ def make_pipelines(folder: Path, compute: ComputeDevice | None = None) -> dict[s
 
 
 def moving(count: int, side: int) -> Iterator[np.ndarray]:
-    """Frames uint8 ``[side, side, 3]``, made when they are asked for."""
+    """Yield frames, uint8 ``[side, side, 3]``."""
     y, x = np.mgrid[:side, :side]
     for t in range(count):
         yield np.stack([x * 255 // side, y * 255 // side, (x + y + 3 * t) % 256], axis=2).astype(np.uint8)
 
 
 def chunks(count: int, side: int, masked: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """The same frames as `VideoEditPipeline.stream` takes them, with a square mask if wanted."""
+    """The same frames in chunks for `VideoEditPipeline.stream`, with a square mask if `masked`."""
     frames = moving(count, side)
     for start in range(0, count, CHUNK):
         pictures = np.stack([next(frames) for _ in range(min(CHUNK, count - start))])
@@ -118,7 +118,7 @@ def chunks(count: int, side: int, masked: bool) -> Iterator[tuple[np.ndarray, np
 
 
 def edit(pipelines: dict[str, DiffusionPipeline], kind: str, count: int, side: int, steps: int, masked: bool) -> None:
-    """One whole run of all steps at guidance 1, from pictures to pictures."""
+    """Run a pipeline with all steps at guidance 1, from pictures to pictures."""
     generator = torch.Generator().manual_seed(0)
     settings = {"num_inference_steps": steps, "strength": 1.0, "guidance_scale": 1.0, "generator": generator}
     if kind == OURS:
@@ -133,26 +133,26 @@ def edit(pipelines: dict[str, DiffusionPipeline], kind: str, count: int, side: i
         )
         done = len(made.frames[0])
     if done != count:
-        raise SystemExit(f"{kind} gave {done} frames of {count}")
+        raise SystemExit(f"expected {count} frames from {kind}, found {done}")
 
 
 # Memory
 
 
 def resident() -> tuple[int, int]:
-    """Bytes of this process's resident set, and the most that it ever was."""
+    """Bytes of this process's resident set, now and at its peak."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage also counts what the parent held when it made this process
+    if status.exists():  # getrusage also counts the parent's memory at the time of the fork
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmRSS"].split()[0]) * 1024, int(lines["VmHWM"].split()[0]) * 1024
     return psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def peaks(kind: str, folder: str, frames: str, side: str, device: str) -> dict[str, int]:
-    """Bytes that a run takes at most: above what was there before it, and in all; on a GPU torch's own count."""
+    """Peak bytes of a run: above the level before it, and in all; on a GPU as torch counts them."""
     torch.set_num_threads(1)
     pipelines = make_pipelines(Path(folder), ComputeDevice(device, "float32", channels_last=False))
-    pipelines = {kind: pipelines[kind]}  # the other one's models go
+    pipelines = {kind: pipelines[kind]}  # free the other one's models
     on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -163,10 +163,10 @@ def peaks(kind: str, folder: str, frames: str, side: str, device: str) -> dict[s
 
 
 def child_peaks(*arguments: object) -> dict[str, int]:
-    """`peaks` in a process of its own."""
+    """`peaks` in a separate process."""
     names = [str(argument) for argument in arguments]
     code = f"import json, benchmarks.edit as b; print(chr(10) + json.dumps(b.peaks(*{names!r})))"
-    # Freed tensors go back at once, so that the peak is what was in use.
+    # Return freed tensors at once, so the peak is the memory in use.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -175,7 +175,7 @@ def child_peaks(*arguments: object) -> dict[str, int]:
 
 
 def memory(quick: bool) -> bool:
-    """Print the peaks for a short and a long clip; whether the limit is missed."""
+    """Print the peaks for a short and a long clip; returns whether the limit is missed."""
     short, long, side = (32, 48, 32) if quick else (64, 512, 128)
     missed = False
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor() as pool:
@@ -189,7 +189,7 @@ def memory(quick: bool) -> bool:
             missed |= show("memory", max(many[name] / few[name] for name in few), f"{note}: {_grown(few, many)}")
             needed = other["above"] * long / short
             if needed > MEMORY_LIMIT:
-                print(f"{'':14}FreeNoise: not run, {long} frames need about {needed / 2**30:.0f} GiB", flush=True)
+                print(f"{'':14}FreeNoise: skipped, {long} frames need about {needed / 2**30:.0f} GiB", flush=True)
                 continue
             more = child_peaks(FREENOISE, folder, long, side, device)
             print(f"{'':14}FreeNoise: {_grown(other, more)}", flush=True)
@@ -215,10 +215,10 @@ def clock() -> float:
 def durations(
     pipelines: dict[str, DiffusionPipeline], count: int, side: int, steps: int, rounds: int
 ) -> dict[str, float]:
-    """Median seconds of whole runs; the two take turns."""
+    """Median seconds of whole runs; the two alternate."""
     times: dict[str, list[float]] = {kind: [] for kind in pipelines}
     for kind in pipelines:
-        edit(pipelines, kind, WINDOW, side, 1, masked=False)  # what libraries prepare once
+        edit(pipelines, kind, WINDOW, side, 1, masked=False)  # libraries prepare things once
     for _ in range(rounds):
         for kind in pipelines:
             begun = clock()
@@ -228,7 +228,7 @@ def durations(
 
 
 def multiplications(count: int, size: int, removed: bool) -> float:
-    """Those of a step of ours / of FreeNoise's for SD 1.5 and AnimateDiff; counted without computing."""
+    """Multiplications of a step, ours / FreeNoise's, for SD 1.5 and AnimateDiff; counted without computing."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -242,7 +242,7 @@ def multiplications(count: int, size: int, removed: bool) -> float:
         remove_motion_layers(unet)
 
     def flops(frames: int) -> tuple[int, int]:
-        """Of the ControlNet and of the UNet."""
+        """FLOPs of the ControlNet and of the UNet."""
         cells = size // 8
         latents = torch.zeros(frames, 4, cells, cells, device="meta")
         states = torch.zeros(frames, 77, 768, device="meta")
@@ -261,25 +261,25 @@ def multiplications(count: int, size: int, removed: bool) -> float:
         return of_control.get_total_flops(), of_unet.get_total_flops()
 
     control, plain = flops(WINDOW)
-    # The ControlNet of ours sees every frame once.
+    # Our ControlNet sees every frame once.
     ours = control * count / WINDOW + plain * len(context_windows(count, WINDOW, OVERLAP))
     pipeline = AnimateDiffVideoToVideoControlNetPipeline(
         vae, text_encoder, None, unet, MotionAdapter(), controlnet, DDIMScheduler()
     )
     with torch.device("meta"):
         pipeline.enable_free_noise(WINDOW, STRIDE)
-    # Each STRIDE frames more cost FreeNoise the same.
+    # Each further STRIDE frames cost FreeNoise the same.
     first, more = control + plain, sum(flops(WINDOW + STRIDE)) - control - plain
     return ours / (first + (count - WINDOW) // STRIDE * more)
 
 
 def duration(quick: bool, motion_heads: int) -> bool:
-    """Print time per frame of ours / of FreeNoise's; whether the limit is missed."""
+    """Print the time per frame, ours / FreeNoise's; returns whether the limit is missed."""
     count, side, steps, rounds = (20, 64, 1, 1) if quick else (128, 256, 1, 2)
     missed = False
     with tempfile.TemporaryDirectory() as work:
         folder = editing_backbone(Path(work) / "backbone", motion_heads)
-        # Of so few steps the VAE, which both spend alike, would be the larger part.
+        # At so few steps a full VAE, which costs both the same, would dominate.
         narrow = (16,) * 4
         AutoencoderTiny(encoder_block_out_channels=narrow, decoder_block_out_channels=narrow).save_pretrained(
             folder / "vae"
@@ -305,7 +305,7 @@ def duration(quick: bool, motion_heads: int) -> bool:
 
 
 def sample_videos(folder: Path, frames: int) -> dict[str, Path]:
-    """The same face in as many pixels, in 512x512 and in 1920x1080 before a background that moves."""
+    """A face of the same size in 512x512 and in 1920x1080 with a moving background."""
     import cv2
 
     from toolkit.testing.sample import FPS, sample_frames, write_sample_video
@@ -325,7 +325,7 @@ def sample_videos(folder: Path, frames: int) -> dict[str, Path]:
 
 
 def timed_edit(source: Path, target: Path, remover: Path, backbone: Path, steps: int) -> tuple[float, int]:
-    """Seconds of a whole edit, and the frames that were edited. Every face is, since no masks are asked for."""
+    """Seconds of a whole edit, and the number of edited frames: all with a face, since no masks are used."""
     from toolkit.edit import EditConfig, edit_video
 
     config = EditConfig(
@@ -341,7 +341,7 @@ def timed_edit(source: Path, target: Path, remover: Path, backbone: Path, steps:
 
 
 def size(quick: bool, motion_heads: int) -> bool:
-    """Print the cost of a 1080p video / of a 512-pixel one; whether the limit is missed."""
+    """Print the cost of a 1080p video / of a 512-pixel one; returns whether the limit is missed."""
     frames, resolution, steps = (8, 64, 1) if quick else (64, 256, 2)
     times: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as work:
@@ -350,7 +350,7 @@ def size(quick: bool, motion_heads: int) -> bool:
         remover = tiny_remover(folder / "remover", backbone, resolution=resolution)
         videos = sample_videos(folder / "videos", frames)
         warmup = sample_videos(folder / "warmup", 4)
-        timed_edit(warmup["512"], folder / "warmup.mp4", remover, backbone, 1)  # what libraries prepare once
+        timed_edit(warmup["512"], folder / "warmup.mp4", remover, backbone, 1)  # libraries prepare things once
         for name, source in videos.items():
             times[name], edited = timed_edit(source, folder / f"{name}.mp4", remover, backbone, steps)
             if edited != frames:
@@ -365,16 +365,16 @@ def size(quick: bool, motion_heads: int) -> bool:
 
 def show(name: str, value: float, note: str) -> bool:
     good = value <= LIMITS[name]
-    print(f"{name:6} {value:6.2f}  (asked <= {LIMITS[name]})  {'ok' if good else 'MISSED'}  {note}", flush=True)
+    print(f"{name:6} {value:6.2f}  (at most {LIMITS[name]})  {'ok' if good else 'MISSED'}  {note}", flush=True)
     return not good
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", nargs="+", choices=LIMITS, default=list(LIMITS), help="what is measured")
-    parser.add_argument("--quick", action="store_true", help="tiny numbers, whose ratios mean nothing")
+    parser.add_argument("--part", nargs="+", choices=LIMITS, default=list(LIMITS), help="parts to measure")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, whose ratios mean nothing")
     parser.add_argument(
-        "--motion-heads", type=int, default=8, help="heads of the motion adapter; with 2 they are as wide as SD 1.5's"
+        "--motion-heads", type=int, default=8, help="heads of the motion adapter; 2 make them as wide as SD 1.5's"
     )
     args = parser.parse_args()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""Small videos of the sample face with sound, a tiny backbone and removers of it."""
+"""Small videos of the sample face with sound, a tiny backbone, and removers for it."""
 
 from fractions import Fraction
 
@@ -32,13 +32,13 @@ def make_remover(tmp_path_factory, backbone):
 
 @pytest.fixture(scope="session")
 def remover(make_remover):
-    """Of stickers: its masks are the skin, so that it edits every face."""
+    """A remover of stickers, whose masks are the skin, so it edits every face."""
     return make_remover("stickers")
 
 
 @pytest.fixture(scope="session")
 def glasses_remover(make_remover):
-    """Its masks are empty on the bare sample face."""
+    """A remover of glasses, whose masks are empty on the bare sample face."""
     return make_remover("glasses", seed=1)
 
 
@@ -50,7 +50,7 @@ def faces():
 
 @pytest.fixture(scope="session")
 def write_video():
-    """A function that writes frames, with a tone unless told otherwise, and returns the path."""
+    """A function that writes frames as a video, by default with a tone, and returns the path."""
 
     def write(path, frames, ticks=None, sound=True, **options):
         """H.264 with a tone; `ticks` are presentation times in milliseconds."""
@@ -90,7 +90,7 @@ def video(tmp_path_factory, write_video, faces):
 
 @pytest.fixture
 def settings(backbone, remover):
-    """A function that makes the config of a fast edit; groups are given as dicts."""
+    """A function that builds the config of a fast edit; groups are dicts."""
 
     def make(**changed):
         values = {

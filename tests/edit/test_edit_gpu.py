@@ -1,4 +1,4 @@
-"""Editing on a CUDA device: every number format, and the same pictures as on the CPU where the format is the same."""
+"""Editing on a CUDA device in every number format; float32 gives the same pictures as on the CPU."""
 
 import av
 import numpy as np

@@ -1,4 +1,4 @@
-"""Masks by the removers' tasks, in blocks; and the folder that a run works in."""
+"""Masks along a track, in blocks; and the folder of intermediate files."""
 
 import os
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_blocks_see_their_surroundings_and_join_without_a_seam():
     assert joined.any(axis=(1, 2)).tolist() == [k % 3 == 0 for k in range(70)]
 
 
-def test_masks_of_several_tasks_are_joined_and_soft_ones_cut():
+def test_masks_of_several_tasks_are_joined_and_soft_ones_thresholded():
     def left(clip):
         masks = np.zeros(clip.frames.shape[:3], bool)
         masks[..., :2] = True
@@ -79,7 +79,7 @@ def test_masks_of_several_tasks_are_joined_and_soft_ones_cut():
 
 
 class Rimmed(Masker):
-    """A masker that knows which part of an attribute is opaque."""
+    """A masker that finds opaque parts."""
 
     def __init__(self, shape=None):
         self.shape = shape
@@ -110,7 +110,7 @@ def test_options_reach_their_task(settings):
         Session(settings(options={"stickers": {"forbiden": ["nose"]}}))
 
 
-def test_only_the_same_document_goes_on(tmp_path):
+def test_only_the_same_description_resumes(tmp_path):
     root = tmp_path / "work"
     with Workspace(root, {"a": 1}) as workspace:
         assert not workspace.resumed
@@ -126,7 +126,7 @@ def test_only_the_same_document_goes_on(tmp_path):
     assert not root.exists()
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     with pytest.raises(UsageError, match="found other files"), Workspace(tmp_path / "mine", {}):

@@ -44,7 +44,7 @@ def clip():
     return originals, made, masks
 
 
-def test_what_the_remover_left_alone_stays_the_originals(clip):
+def test_pixels_that_the_remover_did_not_change_stay_the_original(clip):
     found = weights(*clip)
     assert [bool(frame.any()) for frame in found] == [True, True, True, True, True, False]  # two frames around it
     assert found[2, 32, 32] == 1 and not found[2, 5, 5]
@@ -81,7 +81,7 @@ def test_mask_or_crop(clip):
     assert (weights(originals, made, masks, min_change=0, masks="off")[0] == 1).all()
 
 
-def test_edges_are_soft_and_wide_as_told():
+def test_edges_are_as_soft_and_wide_as_asked():
     mask = np.zeros((SIDE, SIDE), bool)
     mask[:, :20] = True
     row = feathered(mask, 4, 8)[10]
@@ -143,7 +143,7 @@ def test_landmarks_are_where_their_picture_is(side):
 
 
 def sightings(rows, count, landmarks=None):
-    """Of (frame, track, box) rows."""
+    """Sightings from rows of frame, track and box."""
     frames, tracks, boxes = (np.array(values) for values in zip(*rows))
     points = np.zeros((len(rows), 2, 3), np.float32) if landmarks is None else landmarks
     scores = np.full(len(rows), 0.9, np.float32)
@@ -171,7 +171,7 @@ def test_tracks_follow_faces_and_fill_gaps():
 
 
 class Scripted:
-    """Sees a face of two points where it is told to."""
+    """Finds scripted faces of two landmarks."""
 
     name = "scripted"
 
@@ -286,7 +286,7 @@ def look(sample, made):
     return [review.compare(*pair, alpha, points) for *pair, points in zip(sample.frames, made, sample.landmarks)]
 
 
-def test_an_edit_that_changes_nothing_looks_well(sample):
+def test_an_edit_that_changes_nothing_looks_good(sample):
     for values in look(sample, sample.frames):
         assert values["change"] == 0 and values["flicker"] == 1
         assert values["landmark_shift"] < 0.04 and values["eye_contrast"] > 0.2

@@ -1,4 +1,4 @@
-"""From removers and a backbone to a pipeline: schedulers, motion layers, refusals before any weight is read."""
+"""Schedulers and motion layers of a pipeline, and settings that are refused before any weight is read."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def test_any_scheduler_has_the_noise_of_the_motion_adapter(parts, name):
 
 
 @pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler"])
-def test_who_predicts_the_true_noise_ends_clean(parts, name):
+def test_predicting_the_true_noise_gives_a_clean_sample(parts, name):
     scheduler = scheduler_of(parts, name)
     scheduler.set_timesteps(20)
     clean, noise = torch.randn(2, 1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_who_predicts_the_true_noise_ends_clean(parts, name):
     assert (sample - clean).std() < 0.05
 
 
-def test_the_scheduler_that_nobody_named(parts):
+def test_the_default_scheduler(parts):
     assert type(scheduler_of(parts)).__name__ == "DDIMScheduler"
     without = load(parts.spec, ("unet", "scheduler"), CPU)
     assert scheduler_of(without).config.beta_schedule == "scaled_linear"
@@ -71,7 +71,7 @@ def test_the_scheduler_that_nobody_named(parts):
     assert type(scheduler_of(distilled)).__name__ == "LCMScheduler"
 
 
-def test_the_papers_layers_are_left_out_and_others_by_name(parts):
+def test_the_papers_layers_are_removed_and_others_by_name(parts):
     def missing(layers):
         names = check_motion(parts.spec, MotionConfig(motion_layers=layers))
         unet = motion_unet(parts, resolve_motion(MotionConfig(motion_layers=layers), parts.spec, 20))
@@ -84,7 +84,7 @@ def test_the_papers_layers_are_left_out_and_others_by_name(parts):
     assert missing(["paper", "mid_block.motion_modules.0"]) == [*papers, "mid_block.motion_modules.0"]
 
 
-def test_layers_are_known_from_the_configurations(parts):
+def test_names_of_layers_follow_from_the_configurations(parts):
     unet = motion_unet(parts, resolve_motion(MotionConfig(motion_layers="all"), parts.spec, 20))
     known = named_motion_layers(read_config(parts.spec, "unet"), read_config(parts.spec, "motion_adapter"))
     assert sorted(known) == sorted(motion_layer_names(unet))
@@ -145,7 +145,7 @@ def test_layers_cannot_be_removed_from_a_backbone_without_motion_adapter(parts):
         resolve_motion(MotionConfig(motion_layers=["mid_block.motion_modules.0"]), without, 20)
 
 
-def test_load_pipeline_knows_what_its_controlnet_is_shown(backbone, remover):
+def test_load_pipeline_sets_the_hint(backbone, remover):
     assert load_pipeline(remover, backbone, device="cpu").config.hint == "frame"
     assert load_pipeline("inpaint:stickers", backbone, device="cpu").config.hint == "masked"
 

@@ -1,4 +1,4 @@
-"""The words after --remover: folders, and a backbone's own inpainting."""
+"""Values of --remover: folders, and a backbone's own inpainting."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def test_inpainting_edits_within_the_masks(tmp_path, video, settings, masks):
     assert changed.any() and not changed[:8].any() and not changed[:, :8].any()
 
 
-def test_inpainting_that_cannot_be(tmp_path, settings):
+def test_impossible_inpainting_is_refused(tmp_path, settings):
     bare = tiny_backbone(tmp_path / "tiny", text=False, vae="tiny")
     shutil.rmtree(bare / "controlnet_inpaint")
     with pytest.raises(UsageError, match="no ControlNet inpaint"):
@@ -43,6 +43,6 @@ def test_inpainting_that_cannot_be(tmp_path, settings):
 
 
 @pytest.mark.parametrize(("policy", "sentence"), [("0,7", "shots differ in length"), ("last", "unknown choice")])
-def test_reference_frames_are_looked_at_before_anything_is_loaded(tmp_path, settings, video, policy, sentence):
+def test_reference_frames_are_checked_before_anything_is_loaded(tmp_path, settings, video, policy, sentence):
     with pytest.raises(UsageError, match=sentence):
         edit_video(video, tmp_path / "out.mp4", settings(motion={"reference_frames": policy}))

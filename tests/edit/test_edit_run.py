@@ -1,4 +1,4 @@
-"""Whole videos through the edit: what changes, what stays, what is said."""
+"""Edits of whole videos: changes, unchanged parts, reports and errors."""
 
 import json
 from fractions import Fraction
@@ -24,7 +24,7 @@ def planes(path):
 
 
 def times(path):
-    """Since the first frame: Matroska has no times below 0, so that sound that begins earlier moves everything."""
+    """Times since the first frame. Matroska has no times below 0, so sound that starts earlier moves everything."""
     found = [frame.time for frame in read_frames(path)]
     return [time - found[0] for time in found]
 
@@ -50,7 +50,7 @@ def edited(video, backbone, remover, tmp_path_factory):
     return target, edit_video(video, target, config)
 
 
-def test_only_the_face_changes_and_everything_else_is_kept(video, edited):
+def test_only_the_face_changes(video, edited):
     target, report = edited
     before, after = planes(video), planes(target)
     assert len(before) == len(after) == 24
@@ -66,7 +66,7 @@ def test_only_the_face_changes_and_everything_else_is_kept(video, edited):
     assert packets(target, "audio") == packets(video, "audio")
 
 
-def test_the_report_says_what_was_done(video, edited, remover):
+def test_the_report_describes_every_frame(video, edited, remover):
     target, report = edited
     stored = json.loads(target.with_name("face.mkv.json").read_text())
     assert stored == report.model_dump(mode="json")
@@ -82,14 +82,14 @@ def test_the_report_says_what_was_done(video, edited, remover):
     assert str(video.parent) not in target.with_name("face.mkv.json").read_text()
 
 
-def test_nothing_is_left_but_the_results(edited):
+def test_only_the_results_remain(edited):
     target, _ = edited
     assert sorted(path.name for path in target.parent.iterdir()) == ["face.compare.mkv", "face.mkv", "face.mkv.json"]
     compared = pictures(target.with_name("face.compare.mkv"))
     assert len(compared) == 24 and compared[0].shape[1] >= 2 * 192
 
 
-def test_the_file_says_that_it_was_edited_unless_told_otherwise(video, edited, settings, tmp_path):
+def test_the_file_says_that_it_was_edited_unless_provenance_is_off(video, edited, settings, tmp_path):
     from toolkit.edit.output.provenance import was_edited
 
     def metadata(path):
@@ -209,7 +209,7 @@ class Phases(EditObserver):
         self.reports.append((report, target))
 
 
-def test_the_observer_hears_all_of_it(video, settings, tmp_path):
+def test_the_observer_follows_every_phase(video, settings, tmp_path):
     heard = Phases()
     report = edit_video(video, tmp_path / "out.mkv", settings(), heard)
     assert [name for name, _ in heard.phases] == ["finding faces", "editing", "writing"]
@@ -217,7 +217,7 @@ def test_the_observer_hears_all_of_it(video, settings, tmp_path):
     assert heard.reports == [(report, tmp_path / "out.mkv")]
 
 
-def test_a_preview_is_the_beginning_of_the_whole(video, settings, tmp_path):
+def test_a_preview_is_the_start_of_the_video(video, settings, tmp_path):
     report = edit_video(video, tmp_path / "out.mkv", settings(writing={"preview": 0.3}))
     preview = tmp_path / "out.preview.mkv"
     assert not (tmp_path / "out.mkv").exists()
@@ -251,7 +251,7 @@ def test_no_attribute_anywhere_copies_the_video(video, settings, glasses_remover
     assert times(tmp_path / "out.mkv") == pytest.approx(times(video), abs=1e-3)
 
 
-def test_a_copy_in_another_container_keeps_what_is_said_of_its_streams(tmp_path, video, settings, glasses_remover):
+def test_a_copy_in_another_container_keeps_languages_and_chapters(tmp_path, video, settings, glasses_remover):
     source = tmp_path / "said.mp4"
     with av.open(str(video)) as reader, av.open(str(source), "w") as writer:
         copies = {stream.index: writer.add_stream_from_template(stream) for stream in reader.streams}
@@ -277,7 +277,7 @@ def test_a_preview_without_the_attribute_does_not_say_that_it_was_edited(video, 
         assert not any("edited" in value.lower() for value in made.metadata.values())
 
 
-def test_without_its_attribute_a_remover_is_passed_by(video, edited, settings, remover, glasses_remover, tmp_path):
+def test_a_remover_without_its_attribute_changes_nothing(video, edited, settings, remover, glasses_remover, tmp_path):
     edit_video(video, tmp_path / "out.mkv", settings(remover=[glasses_remover, remover]))
     report = edit_video(video, tmp_path / "back.mkv", settings(remover=[remover, glasses_remover]))
     assert report.counts["edited"] == 24
@@ -295,7 +295,7 @@ def refused(error, words, video, target, config):
     return raised
 
 
-def test_outputs_that_cannot_be(video, settings, tmp_path):
+def test_impossible_outputs_are_refused(video, settings, tmp_path):
     refused(UsageError, "the video itself|one file", video, video, settings(writing={"lossless": False}))
     refused(UsageError, "the edited video to .* found a folder", video, tmp_path, settings())
     (tmp_path / "taken.mkv.json").mkdir()
@@ -308,14 +308,14 @@ def test_outputs_that_cannot_be(video, settings, tmp_path):
     refused(UsageError, "itself|one file", video, link, settings())
 
 
-def test_a_place_where_nothing_may_be_written(video, settings, tmp_path, monkeypatch):
+def test_a_protected_output_is_refused(video, settings, tmp_path, monkeypatch):
     (tmp_path / "out.mkv").write_bytes(b"mine")
     monkeypatch.setattr("os.access", lambda path, mode: False)
     refused(ToolkitError, "may not be replaced", video, tmp_path / "out.mkv", settings())
     assert (tmp_path / "out.mkv").read_bytes() == b"mine"
 
 
-def test_videos_that_are_none(video, settings, tmp_path):
+def test_files_that_are_no_videos(video, settings, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
     for name in ("text.mp4", "gone.mp4"):
@@ -325,7 +325,7 @@ def test_videos_that_are_none(video, settings, tmp_path):
     assert not (tmp_path / "out.mkv").exists()
 
 
-def test_removers_that_are_spoilt_or_of_another_backbone(video, settings, make_remover, tmp_path_factory, tmp_path):
+def test_damaged_removers_and_removers_of_another_backbone(video, settings, make_remover, tmp_path_factory, tmp_path):
     from toolkit.testing import tiny_backbone
 
     missing, tampered = make_remover("stickers"), make_remover("stickers")

@@ -1,4 +1,4 @@
-"""Edits that are stopped, and folders of videos: what is done stays done, and nothing half done is seen."""
+"""Interrupted edits and folders of videos: finished work is kept, and nothing unfinished becomes visible."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ class StopError(Exception):
 
 
 class StopAt(EditObserver):
-    """Dies when a part of the work has come so far."""
+    """Dies at a certain point of a phase."""
 
     def __init__(self, phase, done):
         self._wanted, self._done, self._phase = phase, done, ""
@@ -42,7 +42,7 @@ class StopAt(EditObserver):
 
 @pytest.fixture(scope="module")
 def whole(video, backbone, remover, make_remover, tmp_path_factory):
-    """Settings with two removers, and what they make of the video without being stopped."""
+    """Settings with two removers, and the report and frames of an uninterrupted edit."""
     from toolkit.edit import EditConfig
 
     config = EditConfig(
@@ -68,7 +68,7 @@ def whole(video, backbone, remover, make_remover, tmp_path_factory):
         ("writing", 5),
     ],
 )
-def test_a_stopped_edit_goes_on_and_ends_as_if_it_had_not_been(video, whole, tmp_path, phase, done):
+def test_an_interrupted_edit_resumes_and_gives_the_same_result(video, whole, tmp_path, phase, done):
     config, report, expected = whole
     target = tmp_path / "face.mkv"
     target.write_bytes(b"what was there before")
@@ -85,7 +85,7 @@ def test_a_stopped_edit_goes_on_and_ends_as_if_it_had_not_been(video, whole, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["face.compare.mkv", "face.mkv", "face.mkv.json"]
 
 
-def test_other_settings_start_anew(video, whole, settings, tmp_path):
+def test_other_settings_do_not_resume(video, whole, settings, tmp_path):
     config, _, expected = whole
     with pytest.raises(StopError):
         edit_video(video, tmp_path / "face.mkv", settings(), StopAt("editing", 2))
@@ -94,7 +94,7 @@ def test_other_settings_start_anew(video, whole, settings, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_process_leaves_no_output_and_is_gone_on_with(video, whole, tmp_path, number):
+def test_a_killed_process_leaves_no_output_and_resumes(video, whole, tmp_path, number):
     config, _, expected = whole
     target = tmp_path / "face.mkv"
     (tmp_path / "settings.json").write_text(config.model_dump_json())
@@ -124,7 +124,7 @@ def test_a_killed_process_leaves_no_output_and_is_gone_on_with(video, whole, tmp
     assert not work.exists()
 
 
-def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(video, whole, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(video, whole, tmp_path, monkeypatch):
     config, _, expected = whole
     write, written = FrameStore.write, []
 
@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(video, whole, 
     assert np.array_equal(planes(tmp_path / "face.mkv"), expected)
 
 
-def test_intermediate_files_lie_where_they_are_told_to(video, settings, tmp_path):
+def test_intermediate_files_go_to_the_chosen_folder(video, settings, tmp_path):
     (tmp_path / "work").mkdir()
     config = settings(work_dir=tmp_path / "work")
     with pytest.raises(StopError):
@@ -168,7 +168,7 @@ def test_two_processes_do_not_write_one_output(video, settings, tmp_path):
 
 @pytest.fixture
 def folder(video, write_video, tmp_path):
-    """A folder with a face, one below it, an empty room, and a file that is no video."""
+    """A folder with a video of a face, another one below it, an empty room, and a file that is no video."""
     source = tmp_path / "videos"
     (source / "below").mkdir(parents=True)
     (source / "face.mp4").write_bytes(video.read_bytes())
@@ -178,7 +178,7 @@ def folder(video, write_video, tmp_path):
     return source
 
 
-def test_a_folder_is_edited_and_what_fails_does_not_stop_the_others(folder, settings, tmp_path, capsys):
+def test_a_folder_is_edited_and_a_failure_does_not_stop_the_others(folder, settings, tmp_path, capsys):
     target, config = tmp_path / "out", settings()
     report = edit_videos(folder, target, config)
     assert sorted(one.outcome for one in report.done) == ["edited", "edited", "no face"]
@@ -210,7 +210,7 @@ def test_results_may_go_into_the_folder_above(folder, settings, tmp_path):
     assert [one.outcome for one in report.done] == ["edited"] and (folder / "face.mp4").is_file()
 
 
-def test_a_comparison_that_is_gone_is_made_again(video, settings, tmp_path):
+def test_a_missing_comparison_is_written_again(video, settings, tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "face.mp4").write_bytes(video.read_bytes())
@@ -228,7 +228,7 @@ def test_half_written_files_of_a_killed_run_are_removed(video, settings, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"out.mkv", "out.mkv.json", ".other.staged.1.part.mkv"}
 
 
-def test_folders_that_cannot_be(folder, settings, tmp_path):
+def test_impossible_folders_are_refused(folder, settings, tmp_path):
     with pytest.raises(UsageError, match="itself"):
         edit_videos(folder, folder, settings())
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""The embedded backbone and its removers, as they are shipped: they are whole, and they work."""
+"""The embedded backbone and its removers are complete and work."""
 
 import shutil
 
@@ -59,7 +59,7 @@ def test_all_weights_together_are_small():
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".jpg", ".png"}
 
 
-def test_the_backbone_is_whole():
+def test_the_backbone_is_complete():
     spec = describe("nano")
     assert {"controlnet_inpaint", "controlnet_tile", "motion_adapter"} <= set(spec.parts)
     assert all(part.sha256 for part in spec.parts.values())
@@ -87,7 +87,7 @@ def test_changed_weights_are_refused(tmp_path):
         load(describe(folder), ("unet", "controlnet_tile"))
 
 
-def test_glasses_come_off(bare, worn, tmp_path):
+def test_glasses_are_removed(bare, worn, tmp_path):
     source = written(tmp_path / "in.mkv", worn)
     report = edit_video(source, tmp_path / "out.mkv", EditConfig(task=["glasses"], writing={"lossless": True}))
     assert report.outcome == "edited" and report.resolved["backbone"]["name"] == "nano"
@@ -98,7 +98,7 @@ def test_glasses_come_off(bare, worn, tmp_path):
     assert np.array_equal(made[:, far], frames_of(source)[:, far])
 
 
-def test_both_in_an_order(bare, worn, tmp_path):
+def test_both_attributes_in_order(bare, worn, tmp_path):
     both, sticker = worn.copy(), np.zeros(worn.shape[:3], bool)
     for pair in load_task("stickers").pair_generator()(bare, np.random.default_rng(3), None):
         sticker[pair.index] = pair.mask
@@ -113,7 +113,7 @@ def test_both_in_an_order(bare, worn, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_who_wears_nothing_stays_as_they_are(task, tmp_path):
+def test_a_face_without_attributes_stays_unchanged(task, tmp_path):
     frames = sample_frames(6, 400)
     source = written(tmp_path / "in.mkv", frames)
     edit_video(source, tmp_path / "out.mkv", EditConfig(task=[task], writing={"lossless": True}))
@@ -123,7 +123,7 @@ def test_who_wears_nothing_stays_as_they_are(task, tmp_path):
 
 
 def test_pairs_by_inpainting_without_a_download(worn, tmp_path):
-    """The paper's own way to pairs: what is under the glasses is made up."""
+    """The paper's way to make pairs: inpainting invents the face under the glasses."""
     source = written(tmp_path / "worn.mkv", worn)
     words = ["build-dataset", "--task", "glasses", "--videos", str(source), "--output", str(tmp_path / "pairs")]
     assert main([*words, "--clip-length", "6", "--min-clip-length", "2", "--validation-fraction", "0"]) == 0
@@ -134,7 +134,7 @@ def test_pairs_by_inpainting_without_a_download(worn, tmp_path):
         assert mask.any() and made[mask].mean() > given[mask].mean() + 10, "the rims are dark"
 
 
-def test_nobody_and_a_face_too_small(tmp_path, capsys):
+def test_no_face_and_a_face_that_is_too_small(tmp_path, capsys):
     nobody = written(tmp_path / "nobody.mkv", np.full((4, 128, 128, 3), 90, np.uint8))
     tiny = np.full((4, 240, 320, 3), 90, np.uint8)
     small = [cv2.resize(frame, (48, 48), interpolation=cv2.INTER_AREA) for frame in sample_frames(4, 128)]

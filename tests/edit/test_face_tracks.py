@@ -13,7 +13,7 @@ from toolkit.faces.types import Face
 
 
 class Scripted:
-    """Sees in each frame the boxes that it is told, given in shares of the width."""
+    """Finds scripted boxes, given in shares of the width."""
 
     name = "scripted"
 
@@ -82,7 +82,7 @@ def test_a_gap_is_not_bridged_over_a_cut_nor_when_it_is_long(shots, write_video,
     assert [[track.start for track in group] for group in groups_of(tracks)] == [[0, 0], [8, 9, 14]]
 
 
-def test_large_frames_are_looked_at_smaller_and_found_in_their_own_pixels(shots, write_video, tmp_path, monkeypatch):
+def test_large_frames_are_shrunk_and_faces_are_in_pixels_of_the_video(shots, write_video, tmp_path, monkeypatch):
     monkeypatch.setattr(finding, "MAX_SIDE", 64)
     source = write_video(tmp_path / "v.mp4", shots[:2])
     analyser = Scripted([[LEFT, (0.5, 0.5, 0.56, 0.56)]] * 2)
@@ -101,7 +101,7 @@ def test_a_video_without_a_face(shots, write_video, tmp_path):
         assert followed(found) == [] and list(groups_of([])) == []
 
 
-def test_a_search_that_was_stopped_begins_again(shots, write_video, tmp_path):
+def test_an_interrupted_search_starts_again(shots, write_video, tmp_path):
     source = write_video(tmp_path / "v.mp4", shots[:6])
 
     def stop(count):

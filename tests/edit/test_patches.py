@@ -1,4 +1,4 @@
-"""Crops there and back."""
+"""Crops are cut out and pasted back."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def test_whole_pixels_at_scale_one_are_the_frame_itself(frame):
 
 
 @pytest.mark.parametrize(("side", "resolution"), [(64, 64), (50.7, 96), (90.3, 64), (150, 40)])
-def test_nothing_changes_where_alpha_is_zero(frame, side, resolution):
+def test_nothing_changes_where_the_weight_is_zero(frame, side, resolution):
     before = frame.copy()
     matrix = square(81.3, 60.2, side).to_crop(0, resolution)
     alpha = np.zeros((resolution, resolution))
@@ -77,7 +77,7 @@ def test_edge_of_the_crop_never_shows():
     assert np.abs(np.diff(made[49])).max() <= 65
 
 
-def test_masks_go_the_same_way(frame):
+def test_masks_are_cut_like_pictures(frame):
     mask = np.zeros((120, 160), np.float32)
     mask[50:70, 70:90] = 1
     crop = cut(mask, square(79.5, 59.5, 40).to_crop(0, 80), 80)

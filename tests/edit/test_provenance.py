@@ -74,7 +74,7 @@ class TestContainerMetadata:
 
 @pytest.fixture(scope="module")
 def authority():
-    """Makes certificates: ``authority(key, **what)`` gives the PEM of a leaf and of its issuer."""
+    """Makes certificates: ``authority(key, **what)`` returns the PEM of a leaf and of its issuer."""
     pytest.importorskip("c2pa")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -134,7 +134,7 @@ def pem(key, form="PKCS8", passphrase=None):
 
 @pytest.fixture
 def signer(tmp_path, authority, new_key):
-    """Writes a certificate and a key and gives the settings that name them."""
+    """Writes a certificate and a key and returns the settings that name them."""
     folder = tmp_path / "credentials"
     folder.mkdir()
 
@@ -163,7 +163,7 @@ def videos(tmp_path):
 
 @pytest.fixture
 def server():
-    """A local web server that has nothing; ``requests`` lists what it was asked for."""
+    """A local web server without content; ``requests`` lists the requests."""
 
     class Nothing(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

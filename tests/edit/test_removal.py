@@ -1,4 +1,4 @@
-"""A face's way through the removers: killed between any two files, and how much work it is."""
+"""A track goes through the removers: interruptions between any two files, second passes, the count of windows."""
 
 import shutil
 from pathlib import Path
@@ -26,8 +26,8 @@ def pictures(path):
     return np.array([frame.image for frame in read_frames(path)])
 
 
-def test_killed_while_it_tidies_up(video, settings, tmp_path, monkeypatch):
-    """A folder of which half is gone is not taken for one to go on in."""
+def test_killed_while_intermediate_files_are_removed(video, settings, tmp_path, monkeypatch):
+    """A half-deleted folder is not resumed in."""
     edit_video(video, tmp_path / "whole.mkv", settings())
     rmtree, killed = shutil.rmtree, []
 
@@ -65,7 +65,7 @@ def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypat
 
 @pytest.mark.parametrize("name", PART_CLASSES["scheduler"])
 @pytest.mark.parametrize(("steps", "strength"), [(1, 1.0), (2, 0.5), (5, 0.5), (20, 0.3), (20, 1.0)])
-def test_work_is_counted_as_it_comes(name, steps, strength):
+def test_windows_are_counted_as_the_pipeline_runs_them(name, steps, strength):
     denoising = ResolvedDenoising(
         num_inference_steps=steps,
         strength=strength,
@@ -90,7 +90,7 @@ def test_work_is_counted_as_it_comes(name, steps, strength):
     assert count_windows(7, denoising, motion, passes=2) == 2 * 2 * len(timesteps)
 
 
-def test_a_remover_is_shown_what_lies_around_opaque_parts(video, settings, tmp_path, monkeypatch):
+def test_opaque_parts_are_filled_before_a_remover_sees_them(video, settings, tmp_path, monkeypatch):
     stream, shown = VideoEditPipeline.stream, {}
 
     def watched(self, chunks, **options):

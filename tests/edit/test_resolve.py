@@ -23,13 +23,13 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def remover(tmp_path_factory, backbone):
-    """Of stickers, on the tiny backbone."""
+    """A remover of stickers on the tiny backbone."""
     return tiny_remover(tmp_path_factory.mktemp("removers") / "mine", backbone)
 
 
 @pytest.fixture
 def shipped(monkeypatch, remover, tmp_path):
-    """The task stickers brings a remover for the tiny backbone."""
+    """The task stickers comes with a remover for the tiny backbone."""
     folder = tmp_path / "shipped"
     shutil.copytree(remover, folder)
     monkeypatch.setattr(load_task_class("stickers"), "removers", {"tiny": folder})
@@ -44,13 +44,13 @@ def chosen(backbone, **values):
     return chosen_removers(EditConfig(**values), describe(backbone))
 
 
-def test_a_task_brings_its_remover(shipped, backbone, remover):
+def test_a_task_comes_with_its_remover(shipped, backbone, remover):
     assert chosen(backbone, task=["stickers"]) == [shipped]
     assert resolved(task=["stickers"], backbone=str(backbone)).tasks == ["stickers"]
     assert chosen(backbone, task=["stickers"], remover=[remover]) == [remover]
 
 
-def test_what_a_task_does_not_bring(backbone, shipped, remover):
+def test_tasks_without_a_remover_for_the_backbone(backbone, shipped, remover):
     with pytest.raises(UsageError, match="the task glasses brings no remover for the backbone tiny; it has"):
         resolved(task=["glasses"], backbone=str(backbone))
     with pytest.raises(UsageError, match="the task stickers brings no remover for the backbone sd15"):
@@ -61,7 +61,7 @@ def test_what_a_task_does_not_bring(backbone, shipped, remover):
         resolved(task=["glasses"], remover=[remover], backbone=str(backbone))
 
 
-def test_inpainting_in_the_place_of_a_remover(backbone, shipped):
+def test_inpainting_instead_of_a_remover(backbone, shipped):
     found = chosen(backbone, task=["stickers", "glasses"], remover=["inpaint:glasses"])
     assert [str(name) for name in found] == [str(shipped), "inpaint:glasses"]
 

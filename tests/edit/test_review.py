@@ -1,4 +1,4 @@
-"""Real faces that nothing was done to are not warned of, and faces whose eyes were painted over are."""
+"""Unedited real faces cause no warning, and faces with covered eyes do."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_real_faces(shared, analyser, name):
     assert all(values["eye_contrast"] < MIN_EYE_CONTRAST for values in looked(analyser, pictures, painted, points))
 
 
-def test_each_frame_is_compared_with_the_one_before_and_a_new_watch_with_none(shared, analyser):
+def test_each_frame_is_compared_with_the_one_before_but_the_first_of_a_track_with_none(shared, analyser):
     pictures, points = crops(shared("media/faces/liveportrait_driving_d0.mp4"), analyser, 3)
     dimmed = pictures.copy()
     dimmed[1] //= 2

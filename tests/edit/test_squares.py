@@ -23,7 +23,7 @@ def test_steady_motion_is_followed_exactly_also_at_the_ends():
     assert np.allclose(squares.sides, 120)
 
 
-def test_jitter_is_taken_out():
+def test_jitter_is_smoothed():
     rng = np.random.default_rng(0)
     centres = np.stack([100 + 60 * TIMES, np.full(60, 150.0)], axis=1)
     shaken = boxes_of(centres + rng.normal(0, 2, centres.shape), 90 * np.exp(rng.normal(0, 0.03, 60)))
@@ -33,7 +33,7 @@ def test_jitter_is_taken_out():
     assert np.abs(squares.centres - centres).mean() < 1
 
 
-def test_frames_without_a_face_have_none_and_part_the_runs():
+def test_frames_without_a_face_have_no_square_and_split_the_smoothing():
     boxes = boxes_of(np.full((60, 2), 100.0), 50)
     boxes[20:30] = np.nan
     boxes[30:] += 400
