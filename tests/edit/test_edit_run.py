@@ -296,7 +296,7 @@ def refused(error, words, video, target, config):
 
 
 def test_impossible_outputs_are_refused(video, settings, tmp_path):
-    refused(UsageError, "the video itself|one file", video, video, settings(writing={"lossless": False}))
+    refused(UsageError, "is the source itself", video, video, settings(writing={"lossless": False}))
     refused(UsageError, "the edited video to .* found a folder", video, tmp_path, settings())
     (tmp_path / "taken.mkv.json").mkdir()
     refused(UsageError, "the report to .* found a folder", video, tmp_path / "taken.mkv", settings())
@@ -305,7 +305,7 @@ def test_impossible_outputs_are_refused(video, settings, tmp_path):
     refused(UsageError, "ends in", video, tmp_path / "out.mov", settings())  # not lossless
     link = tmp_path / "link.mkv"
     link.symlink_to(video)
-    refused(UsageError, "itself|one file", video, link, settings())
+    refused(UsageError, "is the source itself", video, link, settings())
 
 
 def test_a_protected_output_is_refused(video, settings, tmp_path, monkeypatch):
@@ -337,7 +337,7 @@ def test_damaged_removers_and_removers_of_another_backbone(video, settings, make
     weights.write_bytes(data)
     refused(InputError, "damaged or was changed", video, tmp_path / "out.mkv", settings(remover=[tampered]))
     other = tiny_backbone(tmp_path_factory.mktemp("other") / "other", text=False, vae="tiny", seed=3)
-    refused(InputError, "another one", video, tmp_path / "out.mkv", settings(backbone=str(other)))
+    refused(InputError, "trained on the backbone tiny", video, tmp_path / "out.mkv", settings(backbone=str(other)))
     refused(
         InputError, "expected the folder of a remover", video, tmp_path / "o.mkv", settings(remover=[tmp_path / "x"])
     )
