@@ -1,4 +1,4 @@
-"""`toolkit doctor`: what is there, what is missing, and what the exit code says."""
+"""`toolkit doctor` reports what is installed and missing, with advice and an exit code."""
 
 import json
 import subprocess

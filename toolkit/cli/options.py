@@ -88,7 +88,7 @@ def add_options(
     """Add one kebab-case flag for each field of `model` that is not a model; required ones come first.
 
     A bool is ``--x/--no-x``, a list takes several words, a nested value is JSON; ``none`` stands for None if the field
-    allows it. Values are not checked before `read_settings`, and absent flags leave nothing in the namespace.
+    allows it. `read_settings` checks the values; flags that are not given are left out of the namespace.
 
     Args:
         prefix: path of the model in the settings, ending in a dot.
@@ -131,7 +131,7 @@ def read_settings(model: type[Model], namespace: argparse.Namespace, **extra: An
     """Build `model` from the flags and from the file of ``--config``; flags win over the file.
 
     Args:
-        namespace: what the parser returned.
+        namespace: the result of the parser.
         extra: more values for fields of the model; they win over both.
 
     Raises:
@@ -157,8 +157,8 @@ def read_settings(model: type[Model], namespace: argparse.Namespace, **extra: An
 def read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     """The values in a settings file, not validated.
 
-    The file is an object of settings, or a record that a run saved, with the settings under ``config``. Of a record,
-    what is no setting is left out. It names the backbone by its content, so its ``name`` becomes the setting.
+    The file holds settings, or a record that a run saved, with the settings under ``config``. Entries of a record that
+    are not settings are ignored. If the settings leave out the backbone, the record's name for it is used.
 
     Raises:
         InputError: the file cannot be read, or holds no settings.
