@@ -125,6 +125,15 @@ def test_the_motion_adapter_is_what_was_trained(backbone, recipe_file):
         assert not any(p.any() for p in layer.proj_out.parameters()), f"{name} changes nothing"
 
 
+def test_motion_layers_that_were_removed_are_saved_alike(backbone, recipe_file, tmp_path):
+    networks = make_networks("motion", read_recipe(recipe_file), backbone, CPU, 0)
+    for name in ("one", "other"):
+        torch.rand(len(name))  # another state of the global generator
+        networks.save("motion_adapter", tmp_path / name)
+    one, other = (tmp_path / name / "diffusion_pytorch_model.safetensors" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_a_longer_training_learns(settings, datasets, recipe_of):
     watch = Losses()
     phase = {"steps": 160, "train_batch_size": 2, "learning_rate": 1e-3, "lr_warmup_steps": 2, "lr_decay": 0.5}

@@ -115,7 +115,9 @@ def _save_half(module: Any, folder: Path) -> None:
 
 def _save_motion(layers: torch.nn.ModuleDict, recipe: Recipe, folder: Path) -> None:
     """Save the layers as a complete adapter. Removed layers output zeros."""
-    adapter = make_motion_adapter(recipe.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # removed layers keep these weights, so they must not differ from run to run
+        adapter = make_motion_adapter(recipe.shape)
     for name, layer in layers.items():
         if layer.state_dict():
             adapter.get_submodule(name.replace("/", ".")).load_state_dict(layer.state_dict())
