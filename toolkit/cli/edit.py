@@ -38,7 +38,10 @@ def configure(parser: Parser, argv: list[str]) -> None:
     """Two paths, and the settings."""
     parser.add_argument("input", type=Path, metavar="INPUT", help="Video to edit, or a folder of videos.")
     parser.add_argument(
-        "output", type=Path, metavar="OUTPUT", help="Edited video (.mp4, .mov, .mkv), or the folder for them."
+        "output",
+        type=Path,
+        metavar="OUTPUT",
+        help="Edited video (.mp4, .mov or .mkv), or the folder for edited videos.",
     )
     parser.add_argument(
         "--preview",
@@ -48,12 +51,12 @@ def configure(parser: Parser, argv: list[str]) -> None:
         dest="writing.preview",
         default=argparse.SUPPRESS,
         metavar="SECONDS",
-        help=f"Edit only the first seconds, {PREVIEW_SECONDS:g} by default; out.mp4 becomes out.preview.mp4.",
+        help=f"Edit only the first seconds, {PREVIEW_SECONDS:g} by default, into out.preview.mp4.",
     )
     add_settings(parser, EditConfig, argv, common=COMMON, exclude=["writing.preview"])
     parser.epilog = (
-        "Exit codes: 0 edited; 1 failed; 2 wrong request; 3 no face or no attribute was found, and the video was "
-        "copied. Edit only videos that you own or have a licence for, of people who consented."
+        "Exit codes: 0 edited; 1 failed; 2 wrong request; 3 no face or no attribute was found, so the video was "
+        "copied. Edit only videos that you own or have a licence for, and only if the people in them agreed."
     )
 
 

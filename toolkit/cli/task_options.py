@@ -29,7 +29,7 @@ def add_task_option(parser: Parser, model: type[BaseModel], argv: Sequence[str])
         action="append",
         default=[],
         metavar="[TASK.]NAME=VALUE" if several else "NAME=VALUE",
-        help="Option of the task, listed by `toolkit tasks show TASK`. Repeat it for more."
+        help="Option of the task; `toolkit tasks show TASK` lists them. Repeat the flag for more options."
         + (" Name the TASK if there are several." if several else ""),
     )
     if not {"-h", "--help", "--help-all"} & set(argv):

@@ -38,7 +38,7 @@ class RunConfig(BaseModel):
     backbone: str | None = Field(
         None,
         min_length=1,
-        description="Backbone around the remover: a name or a folder. If unset, the one that the remover was trained "
+        description="Backbone of the remover: a name or a folder. If unset, the one that the remover was trained "
         "on, or the embedded nano.",
     )
     denoising: DenoisingConfig = Field(DenoisingConfig(), description="How a clip is denoised.")
@@ -81,15 +81,14 @@ class CompareConfig(RunConfig):
     """Settings of `toolkit compare`."""
 
     remover: list[Path] = Field(
-        [], description="Remover folders, applied in this order: the method `ours`. If empty, the task's own remover."
+        [], description="Remover folders of the method `ours`, applied in this order. If unset, the task's own remover."
     )
     baselines: list[Baseline] | None = Field(
         None,
-        description="Built-in methods to run next to ours. If unset, all that can run; the flag without a value runs "
-        "none.",
+        description="Built-in methods to run next to ours. If unset, all that can run; with no value, none.",
     )
     outputs: list[str] = Field(
-        [], description="NAME=PATH of videos that another method already made; they are only measured."
+        [], description="NAME=PATH of videos that another method already made, only to be measured."
     )
     checkouts: list[str] = Field(
         [], description="NAME=PATH of a checkout of propainter, fgt, tokenflow or rave to run."

@@ -20,7 +20,8 @@ class DenoisingConfig(BaseModel):
         None,
         ge=1,
         le=1000,
-        description="Denoising steps of the whole schedule. If unset, as many as the backbone was made for, else 20.",
+        description="Denoising steps of the whole schedule. If unset, the number that the backbone was made for, or "
+        "20.",
     )
     strength: float = Field(1.0, gt=0, le=1, description="Share of the schedule to run; 1 starts from pure noise.")
     guidance_scale: float = Field(
@@ -30,7 +31,7 @@ class DenoisingConfig(BaseModel):
     scheduler: str | None = Field(
         None,
         description="Scheduler class of diffusers, such as `EulerDiscreteScheduler`, or `LCMScheduler` for distilled "
-        "removers. If unset, DDIM, or the backbone's own scheduler if that is LCM or TCD.",
+        "removers. If unset, DDIM; if the backbone's own scheduler is LCM or TCD, that one.",
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Number format of the models; `auto` picks the fastest one for the device."
@@ -68,11 +69,11 @@ class MotionConfig(BaseModel):
     )
     reference_frames: str | None = Field(
         None,
-        description="Frames that all frames of a shot attend to (cross-frame attention): `first+middle` (the paper's, "
-        "for making pairs), `first` (as in Text2Video-Zero) or `uniform:K`. If unset, each frame attends to itself.",
+        description="Frames that all frames of a shot attend to (cross-frame attention): `first+middle` (used by the "
+        "paper to make pairs), `first` (as in Text2Video-Zero) or `uniform:K`. If unset, each frame attends to itself.",
     )
     beta_schedule: Literal["auto", "linear", "scaled_linear", "squaredcos_cap_v2"] = Field(
-        "auto", description="Noise schedule; `auto` takes the motion adapter's, or the backbone's if none is used."
+        "auto", description="Noise schedule; `auto` takes the motion adapter's, or the backbone's without an adapter."
     )
 
     @model_validator(mode="after")
@@ -91,8 +92,8 @@ class MaskConfig(BaseModel):
 
     masks: Literal["on", "off"] = Field(
         "on",
-        description="`on` blends the original in around the mask at every step, which preserves colours; `off` does "
-        "not, which removes more.",
+        description="`on` blends in the original around the mask at every step and preserves colours. `off` does not "
+        "blend and removes more.",
     )
     blend_range: tuple[float, float] = Field(
         (0.0, 0.7), description="Weight of the original in that blend: inside the mask, and far from it."
@@ -103,21 +104,23 @@ class MaskConfig(BaseModel):
     fill_opaque: bool = Field(
         True,
         description="Fill opaque parts of an attribute, such as rims, from their surroundings before the remover sees "
-        "the frame. Tasks that cannot find such parts are not affected.",
+        "the frame. No effect on tasks that cannot find such parts.",
     )
     second_pass: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Apply each remover twice. What the first pass removed is filled before the second, so that no "
-        "shade stays. `auto` does so at one or two steps if masks are only search areas, as for stickers.",
+        description="Apply each remover twice. Between the passes, fill what the first one removed, so that no shade "
+        "stays. `auto` does so at one or two steps if masks only show where the attribute may be (stickers).",
     )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",
-        description="Match the masked latents' colours to the surroundings (`ion`, eq. 2), to the original (`adain`), "
-        "or leave them (`none`). `auto` is `ion` with masks off and exact masks, else `none`.",
+        description="Match colours inside the mask to the surroundings (`ion`, eq. 2 of the paper) or to the original "
+        "(`adain`), or leave them (`none`). `auto` is `ion` with `--masks off` if masks show the attribute itself "
+        "(glasses), else `none`.",
     )
     dilation: float = Field(0.015, ge=0, le=0.25, description="How far to widen masks, as a share of the crop's side.")
     composite: Literal["auto", "mask", "crop"] = Field(
-        "auto", description="Paste the inside of the mask or the whole crop; `auto` pastes the mask with masks on."
+        "auto",
+        description="Paste the inside of the mask or the whole crop; `auto` is `mask` with `--masks on`, else `crop`.",
     )
     feather: float = Field(
         0.015, ge=0, le=0.25, description="Width of the paste's soft edge, as a share of the crop's side."
@@ -126,15 +129,15 @@ class MaskConfig(BaseModel):
         0.04,
         ge=0,
         le=1,
-        description="Keep the original where the remover changed less than this share of the full range. 0 pastes "
+        description="Smallest change to paste, as a share of the full range; elsewhere the original stays. 0 pastes "
         "everything.",
     )
     min_peak_change: float = Field(
         0.12,
         ge=0,
         le=1,
-        description="If masks are only search areas, as for stickers, ignore parts that nowhere change by this much, "
-        "so that freckles survive.",
+        description="If masks only show where the attribute may be (stickers): ignore parts whose strongest change is "
+        "below this, so that freckles survive.",
     )
 
     @model_validator(mode="after")
@@ -156,11 +159,11 @@ class CropConfig(BaseModel):
         60.0,
         gt=0,
         le=180,
-        description="Leave a head as it is if it is turned or tilted further than this from the camera, in degrees; "
-        "the hidden parts could only be invented.",
+        description="Largest turn or tilt of a head away from the camera, in degrees. Beyond it, the head stays as it "
+        "is, because an edit could only invent the hidden parts.",
     )
     max_gap: float = Field(
-        0.2, ge=0, le=2, description="Longest time for which a face may be missed and is interpolated, in seconds."
+        0.2, ge=0, le=2, description="Longest gap in which a face was not found and is interpolated, in seconds."
     )
 
 
@@ -173,15 +176,13 @@ class WritingConfig(BaseModel):
     lossless: bool = Field(False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay bit-identical.")
     compare: Literal["side", "slider", "toggle"] | None = Field(
         None,
-        description="Also write a comparison video: both side by side, a moving divider, or the two taking turns.",
+        description="Also write a comparison of original and edit: side by side, with a moving divider, or in turn.",
     )
     preview: float | None = Field(
         None, gt=0, description="Edit only this many seconds from the start, into NAME.preview."
     )
-    provenance: bool = Field(True, description="Note in the file's metadata that it was edited.")
-    c2pa_certificate: Path | None = Field(
-        None, description="PEM file with your certificate chain, to sign the video with."
-    )
+    provenance: bool = Field(True, description="Note in the metadata that the video was edited.")
+    c2pa_certificate: Path | None = Field(None, description="PEM file with your certificate chain, to sign the video.")
     c2pa_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
     c2pa_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
         "es256", description="Signature algorithm of the key."
@@ -209,9 +210,9 @@ class EditConfig(BaseModel):
     )
     remover: list[Path] = Field(
         [],
-        description="Folders of removers to apply, in this order. With `--task`, they replace those that come with the "
-        "tasks, in the order of the tasks. `inpaint:TASK` fills the task's masks with the backbone's own inpainting "
-        "and needs no training.",
+        description="Folders of removers to apply, in this order. With `--task`, each one replaces the remover that "
+        "comes with its task, and the order is that of the tasks. `inpaint:TASK` fills the task's masks with the "
+        "backbone's own inpainting and needs no training.",
     )
     backbone: str | None = Field(
         None,

@@ -56,7 +56,7 @@ class MeasuringConfig(BaseModel):
     device: str | None = Field(
         None, description="Torch device for optical flow and facer, such as `cuda`. If unset, the best available."
     )
-    clip_length: int = Field(16, ge=1, le=256, description="Frames held in memory at a time.")
+    clip_length: int = Field(16, ge=1, le=256, description="Number of frames to hold in memory at a time.")
     clips: bool = Field(True, description="Add small copies of the videos to the report for playback.")
     workers: int | None = Field(
         None, ge=1, le=256, description="Worker processes. If unset, one per CPU core, or one if a GPU is used."

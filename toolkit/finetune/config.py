@@ -87,8 +87,8 @@ class AugmentationConfig(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Share of the augmented versions that are sharpened, and share that are compressed, as videos "
-        "are. Sharpening leaves bright edges along dark rims.",
+        description="Share of the augmented versions to sharpen, and the same share to compress like videos. "
+        "Sharpening leaves bright edges along dark rims.",
     )
     fade: float = Field(
         0.0,
@@ -174,7 +174,8 @@ class FinetuneConfig(BaseModel):
         description="Side of the datasets' pictures in pixels. If unset, the backbone's.",
     )
     balance: Literal["size", "equal"] = Field(
-        "size", description="How often each of several datasets is seen: by its `size`, or all `equal`."
+        "size",
+        description="How often training uses each of several datasets: in proportion to its `size`, or all `equal`.",
     )
     pairs: Literal["auto", "perfect", "imperfect"] = Field(
         "auto",
