@@ -58,8 +58,8 @@ class LossConfig(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Weigh errors inside the mask by the attribute's contrast: 0 not at all, 1 in full, so that faint "
-        "attributes are removed as well as strong ones.",
+        description="Divide errors inside the mask by the attribute's contrast to this power. 1 removes faint attributes "
+        "as well as strong ones; 0 does not divide.",
     )
     snr_gamma: float | None = Field(
         None,
