@@ -58,8 +58,8 @@ class LossConfig(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="Divide errors inside the mask by the attribute's contrast to this power. 1 removes faint attributes "
-        "as well as strong ones; 0 does not divide.",
+        description="Divide errors inside the mask by the attribute's contrast to this power. 1 removes faint "
+        "attributes as well as strong ones; 0 does not divide.",
     )
     snr_gamma: float | None = Field(
         None,
