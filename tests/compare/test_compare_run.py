@@ -100,7 +100,7 @@ def test_first_frame_attention_is_another_video_than_ours(comparison, remover, t
     assert np.abs(ours.astype(int) - first).max() > 0
     record = json.loads((tmp_path / "out/videos/first-frame/a.mkv.json").read_text())
     assert record["config"]["motion"]["reference_frames"] == "first"
-    assert record["config"]["motion"]["motion"] is False
+    assert record["resolved"]["motion"]["motion_adapter"] is False
 
 
 def test_the_named_weights_and_device_reach_every_analyser(comparison, monkeypatch, tmp_path):
