@@ -155,7 +155,7 @@ class Chart:
         Args:
             size: range of the side, in distances between the outer eye corners.
             rotation: range of the angle in degrees.
-            alpha: as in `place`.
+            alpha: as in `spot_at`.
             facing: float ``[V]``, how much each vertex faces the viewer over the clip, 1 for straight on.
         """
         ys, xs = np.nonzero(self.allowed)

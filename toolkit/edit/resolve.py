@@ -1,4 +1,4 @@
-"""Settles everything that an edit's settings leave open, once, before anything is loaded."""
+"""Resolves the settings of an edit once, before anything is loaded: afterwards nothing is `auto` or unset."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOT_OF_SAMPLES = ("EulerAncestralDiscreteScheduler", "PNDMScheduler")
 
 
 def resolve(config: EditConfig) -> ResolvedEdit:
-    """Settle all settings of an edit; no weights are loaded.
+    """Resolve all settings of an edit; no weights are loaded.
 
     Raises:
         UsageError: an unknown backbone, task, option or device; a task without a remover for the backbone; a remover
@@ -162,7 +162,7 @@ def _check_denoising(config: DenoisingConfig, spec: BackboneSpec) -> None:
 
 
 def resolve_motion(config: MotionConfig, spec: BackboneSpec, steps: int) -> ResolvedMotion:
-    """Settle the settings of motion, for an edit in `steps` denoising steps.
+    """Resolve the settings of motion, for an edit in `steps` denoising steps.
 
     Raises:
         UsageError: the backbone has no motion adapter, or its adapter does not support the settings.
@@ -225,7 +225,7 @@ def removed_layers(config: MotionConfig, known: Sequence[str]) -> list[str]:
 def resolve_denoising(
     config: DenoisingConfig, spec: BackboneSpec, steps: int, beta_schedule: str, motion_adapter: bool
 ) -> ResolvedDenoising:
-    """Settle the settings of denoising; `beta_schedule` is the setting in `MotionConfig`."""
+    """Resolve the settings of denoising; `beta_schedule` is the setting in `MotionConfig`."""
     own = spec.scheduler.class_name
     if beta_schedule == "auto":
         beta_schedule = (spec.motion_beta_schedule if motion_adapter else None) or BACKBONES_SCHEDULE
@@ -240,7 +240,7 @@ def resolve_denoising(
 
 
 def resolve_masking(config: MaskConfig, finds_masks: bool) -> ResolvedMasking:
-    """Settle the settings of masks; `finds_masks` says whether masks are searched for."""
+    """Resolve the settings of masks; `finds_masks` says whether masks are searched for."""
     return ResolvedMasking(
         finds_masks=finds_masks,
         blend_original=config.masks == "on",
