@@ -31,7 +31,7 @@ VERBS = {
     "make-people": ("toolkit.cli.make_people", "Make videos of people who do not exist from portraits."),
     "pretrain": ("toolkit.cli.pretrain", "Train the embedded backbone from scratch, stage by stage."),
     "doctor": ("toolkit.cli.doctor", "Show what this machine can do and how to install the rest."),
-    "demo": ("toolkit.cli.demo", "Run all steps on an embedded sample clip, in under a minute."),
+    "demo": ("toolkit.cli.demo", "Run all steps on an embedded sample clip, in about two minutes."),
     "completion": ("toolkit.cli.completion", "Print a completion script for bash, zsh or tcsh."),
 }
 """verb -> (module, description)"""

@@ -1,4 +1,4 @@
-"""``toolkit demo``: run all four steps on an embedded clip, or on your own video, in under a minute."""
+"""``toolkit demo``: run all four steps on an embedded clip, or on your own video, in about two minutes."""
 
 from __future__ import annotations
 
