@@ -147,6 +147,11 @@ def write_json(
     write_text(path, json.dumps(value, indent=indent, sort_keys=sort_keys), shared=shared)
 
 
+def dump_json(value: object) -> str:
+    """JSON for readers: indented, in the given order, with a final newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def read_json(path: Path) -> Any:
     """Read the value in a UTF-8 JSON file.
 

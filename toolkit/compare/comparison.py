@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from toolkit.compare.config import AblateConfig, CompareConfig, RunConfig
 from toolkit.compare.plan import Plan, plan_comparison
-from toolkit.dataset.layout import dump_json
 from toolkit.edit.output.names import report_name, result_names
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.evaluate.config import EvaluateConfig
@@ -18,7 +17,7 @@ from toolkit.evaluate.evaluation import EvaluateObserver, EvaluateReport, evalua
 from toolkit.evaluate.pairing import pair_videos
 from toolkit.evaluate.results import portable
 from toolkit.evaluate.task_measures import measures_of
-from toolkit.files import write_text
+from toolkit.files import dump_json, write_text
 from toolkit.interruption import termination_interrupts
 from toolkit.progress import Observer
 from toolkit.registry import load_task

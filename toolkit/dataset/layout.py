@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -106,11 +105,6 @@ def is_safe(path: object) -> bool:
         return False
     parts = PurePosixPath(path).parts
     return not PurePosixPath(path).is_absolute() and ".." not in parts and parts != ()
-
-
-def dump_json(value: object) -> str:
-    """JSON for readers: indented, in the given order, with a final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def is_dataset(folder: Path) -> bool:

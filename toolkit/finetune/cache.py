@@ -22,8 +22,7 @@ from safetensors.torch import load_file, save
 
 from toolkit.backbones import Backbone, BackboneSpec, identity
 from toolkit.backbones.compatible import cell_size
-from toolkit.dataset.layout import dump_json
-from toolkit.files import atomic, locked, remove, write_bytes, write_text
+from toolkit.files import atomic, dump_json, locked, remove, write_bytes, write_text
 from toolkit.finetune.augment import augmented
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, fingerprint, picture_of, require_sound

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.files import atomic, differences, read_json, sha256_of
+from toolkit.files import atomic, differences, dump_json, read_json, sha256_of
 
 CONTROLNET, TRAINING, STATE, SHEET = "controlnet", "training.pt", "state.json", "sheet.jpg"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from toolkit.backbones import load
-from toolkit.dataset.layout import dump_json
 from toolkit.device import flushed_denormals
 from toolkit.errors import ToolkitError
-from toolkit.files import locked, write_text
+from toolkit.files import dump_json, locked, write_text
 from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.plan import SETTINGS, Plan, make_plan

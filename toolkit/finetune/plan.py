@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.backbones import BackboneSpec, check_compatible, describe, identity
-from toolkit.dataset.layout import dump_json
 from toolkit.errors import InputError, MissingExtra, UsageError
-from toolkit.files import differences, read_json, staging_path
+from toolkit.files import differences, dump_json, read_json, staging_path
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, open_datasets

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.backbones.describing import SPEC_FILE
-from toolkit.dataset.layout import MANIFEST, dump_json
+from toolkit.dataset.layout import MANIFEST
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import locked, read_json, sha256_of, write_text
+from toolkit.files import dump_json, locked, read_json, sha256_of, write_text
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
 from toolkit.pretrain.report import PretrainObserver, PretrainReport

@@ -8,8 +8,7 @@ from toolkit.backbones import BackboneSpec, PixelUnshuffleCoder
 from toolkit.backbones.describing import SPEC_FILE
 from toolkit.backbones.locations import digest
 from toolkit.backbones.spec import PART_CLASSES, Part
-from toolkit.dataset.layout import dump_json
-from toolkit.files import atomic, write_text
+from toolkit.files import atomic, dump_json, write_text
 from toolkit.pretrain.recipe import Recipe
 from toolkit.pretrain.shape import make_scheduler
 from toolkit.pretrain.stages import Networks

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from toolkit.dataset.layout import dump_json
 from toolkit.errors import ToolkitError
-from toolkit.files import publish, remove, sha256_of
+from toolkit.files import dump_json, publish, remove, sha256_of
 from toolkit.remover.card import render_card
 from toolkit.remover.layout import CARD, CONTROLNET, IMAGES, RECORD, WRITING, WRITTEN, RemoverRecord, problem_with_files
 

@@ -10,11 +10,12 @@ from platform import python_version_tuple
 from typing import Any
 
 from toolkit.dataset.card import render_card
-from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Manifest, SourceRecord, dump_json
+from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Manifest, SourceRecord
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
 from toolkit.executor import Executor, ProcessExecutor, available_cores
+from toolkit.files import dump_json
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import GROUP, load_task
 from toolkit.synthesis.config import BuildConfig, ResolvedBuild

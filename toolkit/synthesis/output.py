@@ -19,11 +19,10 @@ from toolkit.dataset.layout import (
     WORK,
     Manifest,
     ShardRecord,
-    dump_json,
     shard_path,
 )
 from toolkit.errors import InputError, UsageError
-from toolkit.files import differences, locked, publish, read_json, remove
+from toolkit.files import differences, dump_json, locked, publish, read_json, remove
 from toolkit.synthesis.shards import OutputError
 
 _OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}

@@ -21,13 +21,12 @@ from toolkit.dataset.layout import (
     ShardRecord,
     SourceRecord,
     Split,
-    dump_json,
     shard_path,
 )
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.dataset.writer import open_shard
-from toolkit.files import write_bytes, write_text
+from toolkit.files import dump_json, write_bytes, write_text
 
 SOURCES: Mapping[str, Split] = {"alice.mp4": "train", "bob.mp4": "train", "carol.mp4": "validation"}
 CLIPS = 2
