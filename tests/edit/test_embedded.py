@@ -64,7 +64,7 @@ def test_the_backbone_is_complete():
     assert {"controlnet_inpaint", "controlnet_tile", "motion_adapter"} <= set(spec.parts)
     assert all(part.sha256 for part in spec.parts.values())
     load(spec)  # compares the digests
-    card = (EMBEDDED / "nano" / "README.md").read_text()
+    card = " ".join((EMBEDDED / "nano" / "README.md").read_text().split())  # lines may break anywhere
     assert all(word in card for word in ("Apache-2.0", "Face Research Lab London Set", "recipe", "Limits"))
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolkit.video.notes import NoteKind
+
 
 class FaceReport(BaseModel):
     """One face in one frame; shares are of the crop's pixels."""
@@ -32,12 +34,12 @@ class FaceReport(BaseModel):
 
 
 class EditWarning(BaseModel):
-    """A stretch of frames that looks bad."""
+    """A stretch of frames that looks bad, or something about the whole video that the result does not keep."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"]
-    track: int
+    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"] | NoteKind
+    track: int | None = Field(description="Number of the face's track; null if the whole video is concerned.")
     start: int = Field(description="First frame.")
     stop: int = Field(description="Frame after the last.")
     sentence: str

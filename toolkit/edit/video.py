@@ -262,7 +262,7 @@ class _VideoEdit:
             seconds={part: round(value, 3) for part, value in self._seconds.items()},
             resumed=self._workspace.resumed,
             counts=dict(counts_of(frames, sightings.small, len(sightings.cuts))),
-            warnings=sorted(warnings, key=lambda warning: (warning.start, warning.track)),
+            warnings=sorted(warnings, key=lambda warning: (warning.start, warning.track or 0)),
             comparison=written.comparison,
             signed=written.signed,
             frames=frames,
