@@ -83,17 +83,16 @@ def _dispatch(argv: list[str]) -> int:
     if verb is not None and verb not in VERBS:
         hint = did_you_mean(verb, VERBS) or f"; known are {', '.join(VERBS)}"
         raise UsageError(f"there is no verb {verb!r}{hint}")
-    module = None
-    if verb is not None:
+    try:
+        if verb is None:
+            parser.parse_args(argv)
+            parser.print_help()
+            return 2
         module = import_module(VERBS[verb][0])
         _configure(verbs[verb], module, argv[1:])
-    try:
-        args = parser.parse_args(argv)
+        args = verbs[verb].parse_args(argv[1:])
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
-    if module is None:
-        parser.print_help()
-        return 2
     with native_logs.quiet(show=args.verbose):
         return module.run(args)
 

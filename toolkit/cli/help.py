@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from toolkit.cli.words import LISTS, told_apart
 from toolkit.errors import UsageError
 from toolkit.validation import did_you_mean
 
@@ -101,11 +103,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}{end} Run `{self.prog} --help` for the options.")
 
     def parse_known_args(self, args=None, namespace=None):
-        namespace, unknown = super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        if not any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
+            words = told_apart(self, words).arranged()
+        namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:
-            word = unknown[0].split("=")[0]
-            hint = did_you_mean(word, self._option_string_actions) if word.startswith("-") else ""
-            self.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}{hint}")
+            word = next((word for word in unknown if word != "--"), "--")
+            hint = did_you_mean(word, self._option_string_actions) if word.startswith("--") else ""
+            self.error(f"unknown {'option' if hint else 'argument'} {word}{hint}")
         return namespace, unknown
 
     def format_help(self, all: bool = False) -> str:
@@ -164,7 +169,7 @@ def _invocation(action: argparse.Action) -> str:
     words = " ".join(metavar) if isinstance(metavar, tuple) else metavar
     if isinstance(action.nargs, int):
         words = " ".join([words] * action.nargs)
-    elif action.nargs in ("*", "+"):
+    elif action.nargs in LISTS:
         words = f"{words} ..."
     elif action.nargs == "?":
         words = f"[{words}]"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from toolkit.cli.help import BRIEF, RARE, OptionRow, Parser, describe
-from toolkit.cli.task_options import FIELD, add_task_option, merge_task_options
+from toolkit.cli.task_options import FIELD, add_task_option, explain_task_options, merge_task_options
 from toolkit.cli.values import argument_of
 from toolkit.errors import ContractError, InputError
 from toolkit.files import read_json
@@ -50,7 +50,7 @@ def add_settings(
     exclude = [*exclude, FIELD] if _has_tasks(model) else exclude
     add_options(parser, model, common=common, exclude=exclude)
     if _has_tasks(model):
-        add_task_option(parser, model, argv)
+        add_task_option(parser, model)
     parser.add_argument(
         "--config",
         type=Path,
@@ -61,6 +61,8 @@ def add_settings(
         if name not in exclude:
             below = [path.removeprefix(f"{name}.") for path in exclude if path.startswith(f"{name}.")]
             add_options(parser, group, prefix=f"{name}.", title=title, common=common, exclude=below)
+    if _has_tasks(model):
+        explain_task_options(parser, argv)
 
 
 def _has_tasks(model: type[BaseModel]) -> bool:
@@ -87,8 +89,9 @@ def add_options(
 ) -> None:
     """Add one kebab-case flag for each field of `model` that is not a model; required ones come first.
 
-    A bool is ``--x/--no-x``, a list takes several words, a nested value is JSON; ``none`` stands for None if the field
-    allows it. `read_settings` checks the values; flags that are not given are left out of the namespace.
+    A bool is ``--x/--no-x``, a list takes several words or one with commas, a nested value is JSON; ``none`` stands for
+    None if the field allows it. `read_settings` checks the values; flags that are not given are left out of the
+    namespace.
 
     Args:
         prefix: path of the model in the settings, ending in a dot.

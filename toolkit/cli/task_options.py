@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from toolkit.cli.help import Parser, describe
 from toolkit.cli.values import convert
+from toolkit.cli.words import HELP, told_apart
 from toolkit.errors import UsageError
 
 FLAG = "--task-option"
@@ -17,12 +17,8 @@ FIELD = "options"
 """The field of the settings that holds them."""
 
 
-def add_task_option(parser: Parser, model: type[BaseModel], argv: Sequence[str]) -> None:
-    """Add the flag, and list the options in the help if `argv` names a task and asks for help.
-
-    Raises:
-        ToolkitError: the named task is unknown or broken.
-    """
+def add_task_option(parser: Parser, model: type[BaseModel]) -> None:
+    """Add the flag."""
     several = _by_task(model)
     parser.add_argument(
         FLAG,
@@ -32,11 +28,19 @@ def add_task_option(parser: Parser, model: type[BaseModel], argv: Sequence[str])
         help="Option of the task; `toolkit tasks show TASK` lists them. Repeat the flag for more options."
         + (" Name the TASK if there are several." if several else ""),
     )
-    if not {"-h", "--help", "--help-all"} & set(argv):
+
+
+def explain_task_options(parser: Parser, argv: Sequence[str]) -> None:
+    """List the options of the tasks in the help if `argv` names some and asks for help.
+
+    Raises:
+        ToolkitError: a named task is unknown or broken.
+    """
+    if not HELP & set(argv):
         return
-    ahead = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    ahead.add_argument("--task", nargs="*")
-    for name in ahead.parse_known_args(list(argv))[0].task or ():
+    words = told_apart(parser, argv)
+    single = [word.removeprefix("--task=") for word in words.options if word.startswith("--task=")]
+    for name in words.values_of("--task") or single[-1:]:
         from toolkit.registry import load_task_class
 
         rows = [(row.name, row.text) for row in describe(load_task_class(name).Options)]
