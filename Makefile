@@ -6,7 +6,7 @@ DEMO := demo
 VIDEO ?=
 STAMP = $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-gpu lint bench docs clean
+.PHONY: setup demo test test-slow test-gpu campaign lint bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ test-slow: setup
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+campaign: setup
+	$(BIN)/python -m tests.campaign --output campaign
 
 lint: setup
 	$(BIN)/ruff check .

@@ -54,9 +54,11 @@ def test_frame_rate(tmp_path, picture, fps):
     assert info.fps == pytest.approx(fps, rel=1e-4) and info.frame_count == 30 and not info.variable_frame_rate
 
 
-def test_same_frames_same_bytes(tmp_path, picture):
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_same_frames_same_bytes(tmp_path, picture, suffix):
     frames = [picture(64, 48, t) for t in range(8)]
-    assert write(tmp_path / "a.mp4", frames).read_bytes() == write(tmp_path / "b.mp4", frames).read_bytes()
+    first, second = write(tmp_path / f"a{suffix}", frames), write(tmp_path / f"b{suffix}", frames)
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_bytes_do_not_depend_on_earlier_memory_content(tmp_path):

@@ -226,6 +226,13 @@ def test_lossless_keeps_every_value(talkie, tmp_path):
     assert all(np.array_equal(blot(one.image), other.image) for one, other in pairs)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_same_edit_gives_the_same_bytes(talkie, tmp_path, suffix):
+    source = talkie()
+    first, second = retouch(source, tmp_path / f"a{suffix}"), retouch(source, tmp_path / f"b{suffix}")
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_metadata_is_kept_and_added(talkie, tmp_path):
     target = rewrite(talkie(), tmp_path / "out.mp4", metadata={"comment": "edited"})
     with av.open(str(target)) as container:

@@ -20,7 +20,7 @@ from toolkit.files import publish, remove, staging_path
 from toolkit.video.container import ADVICE, open_video
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
-from toolkit.video.target import check_target, write_errors
+from toolkit.video.target import REPEATABLE, check_target, write_errors
 
 COPIED = ("audio", "subtitle")
 """Types of streams whose packets are copied bit for bit."""
@@ -69,7 +69,7 @@ class Remuxer:
                 raise InputError(f"expected a video with a time base, but {self.source} has none; {ADVICE}")
             self._clock: Fraction = self._video.time_base
             with self._reporting():
-                self._output = av.open(f"file:{self._staged}", "w", metadata_errors="replace")
+                self._output = av.open(f"file:{self._staged}", "w", options=REPEATABLE, metadata_errors="replace")
                 opened.callback(self._output.close)
             try:
                 self._prepare()

@@ -10,6 +10,9 @@ import av
 
 from toolkit.errors import ToolkitError, UsageError
 
+REPEATABLE = {"fflags": "+bitexact"}
+"""Options for writing a container: the same content gives the same bytes. Matroska would draw random identifiers."""
+
 
 def check_target(path: Path, suffixes: Collection[str], crf: float) -> None:
     """Check the settings of a new video before any work.

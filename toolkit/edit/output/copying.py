@@ -32,9 +32,12 @@ def _remux(source: Path, staged: Path, target: Path) -> None:
     import av
 
     from toolkit.video.remux import copy_attachments, describe, lasting
+    from toolkit.video.target import REPEATABLE
 
-    tolerant = {"metadata_errors": "replace"}
-    with av.open(f"file:{source}", **tolerant) as reader, av.open(f"file:{staged}", "w", **tolerant) as writer:
+    with (
+        av.open(f"file:{source}", metadata_errors="replace") as reader,
+        av.open(f"file:{staged}", "w", options=REPEATABLE, metadata_errors="replace") as writer,
+    ):
         writer.metadata.update(lasting(reader.metadata))
         writer.set_chapters(reader.chapters())
         streams = [stream for stream in reader.streams if stream.type in ("video", "audio", "subtitle")]
