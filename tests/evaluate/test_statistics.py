@@ -70,7 +70,7 @@ def test_an_interval_holds_its_mean_whatever_the_values(values):
     for number in (mean.value, mean.low, mean.high):
         assert number is None or not math.isnan(number)
     if mean.low is not None:
-        tolerance = 1e-9 * max(abs(v) for v in values if v is not None and math.isfinite(v)) if mean.videos else 0
+        tolerance = 1e-9 * max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0)
         assert mean.low <= mean.high
         assert mean.low == -INF or mean.low - tolerance <= mean.value
         assert mean.high == INF or mean.value <= mean.high + tolerance
