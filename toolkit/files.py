@@ -17,6 +17,16 @@ from typing import Any
 
 from toolkit.errors import UsageError
 
+_LITTER = frozenset(
+    (
+        *(".ds_store", ".appledouble", ".localized", ".fseventsd", ".trashes", "__macosx", "icon\r"),
+        *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *(".directory", "lost+found", "@eadir"),
+        *(".git", ".gitattributes", ".gitignore", ".cache", ".huggingface"),
+    )
+)
+_LITTER_PREFIXES = ("._", ".nfs", ".trash-", ".spotlight-", ".documentrevisions-")
+
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file.
@@ -188,6 +198,16 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name was left by a file manager, an archiver, git or a download.
+
+    Such entries are no content, so folders that hold them are still sound: ``.DS_Store``, ``._picture.png``,
+    ``__MACOSX``, ``Thumbs.db``, ``desktop.ini`` and their like.
+    """
+    lower = name.lower()
+    return lower in _LITTER or lower.startswith(_LITTER_PREFIXES)
 
 
 def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:

@@ -38,3 +38,18 @@ def offline(monkeypatch, tmp_path_factory):
     datasets.disable_progress_bars()
     yield cache
     datasets.enable_progress_bars()
+
+
+@pytest.fixture
+def litter():
+    """A function that leaves what file managers, archivers, git and downloads leave, in a folder and below."""
+
+    def leave(root):
+        for folder in [root, *[path for path in root.rglob("*") if path.is_dir()]]:
+            for name in (".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini", "._image.png", ".gitattributes"):
+                (folder / name).write_bytes(b"\0\5\x16\7")
+            for name in ("__MACOSX", ".git", ".cache"):
+                (folder / name / "deep").mkdir(parents=True)
+                (folder / name / "deep" / "._metadata.jsonl").write_bytes(b"\0\5\x16\7")
+
+    return leave

@@ -15,6 +15,7 @@ import pytest
 from toolkit.cli import main
 from toolkit.dataset.check import check_dataset
 from toolkit.dataset.png import decode_png, encode_png
+from toolkit.dataset.reader import read_samples
 from toolkit.errors import InputError
 
 FORMATS = ["imagefolder", "webdataset"]
@@ -211,6 +212,65 @@ def test_an_unexpected_file(copy, format, name):
     root = copy(format)
     (root / name).write_text("x")
     assert check_dataset(root).problems == [f"{name} is not part of the dataset"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_file_managers_leave_is_no_problem(copy, litter, format):
+    root = copy(format)
+    litter(root)
+    assert check_dataset(root).problems == []
+    (root / ".hidden").touch()
+    (root / "data" / "thumbs").touch()
+    assert check_dataset(root).problems == [
+        ".hidden is not part of the dataset",
+        "data/thumbs is not part of the dataset",
+    ]
+
+
+def test_what_an_archiver_leaves_in_a_tar_is_no_problem(copy):
+    root = copy("webdataset")
+    before = [sample.row for sample in read_samples(root)]
+    tar = next((root / "data").glob("train-*.tar"))
+    with tarfile.open(tar, "a") as opened:
+        for name in ("._extra.json", "__MACOSX/._extra.image.png", ".DS_Store"):
+            opened.addfile(tarfile.TarInfo(name))
+    sign(root)
+    assert [sample.row for sample in read_samples(root)] == before
+
+
+CONFIGS = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train/**\n---\n"
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda text: text.replace("---\n", CONFIGS, 2).replace(CONFIGS, "---\n", 1), r"delete `configs`"),
+        (
+            lambda text: re.sub("SHA-256 [0-9a-f]{64}", "SHA-256 " + "0" * 64, text),
+            r"README.md describes other content",
+        ),
+        (lambda text: re.sub("dataset_info:\n.*\n", "", text), r"set `description` of `dataset_info` .* to: Pairs for"),
+        (lambda text: text.replace("---", "", 1), "no readable front matter"),
+        (lambda text: text.replace("tags:", "tags: ]"), "no readable front matter"),
+        (lambda text: text.replace("tags:", "tags: " + "[" * 9999), "no readable front matter"),
+    ],
+)
+def test_a_card_that_does_not_fit(copy, change, words):
+    root = copy("imagefolder")
+    text = (root / "README.md").read_text()
+    assert change(text) != text
+    (root / "README.md").write_text(change(text))
+    (problem,) = check_dataset(root).problems
+    assert re.search(words, problem), problem
+
+
+def test_the_advice_about_a_card_helps(copy):
+    root = copy("imagefolder")
+    edit_manifest(root, lambda manifest: manifest["shards"][0]["dropped"].update(blurred=1))
+    (problem,) = check_dataset(root).problems
+    text = (root / "README.md").read_text()
+    (root / "README.md").write_text(re.sub("description: .*", "description: " + problem.split(" to: ")[1], text))
+    assert check_dataset(root).ok
 
 
 @pytest.mark.parametrize("format", FORMATS)

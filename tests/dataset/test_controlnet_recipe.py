@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.dataset.reader import read_samples
+from toolkit.testing.drawn_dataset import drawn_dataset
+
 SCRIPT = os.environ.get("TOOLKIT_TRAIN_CONTROLNET")
 
 
@@ -133,6 +136,25 @@ def test_a_training_step_of_a_controlnet_uses_the_columns_as_they_are(originals,
     optimizer.step()
     assert torch.isfinite(before)
     assert loss() < before
+
+
+def test_the_script_sees_the_dataset_that_it_is_given(tmp_path, offline):
+    """Its two ways to load a folder, after another dataset of this name was loaded."""
+    import numpy as np
+    from datasets import load_dataset
+
+    for task in ("glasses", "stickers"):
+        folder = drawn_dataset(tmp_path / task / "dataset", task=task, frames=1)
+        expected = {sample.row["clip_id"]: sample for sample in read_samples(folder, "train")}
+        for arguments in ({"path": str(folder)}, {"path": "imagefolder", "data_dir": str(folder)}):
+            rows = load_dataset(**arguments, cache_dir=str(offline))["train"]
+            assert {"conditioning_image", "image", "text"} <= set(rows.column_names)
+            assert {row["clip_id"] for row in rows} == set(expected)
+            for row in rows:
+                sample = expected[row["clip_id"]]
+                assert row["text"] == sample.row["text"]
+                for name in ("conditioning_image", "image"):
+                    assert np.array_equal(np.asarray(row[name]), sample.picture(name))
 
 
 @pytest.mark.skipif(

@@ -1,11 +1,19 @@
 """Other people's libraries read both formats, and our reader sees the same in each."""
 
+import json
+import os
+import re
+import shutil
+
 import numpy as np
 import pytest
 
-from toolkit.dataset.layout import COLUMNS, PICTURES
-from toolkit.dataset.reader import read_samples
+from toolkit.dataset.card import render_card
+from toolkit.dataset.check import check_dataset
+from toolkit.dataset.layout import COLUMNS, PICTURES, shard_name
+from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.errors import InputError
+from toolkit.testing.drawn_dataset import drawn_dataset
 
 
 def test_both_formats_have_the_same_content(originals):
@@ -83,3 +91,87 @@ def test_the_webdataset_library_reads_the_shards(originals):
         assert np.array_equal(row["image.png"], sample.picture("image"))
         assert np.array_equal(row["conditioning_image.png"], sample.picture("conditioning_image"))
         assert row["__key__"] == f"{sample.row['clip_id']}-{sample.row['frame_index']:07d}"
+
+
+def rows_of(folder, cache, **options):
+    """Tasks and numbers of rows by split, as `load_dataset` gives them."""
+    import datasets
+
+    found = {}
+    for split, rows in datasets.load_dataset(str(folder), cache_dir=str(cache), **options).items():
+        rows = [row.get("json", row) for row in rows]
+        found[str(split)] = {row["task"] for row in rows}, len(rows)
+    return found
+
+
+GLASSES = {"train": ({"glasses"}, 8), "validation": ({"glasses"}, 4)}
+STICKERS = {"train": ({"stickers"}, 12), "validation": ({"stickers"}, 4)}
+MORE = {"a.mp4": "train", "b.mp4": "train", "c.mp4": "train", "d.mp4": "validation"}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
+def test_load_dataset_never_gives_rows_of_another_folder_of_the_name(tmp_path, offline, format, streaming):
+    one = drawn_dataset(tmp_path / "one" / "dataset", format=format, task="glasses", frames=2)
+    two = drawn_dataset(tmp_path / "two" / "dataset", format=format, task="stickers", frames=2, sources=MORE)
+    options = {"streaming": streaming}
+    assert rows_of(one, offline, **options) == GLASSES
+    assert rows_of(two, offline, **options) == STICKERS
+    shutil.rmtree(one)
+    drawn_dataset(one, format=format, task="stickers", frames=2, sources=MORE)  # rebuilt into the same folder
+    assert rows_of(one, offline, **options) == STICKERS
+    moved = tmp_path / "three" / "dataset"
+    moved.parent.mkdir()
+    two.rename(moved)
+    assert rows_of(moved, offline, **options) == STICKERS  # pictures are read, so none is looked for in `two`
+    assert check_dataset(moved).ok
+
+
+def test_the_content_counts_where_paths_and_times_are_equal(tmp_path, offline):
+    """As from reproducible archives, whose times are all the same, of two tasks on the same videos."""
+    import datasets
+
+    root = drawn_dataset(tmp_path / "dataset", frames=1)
+    keys = set()
+    for text in ("a face", "a face!"):
+        manifest = json.loads((root / "manifest.json").read_text())
+        (root / "manifest.json").write_text(json.dumps(manifest | {"task": text}))
+        (root / "README.md").write_text(render_card(read_manifest(root), "A blot.", text))
+        for path in root.rglob("*"):
+            os.utime(path, (0, 0))
+        keys.add(datasets.load_dataset_builder(str(root), cache_dir=str(offline)).cache_dir)
+    assert len(keys) == 2
+
+
+SPLITTING = ["test.mp4", "my-test.mp4", "Test 2.mp4", "eval_01.mp4", "dev.mp4", "training-day.mp4", "val.2.mp4"]
+
+
+@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
+def test_words_in_the_names_of_videos_make_no_splits(tmp_path, offline, format):
+    sources = dict.fromkeys(SPLITTING, "train") | {"another test.mp4": "validation", "train.mp4": "validation"}
+    root = drawn_dataset(tmp_path / "dataset", format=format, frames=1, sources=sources)
+    expected = {"train": ({"blot"}, 14), "validation": ({"blot"}, 4)}
+    assert rows_of(root, offline) == expected
+    assert rows_of(format, offline, data_dir=str(root)) == expected  # the way that does not read the card
+    (root / "README.md").unlink()
+    assert rows_of(root, offline) == expected
+
+
+def test_names_of_shards_hold_no_word_that_datasets_takes_for_a_split():
+    from datasets.data_files import NON_WORDS_CHARS, SPLIT_KEYWORDS
+
+    for word in {word for words in SPLIT_KEYWORDS.values() for word in words}:
+        for name in (word, f"a {word}.2", f"{word.upper()}3", f"{'x' * 36} {word}y", f"9{word}9"):
+            found = re.split(f"[{re.escape(NON_WORDS_CHARS[:-3])}0-9]", shard_name(f"{name}.mp4", "0a" * 32, 1))
+            assert word not in found, (name, found)
+    assert shard_name("Contest über Détails.mp4", "ab" * 32, 12) == "contest-uber-details-abababababab-0012"
+    assert shard_name("视频.mp4", "ab" * 32, 0) == "video-abababababab-0000"
+
+
+@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
+def test_files_of_file_managers_are_no_rows(tmp_path, offline, litter, format):
+    root = drawn_dataset(tmp_path / "dataset", format=format, task="glasses", frames=2)
+    litter(root)
+    assert rows_of(root, offline) == GLASSES
+    assert check_dataset(root).problems == []
+    assert len(list(read_samples(root))) == 12

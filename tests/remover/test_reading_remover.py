@@ -152,6 +152,15 @@ def test_unlisted_file_in_the_controlnet(remover):
         read_remover(remover)
 
 
+def test_what_file_managers_leave_is_ignored(remover):
+    for folder in (remover, remover / "controlnet", remover / "images"):
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._config.json", "._weights.bin"):
+            (folder / name).write_bytes(b"\0")
+        (folder / "__MACOSX").mkdir()
+        (folder / "__MACOSX" / "._config.json").write_bytes(b"\0")
+    assert read_remover(remover).folder == remover
+
+
 @pytest.mark.parametrize("name", [WEIGHTS, "controlnet", "images", RECORD, "controlnet/elsewhere"])
 def test_link(remover, tmp_path, name):
     path = remover / name

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.backbones.spec import BackboneSpec, Part
 from toolkit.errors import InputError, MissingExtra, UsageError
-from toolkit.files import read_json, sha256_of
+from toolkit.files import is_litter, read_json, sha256_of
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
@@ -131,7 +131,7 @@ def _check_folder(spec: BackboneSpec, name: str, part: Part) -> None:
         if not any((folder / file).is_file() for file in TOKENIZER_FILES[:2]):
             raise InputError(f"{wanted}, but there is neither tokenizer.json nor vocab.json with merges.txt")
     elif part.weights and not _weight_files(folder, part.weights):
-        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        pickles = sorted(path.name for path in folder.glob("*.bin") if not is_litter(path.name))
         if pickles:
             raise InputError(
                 f"{wanted}, but the weights are the pickle {pickles[0]}, which could run code: save the part with "

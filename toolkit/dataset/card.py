@@ -1,10 +1,15 @@
-"""Writes the data card: a README.md that describes a dataset and tells the `datasets` library where the splits are."""
+"""Writes the data card: a README.md that describes a dataset to people and to the `datasets` library."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
+from collections.abc import Iterator
 
-from toolkit.dataset.layout import COLUMNS, CONFIG, DATA, MANIFEST, PREVIEW, SPLITS, Manifest
+import yaml
+
+from toolkit.dataset.layout import CARD, COLUMNS, CONFIG, MANIFEST, PREVIEW, SPLITS, Manifest, manifest_bytes
 from toolkit.words import counted
 
 _MEANING = {
@@ -29,10 +34,8 @@ tags:
 - vlasik-toolkit
 size_categories:
 - {size}
-configs:
-- config_name: default
-  data_files:
-{files}
+dataset_info:
+  description: {identity}
 ---
 """
 
@@ -109,13 +112,12 @@ def render_card(manifest: Manifest, description: str, prompt: str) -> str:
         pairs[shard.split] += shard.pairs
     sources = Counter(source.split for source in manifest.sources if source.pairs)
     splits = [split for split in SPLITS if pairs[split]]
-    pattern = f"{DATA}/{{}}-*.tar" if manifest.format == "webdataset" else f"{DATA}/{{}}/**"
     own = next((list(shard.columns) for shard in manifest.shards if shard.pairs), [])
     meanings = [(name, _MEANING[name]) for name in COLUMNS] + [(name, "added by the task") for name in own]
     front = _FRONT.format(
         task=manifest.task,
         size=next((name for limit, name in _SIZES if manifest.pairs < limit), "10M<n<100M"),
-        files="\n".join(f"  - split: {split}\n    path: {pattern.format(split)}" for split in splits),
+        identity=identity(manifest.task, manifest_bytes(manifest)),
     )
     return front + _BODY.format(
         task=manifest.task,
@@ -130,6 +132,44 @@ def render_card(manifest: Manifest, description: str, prompt: str) -> str:
         loading=_WEBDATASET if manifest.format == "webdataset" else _IMAGEFOLDER,
         used=_used(manifest),
     )
+
+
+def identity(task: str, manifest: bytes) -> str:
+    """The description of a dataset in its card, unique to its content.
+
+    The `datasets` library keeps what it has read, by a key that covers this description and the paths and times of the
+    data files. It finds the splits by the names of the files. A card that named them (``configs``) would take paths and
+    times out of the key, and every other folder of the same name would give the rows of the first.
+
+    Args:
+        task: name of the task.
+        manifest: content of `manifest.json`, which holds the checksums of the shards.
+    """
+    return f"Pairs for the task {task}, manifest SHA-256 {hashlib.sha256(manifest).hexdigest()}"
+
+
+def problems_with_card(text: str, task: str, manifest: bytes) -> Iterator[str]:
+    """Why the `datasets` library could take another dataset for this one, one sentence each."""
+    front = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
+    try:
+        values = yaml.safe_load(front[1]) if front else None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        values = None
+    if not isinstance(values, dict):
+        yield f"{CARD} has no readable front matter, so `datasets.load_dataset` knows nothing about the content"
+        return
+    if values.get("configs"):
+        yield (
+            f"{CARD} names the files of the splits, so `datasets.load_dataset` may return rows of another folder of "
+            "this name that it read before; delete `configs` and what belongs to it from the front matter"
+        )
+    info, expected = values.get("dataset_info"), identity(task, manifest)
+    found = info.get("description") if isinstance(info, dict) else None
+    if found != expected:
+        yield (
+            f"{CARD} describes other content, so `datasets.load_dataset` may return rows that it read before; set "
+            f"`description` of `dataset_info` in the front matter to: {expected}"
+        )
 
 
 def _used(manifest: Manifest) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.dataset.card import problems_with_card
 from toolkit.dataset.layout import (
     CARD,
     CHECKSUMS,
@@ -26,7 +27,7 @@ from toolkit.dataset.layout import (
 )
 from toolkit.dataset.reader import Sample, read_manifest, read_shard
 from toolkit.errors import InputError
-from toolkit.files import read_json, sha256_of
+from toolkit.files import is_litter, read_json, sha256_of
 
 
 @dataclass
@@ -63,6 +64,7 @@ def check_dataset(root: str | Path) -> CheckReport:
     report = CheckReport()
     report.problems += _files(root, manifest)
     report.problems += _config(root, manifest)
+    report.problems += _card(root, manifest)
     report.problems += _sources(manifest)
     clips: set[str] = set()
     splits: dict[str, set[str]] = defaultdict(set)
@@ -116,6 +118,8 @@ def _files(root: Path, manifest: Manifest) -> Iterator[str]:
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             name = path.relative_to(root).as_posix()
+            if is_litter(path.name):
+                continue
             if name not in known:
                 yield f"{name} is not part of the dataset"
             elif path.is_symlink():
@@ -137,6 +141,13 @@ def _config(root: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{CONFIG} and {MANIFEST} have different values of {name}"
     if inputs != {source.sha256 for source in manifest.sources}:
         yield f"{CONFIG} and {MANIFEST} name different sources"
+
+
+def _card(root: Path, manifest: Manifest) -> Iterator[str]:
+    """Problems of the card that make the `datasets` library take another dataset for this one."""
+    if (root / CARD).is_file():
+        text = (root / CARD).read_text(encoding="utf-8", errors="replace")
+        yield from problems_with_card(text, manifest.task, (root / MANIFEST).read_bytes())
 
 
 def _sources(manifest: Manifest) -> Iterator[str]:
@@ -171,7 +182,8 @@ def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[s
             yield f"{shard.path}/{CHECKSUMS} names {name!r}, not a file in the shard"
         else:
             stated[name] = digest
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*")} - {CHECKSUMS}
+    names = (file.relative_to(path) for file in path.rglob("*"))
+    found = {name.as_posix() for name in names if not any(map(is_litter, name.parts))} - {CHECKSUMS}
     yield from (f"{shard.path}/{name} is missing" for name in sorted(stated.keys() - found))
     yield from (f"{shard.path}/{name} is not part of the dataset" for name in sorted(found - stated.keys()))
     for name in sorted(stated.keys() & found):

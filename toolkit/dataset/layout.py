@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.files import dump_json
 
 SCHEMA_VERSION: Literal[2] = 2
 """Version of the format, saved in `manifest.json` and `config.json`. In version 1, the settings in `config.json` had
@@ -90,6 +94,26 @@ class Manifest(BaseModel):
     pairs: int
     sources: list[SourceRecord]
     shards: list[ShardRecord]
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The content of `manifest.json`."""
+    return dump_json(manifest.model_dump(mode="json")).encode()
+
+
+_SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?![a-z])")
+
+
+def shard_name(source: str, digest: str, segment: int) -> str:
+    """Name of a shard: words of the source's name, digits of its SHA-256, and the number of the segment.
+
+    The `datasets` library takes any file or folder for a split that has "test" or the like as a word in its name, so
+    such words become plurals.
+    """
+    stem = unicodedata.normalize("NFKD", Path(source).stem).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:40].strip("-") or "video"
+    words = _SPLIT_WORD.sub(r"\1s", words)
+    return f"{words}-{digest[:12]}-{segment:04d}"
 
 
 def shard_path(format: Format, split: Split, name: str) -> PurePosixPath:

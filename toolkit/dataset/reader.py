@@ -6,7 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from toolkit.dataset.layout import MANIFEST, METADATA, PICTURES, WORK, Manifest, ShardRecord, Split, is_dataset, is_safe
 from toolkit.dataset.png import decode_png
 from toolkit.errors import InputError
+from toolkit.files import is_litter
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def _read_tar(path: Path, shard: ShardRecord) -> Iterator[Sample]:
     with tarfile.open(path, "r:") as tar:
         key, blobs, row = None, {}, None
         for member in tar:
+            if any(map(is_litter, PurePosixPath(member.name).parts)):
+                continue
             stem, _, kind = member.name.partition(".")
             if not member.isreg() or not is_safe(member.name):
                 raise ValueError(f"{member.name!r} is not a plain file")

@@ -11,6 +11,7 @@ import numpy as np
 from toolkit.dataset.layout import Split
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.files import is_litter
 
 FOLDERS = {"conditioning_image": "with", "image": "without"}
 """Output folder of each kind of picture."""
@@ -35,7 +36,7 @@ def write_videos(root: Path, output: Path, split: Split | None = None, limit: in
     """
     from toolkit.video import VideoWriter
 
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and not all(is_litter(path.name) for path in output.iterdir()):
         raise UsageError(f"the output {output} must be new or empty; choose another folder")
     names = []
     try:

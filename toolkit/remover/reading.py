@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from toolkit.backbones.locations import identity
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
-from toolkit.files import read_json, sha256_of
+from toolkit.files import is_litter, read_json, sha256_of
 from toolkit.remover.layout import (
     CARD,
     COMPARED_PARTS,
@@ -177,6 +177,8 @@ def _check_files(folder: Path, record: RemoverRecord) -> None:
             raise InputError(f"{folder / name} is missing, but {RECORD} lists it; copy or train the remover again")
     for path in sorted((folder / CONTROLNET).rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if any(map(is_litter, path.relative_to(folder).parts)):
+            continue
         if path.suffix.lower() in PICKLES:
             raise InputError(f"{path} is a pickle, which could run code; delete it, removers use safetensors only")
         if name not in record.files and (path.is_symlink() or not path.is_dir()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import dump_json, publish, remove, sha256_of
+from toolkit.files import dump_json, is_litter, publish, remove, sha256_of
 from toolkit.remover.card import render_card
 from toolkit.remover.layout import CARD, CONTROLNET, IMAGES, RECORD, WRITING, WRITTEN, RemoverRecord, problem_with_files
 
@@ -92,7 +92,8 @@ def _stage(
         (staging / IMAGES / name).write_bytes(data)
     (staging / CARD).write_text(render_card(record, list(pictures)), encoding="utf-8")
     save_controlnet(staging / CONTROLNET)
-    files = {path.relative_to(staging).as_posix(): path for path in sorted(staging.rglob("*")) if path.is_file()}
+    written = [path for path in sorted(staging.rglob("*")) if path.is_file() and not is_litter(path.name)]
+    files = {path.relative_to(staging).as_posix(): path for path in written}
     problem = problem_with_files(list(files))
     if problem:
         raise ValueError(f"the saved remover {problem}")

@@ -10,12 +10,11 @@ from platform import python_version_tuple
 from typing import Any
 
 from toolkit.dataset.card import render_card
-from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Manifest, SourceRecord
+from toolkit.dataset.layout import CARD, MANIFEST, PREVIEW, SCHEMA_VERSION, Manifest, SourceRecord, manifest_bytes
 from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
 from toolkit.executor import Executor, ProcessExecutor, available_cores
-from toolkit.files import dump_json
 from toolkit.interruption import termination_interrupts
 from toolkit.registry import GROUP, load_task
 from toolkit.synthesis.config import BuildConfig, ResolvedBuild
@@ -192,13 +191,12 @@ def _same_columns(manifest: Manifest) -> None:
 
 
 def _finish(folder: OutputFolder, manifest: Manifest, task: AttributeTask) -> None:
-    text = dump_json(manifest.model_dump(mode="json")).encode()
+    text = manifest_bytes(manifest)
     path = folder.root / MANIFEST
-    files = {MANIFEST: text}
+    files = {CARD: render_card(manifest, task.description, task.prompt).encode()}
     if not (path.is_file() and path.read_bytes() == text and (folder.root / PREVIEW).is_file()):
-        preview = encode_png(render_preview(folder.root, manifest))
-        files = {CARD: render_card(manifest, task.description, task.prompt).encode(), PREVIEW: preview, **files}
-    folder.finish(files)
+        files[PREVIEW] = encode_png(render_preview(folder.root, manifest))
+    folder.finish({**files, MANIFEST: text})
 
 
 def _warnings(settings: ResolvedBuild, manifest: Manifest) -> list[str]:

@@ -22,7 +22,7 @@ from toolkit.dataset.layout import (
     shard_path,
 )
 from toolkit.errors import InputError, UsageError
-from toolkit.files import differences, dump_json, locked, publish, read_json, remove
+from toolkit.files import differences, dump_json, is_litter, locked, publish, read_json, remove
 from toolkit.synthesis.shards import OutputError
 
 _OWN = {CONFIG, MANIFEST, CARD, PREVIEW, DATA, WORK}
@@ -107,7 +107,7 @@ class OutputFolder:
         if not root.is_dir():
             raise UsageError(f"the output {root} must be a folder, found a file; choose another --output")
         try:
-            names = {path.name for path in root.iterdir()}
+            names = {path.name for path in root.iterdir() if not is_litter(path.name)}
         except OSError as error:
             raise UsageError(f"the output {root} cannot be read: {error.strerror}; choose another --output") from error
         if CONFIG not in names and names - {WORK}:

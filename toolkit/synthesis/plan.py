@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import seeds
-from toolkit.dataset.layout import SourceRecord, Split
+from toolkit.dataset.layout import SourceRecord, Split, shard_name
 from toolkit.errors import InputError
 from toolkit.files import sha256_of
 from toolkit.synthesis.config import ResolvedBuild
@@ -103,9 +101,6 @@ def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Seg
     if len(starts) > 1 and source.frames - starts[-1] < config.clip_length:
         starts.pop()
     bounds = [*starts, None]
-    stem = Path(source.name).stem
-    slug = re.sub(r"[^a-z0-9]+", "-", unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower())
-    prefix = f"{slug.strip('-')[:40].strip('-') or 'video'}-{source.digest[:12]}"
     segments = []
     for number, start in enumerate(starts):
         stop = bounds[number + 1]
@@ -116,7 +111,9 @@ def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Seg
             if share == 0:
                 continue
         frames = (source.frames if stop is None else stop) - start
-        segments.append(Segment(source, f"{prefix}-{number:04d}", split, start, stop, frames, share))
+        segments.append(
+            Segment(source, shard_name(source.name, source.digest, number), split, start, stop, frames, share)
+        )
     return segments
 
 

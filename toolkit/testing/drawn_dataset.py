@@ -21,6 +21,8 @@ from toolkit.dataset.layout import (
     ShardRecord,
     SourceRecord,
     Split,
+    manifest_bytes,
+    shard_name,
     shard_path,
 )
 from toolkit.dataset.png import encode_png
@@ -81,7 +83,7 @@ def drawn_dataset(
     if inpainted:
         config["backbone"] = {"name": "drawn", "parts": {}}
     write_text(root / CONFIG, dump_json(config))
-    write_text(root / MANIFEST, dump_json(manifest.model_dump(mode="json")))
+    write_bytes(root / MANIFEST, manifest_bytes(manifest))
     write_text(root / CARD, render_card(manifest, "A blot.", _text(task)))
     write_bytes(root / PREVIEW, encode_png(render_preview(root, manifest)))
     return root
@@ -95,7 +97,7 @@ def _write_shard(
     root: Path, format: Format, split: Split, source: str, digest: str, side: int, frames: int, task: str
 ) -> ShardRecord:
     rng = np.random.default_rng(int(digest[:8], 16))
-    name = f"{Path(source).stem}-{digest[:12]}-0000"
+    name = shard_name(source, digest, 0)
     writer = open_shard(root, root / "tmp", format, split, name)
     for start in range(0, CLIPS * frames, frames):
         clip = f"{digest[:12]}-{start:07d}-00"
