@@ -1,5 +1,8 @@
 """Every backend sees what a plain z-buffer, written here without any library, sees."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,22 @@ from attributes.rendering.renderer import create_renderer
 from toolkit.errors import MissingExtra, UsageError
 
 
-@pytest.fixture(params=["embree", "pytorch3d"])
-def renderer(request):
+def load(name):
+    """A module beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+rasteriser = load("rasteriser")
+
+
+@pytest.fixture(params=["embree", "pytorch3d", "the rule of pytorch3d"])
+def renderer(request, monkeypatch):
+    if request.param == "the rule of pytorch3d":
+        rasteriser.install(monkeypatch)
+        return create_renderer("pytorch3d", "cpu")
     try:
         return create_renderer(request.param)
     except MissingExtra as error:
@@ -93,6 +110,90 @@ def test_nothing_in_any_window(renderer):
     seen = renderer.fragments(vertices[None], triangles, [(500, 500, 503, 502)], 2)[0]
     assert seen.triangle.shape == (1, 2) and (seen.triangle == -1).all()
     assert seen.window == (500, 500, 504, 502)
+
+
+def grid(kind, seed):
+    """A mesh without holes, with many edges and corners on samples unless it is turned."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 6))
+    points = np.stack(np.meshgrid(*[np.arange(count + 1)] * 2), axis=-1).reshape(-1, 2) * rng.choice([3, 4, 6.5])
+    if kind == "on samples":
+        points += 0.5
+    elif kind == "uneven":
+        points += rng.integers(-2, 3, points.shape) * 0.5
+    elif kind == "turned":
+        angle = rng.uniform(0, 6)
+        points = points @ [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    triangles = []
+    for a in (row * (count + 1) + column for row in range(count) for column in range(count)):
+        b, c, d = a + 1, a + count + 1, a + count + 2
+        triangles += [[a, b, c], [b, d, c]] if rng.random() < 0.5 else [[a, b, d], [a, d, c]]
+    vertices = np.c_[points - points.min(axis=0), rng.normal(0, 3, len(points))].astype(np.float32)
+    return vertices, np.array(triangles, np.int32)
+
+
+def well_inside(vertices, triangles, window):
+    """Samples that stay inside the mesh when it is moved by a hundredth of a pixel."""
+    steps = [(x, y) for x in (-0.01, 0.01) for y in (-0.01, 0.01)]
+    return np.logical_and.reduce(
+        [z_buffer(vertices + np.float32([*step, 0]), triangles, window, 1)[0] >= 0 for step in steps]
+    )
+
+
+@pytest.mark.parametrize("kind", ["between samples", "on samples", "uneven", "turned"])
+def test_no_sample_inside_a_mesh_is_lost(renderer, kind):
+    for seed in range(8):
+        vertices, triangles = grid(kind, seed)
+        window = (-1, -2, *(np.ceil(vertices[:, :2].max(axis=0)).astype(int) + 1))
+        seen = renderer.fragments(vertices[None], triangles, [window])[0]
+        inside = well_inside(vertices, triangles, window)
+        assert inside.sum() > 20
+        assert (seen.triangle[inside] >= 0).all()
+        where = seen.interpolate(triangles, vertices)[inside]
+        expected = (np.argwhere(inside) + 0.5 + [window[1], window[0]])[:, ::-1]
+        np.testing.assert_allclose(where[:, :2], expected, atol=0.02)
+        assert (seen.weights[inside] >= -1e-5).all()
+
+
+SQUARE = np.array([[0, 0, 1], [6, 0, 1], [0, 6, 1], [6, 6, 1]], np.float32)
+HALVES = np.array([[0, 1, 3], [0, 3, 2]], np.int32)
+
+
+def test_samples_on_the_diagonal_of_a_square(renderer):
+    seen = renderer.fragments(SQUARE[None], HALVES, [(0, 0, 6, 6)])[0]
+    rows, columns = np.mgrid[:6, :6]
+    assert (seen.triangle[rows < columns] == 0).all() and (seen.triangle[rows > columns] == 1).all()
+    assert np.isin(np.diag(seen.triangle), (0, 1)).all()
+    middle = (np.arange(6) + 0.5) / 6
+    for index in range(6):
+        first, last = (0, 2) if seen.triangle[index, index] == 0 else (0, 1)
+        golden = np.zeros(3)
+        golden[[first, last]] = 1 - middle[index], middle[index]
+        np.testing.assert_allclose(seen.weights[index, index], golden, atol=1e-4)
+
+
+def test_the_rule_alone_loses_the_diagonal():
+    """So the test above would fail if the renderer did nothing about it."""
+    points = (SQUARE - np.float32([3, 3, 0])) / np.float32([-3, -3, 1])
+    found, *_ = rasteriser.rasterize_meshes(rasteriser.SimpleNamespace(vertices=points, faces=HALVES), (6, 6))
+    assert (np.diag(found[0, ..., 0]) == -1).all()
+    assert (found[0, ..., 0] == -1).sum() == 6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rule_is_that_of_pytorch3d(monkeypatch, seed):
+    """Compares with the package where it is installed."""
+    try:
+        real = create_renderer("pytorch3d", "cpu")
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    rasteriser.install(monkeypatch)
+    ours = create_renderer("pytorch3d", "cpu")
+    for vertices, triangles in (soup(seed), grid("uneven", seed), grid("on samples", seed)):
+        one, other = (each.fragments(vertices[None], triangles, [(2, 3, 40, 30)])[0] for each in (real, ours))
+        same = one.triangle == other.triangle
+        assert same.mean() > 0.995
+        np.testing.assert_allclose(one.weights[same], other.weights[same], atol=1e-4)
 
 
 def test_unknown_backend_is_refused():
