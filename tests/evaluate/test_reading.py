@@ -97,7 +97,16 @@ def test_a_broken_video_is_a_sentence_and_the_others_are_read(write, original, f
 def test_a_broken_original_is_an_error(write, original, tmp_path, kind):
     path = broken(kind, original, tmp_path / "broken.mkv")
     with pytest.raises(InputError, match=r"broken\.mkv"):
-        read(path, a=original)
+        list(InStep(path, {"a": original}, 4, strict=True))
+
+
+def test_videos_that_are_cut_off_are_read_to_their_end(original, frames, tmp_path):
+    """Both are cut off at the same frame, as an original and its edit are."""
+    path = broken("cut", original, tmp_path / "broken.mkv")
+    stream, chunks = read(path, a=path)
+    pictures = np.concatenate([chunk.others["a"] for chunk in chunks])
+    assert 3 < stream.count < 11 and np.array_equal(pictures, frames[: stream.count]) and not stream.problems
+    assert [[note.kind for note in notes] for notes in stream.notes.values()] == [["cut off"], ["cut off"]]
 
 
 def test_it_reads_no_further_than_it_is_asked(write, frames, tmp_path):
@@ -105,7 +114,7 @@ def test_it_reads_no_further_than_it_is_asked(write, frames, tmp_path):
     whole = write(tmp_path / "long.mkv", np.resize(frames, (60, *frames.shape[1:])))
     data = whole.read_bytes()
     whole.write_bytes(data[: len(data) - 5000])
-    chunks = iter(InStep(whole, {}, 4))
+    chunks = iter(InStep(whole, {}, 4, strict=True))
     assert len(next(chunks).original) == 4
     with pytest.raises(InputError):
         list(chunks)

@@ -137,12 +137,14 @@ def test_cut_in_half(tmp_path, sound, name, codec, options):
     data = sound(name, codec, options)
     path = tmp_path / name
     path.write_bytes(data[: len(data) // 2])
-    given = []
+    given, notes = [], []
     with pytest.raises(InputError) as error:
-        given.extend(frame.index for frame in read_frames(path))
+        given.extend(frame.index for frame in read_frames(path, strict=True))
     assert f"frame {len(given)}" in sentence(error) and 5 <= len(given) < 25
     # Frames before the damage can be read.
-    assert len(list(read_frames(path, stop=len(given)))) == len(given)
+    assert len(list(read_frames(path, stop=len(given), strict=True))) == len(given)
+    last = [frame.time for frame in read_frames(path, on_note=notes.append)][-1]
+    assert f"cut off at {last:.2f} s" in next(note.sentence for note in notes if note.kind == "cut off")
 
 
 def test_a_recording_that_states_no_length_is_not_cut_off(tmp_path, sound):
@@ -165,10 +167,15 @@ def test_damage_in_the_middle(tmp_path, sound, name, codec, options):
     data[middle : middle + 3000] = np.random.default_rng(1).bytes(3000)
     path = tmp_path / name
     path.write_bytes(data)
-    given = []
+    given, notes = [], []
     with pytest.raises(InputError) as error:
-        given.extend(frame.index for frame in read_frames(path))
+        given.extend(frame.index for frame in read_frames(path, strict=True))
     assert "frame" in sentence(error) and 3 <= len(given) < 27
+    frames = list(read_frames(path, on_note=notes.append))
+    assert len(frames) >= 20 and (np.diff([frame.time for frame in frames]) > 0).all()
+    assert all(abs(note.start - len(given)) < 3 for note in notes[:1]) and notes[0].kind == "damaged frames"
+    again = list(read_frames(path, max_side=48))
+    assert [frame.time for frame in again] == [frame.time for frame in frames]
 
 
 @pytest.mark.parametrize("seed", range(60))

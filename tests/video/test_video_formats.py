@@ -201,4 +201,5 @@ def test_a_cover_picture_is_not_the_video(tmp_path, picture, make_video, small_m
                     packet.stream = copy
                     target.mux(packet)
     assert probe(path).width == 64
-    assert next(read_frames(path)).image.shape == (48, 64, 3)
+    notes = []
+    assert next(read_frames(path, stop=1, on_note=notes.append)).image.shape == (48, 64, 3) and notes == []

@@ -79,8 +79,11 @@ def test_a_real_cut_through_black(shared):
 
 
 def test_a_real_truncated_clip_names_its_frame(shared):
+    notes = []
+    assert len(list(read_frames(shared("media/faces/eamm_sad.mp4"), on_note=notes.append))) == 110
+    assert [note.kind for note in notes] == ["cut off"] and "after frame 109" in notes[0].sentence
     with pytest.raises(InputError, match="cut off at frame 110"):
-        list(read_frames(shared("media/faces/eamm_sad.mp4")))
+        list(read_frames(shared("media/faces/eamm_sad.mp4"), strict=True))
 
 
 def test_a_pan_too_fast_to_follow_is_one_cut():

@@ -115,6 +115,7 @@ def _measuring(config: RunConfig, edited: Mapping[str, Path]) -> EvaluateConfig:
         "options": config.options,
         "output": config.output,
         "faces": config.faces,
+        "reading": config.reading,
         "device": config.device,
     }
     return EvaluateConfig(**values)

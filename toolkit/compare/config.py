@@ -17,6 +17,7 @@ from toolkit.edit.config import (
 )
 from toolkit.evaluate.config import MeasuringConfig, named_paths
 from toolkit.faces.config import FaceConfig
+from toolkit.video.reading import ReadingConfig
 
 OURS = "ours"
 
@@ -46,6 +47,7 @@ class RunConfig(BaseModel):
     masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
     crop: CropConfig = Field(CropConfig(), description="Which faces are edited, and how they are cut out.")
     faces: FaceConfig = Field(FaceConfig(), description="How faces are found, for editing and measuring alike.")
+    reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read, for editing and measuring alike.")
     writing: WritingConfig = Field(WritingConfig(), description="How videos are written.")
     measuring: MeasuringConfig = Field(MeasuringConfig(), description="How the results are measured.")
     device: str | None = Field(None, description="Torch device, such as `cuda`. If unset, the best available.")
@@ -65,12 +67,13 @@ class RunConfig(BaseModel):
             remover: removers to apply; if empty, the one that the task ships.
             groups: settings that replace this config's groups.
         """
-        own = {name: getattr(self, name) for name in ("denoising", "motion", "masking", "crop", "faces", "writing")}
+        names = ("denoising", "motion", "masking", "crop", "faces", "reading", "writing")
+        own = {name: getattr(self, name) for name in names}
         return EditConfig(
             task=[] if remover else [self.task],
             remover=remover,
             backbone=self.backbone,
-            options={self.task: self.options} if self.options or ":" in self.task else {},
+            options={self.task: self.options} if self.options else {},
             device=self.device,
             seed=self.seed,
             **(own | groups),

@@ -64,6 +64,7 @@ class ShardRecord(BaseModel):
     pairs: int
     columns: dict[str, str] = Field(description="Names and types of the columns that the task added.")
     dropped: dict[str, int] = Field(description="How often each reason left something out.")
+    notes: list[str] = Field([], description="What was noticed while the segment was read, such as damaged frames.")
 
 
 class SourceRecord(BaseModel):
@@ -79,6 +80,7 @@ class SourceRecord(BaseModel):
     frames: int
     clips: int
     pairs: int
+    notes: list[str] = Field([], description="What was noticed while the video was read, such as damaged frames.")
 
 
 class Manifest(BaseModel):

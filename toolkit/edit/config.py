@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.faces.config import FaceConfig
-from toolkit.registry import bare_name
+from toolkit.video.reading import ReadingConfig
 
 
 class DenoisingConfig(BaseModel):
@@ -229,6 +229,7 @@ class EditConfig(BaseModel):
     masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
     crop: CropConfig = Field(CropConfig(), description="Which faces are edited, and how they are cut out.")
     faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
+    reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read.")
     writing: WritingConfig = Field(WritingConfig(), description="Which files are written, and how.")
     device: str | None = Field(None, description="Torch device, such as cuda. If unset, the fastest one.")
     work_dir: Path | None = Field(
@@ -240,7 +241,6 @@ class EditConfig(BaseModel):
     def _something_to_remove(self) -> Self:
         if not self.task and not self.remover:
             raise ValueError("name what to remove: a task, such as glasses, or the folder of a remover")
-        names = [bare_name(task) for task in self.task]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        if twice := next((task for task in self.task if self.task.count(task) > 1), None):
             raise ValueError(f"the task {twice} is named twice")
         return self

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.video.notes import NoteKind
+from toolkit.video.notes import NoteKind, VideoNote
 
 
 class FaceReport(BaseModel):
@@ -43,6 +43,18 @@ class EditWarning(BaseModel):
     start: int = Field(description="First frame.")
     stop: int = Field(description="Frame after the last.")
     sentence: str
+
+
+def warning_of(note: VideoNote, frames: int) -> EditWarning:
+    """A note on a video as a warning of its edit.
+
+    Args:
+        note: from reading or writing the video.
+        frames: number of frames, for notes on the whole video.
+    """
+    start = note.start or 0
+    stop = frames if note.stop is None else note.stop
+    return EditWarning(kind=note.kind, track=None, start=start, stop=stop, sentence=note.sentence)
 
 
 class TrackResult(BaseModel):

@@ -81,6 +81,7 @@ class Session:
             "source": digest,
             "settings": self.resolved.model_dump(mode="json"),
             "preview": self.config.writing.preview,
+            "reading": self.config.reading.model_dump(mode="json"),
             "versions": self.versions,
         }
 

@@ -28,7 +28,7 @@ from toolkit.edit.report import (
     outcome_of,
     saved_config,
 )
-from toolkit.edit.results import TrackResult
+from toolkit.edit.results import TrackResult, warning_of
 from toolkit.edit.review import review_track
 from toolkit.edit.session import Session
 from toolkit.edit.tracks.crops import Cropper
@@ -169,7 +169,11 @@ class _VideoEdit:
         total = info.frame_count if preview is None else min(info.frame_count, math.ceil(preview * info.fps))
         self._observer.phase("finding faces", total, "frames")
         analyser, advance = self._session.analyser, self._observer.advance
-        return find_faces(self._source.path, analyser, self._resolved.crop, self._workspace.root, preview, advance)
+        strict, root = self._session.config.reading.strict, self._workspace.root
+        found = find_faces(self._source.path, analyser, self._resolved.crop, root, preview, advance, strict)
+        for note in found.notes:
+            self._observer.warning(note.sentence)
+        return found
 
     def _tracks(self, sightings: Sightings) -> list[FaceTrack]:
         topology = self._session.analyser.topology
@@ -250,6 +254,7 @@ class _VideoEdit:
             sightings.times, list(zip(starts, results)), written.seconds, self._resolved.crop.max_turn
         )
         warnings = [warning for result in results for warning in result.warnings]
+        warnings += [warning_of(note, len(frames)) for note in sightings.notes]
         return EditReport(
             fingerprint=self._session.fingerprint(self._source.digest),
             source=self._source.path.name,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toolkit.faces.config import FaceConfig
+from toolkit.video.reading import ReadingConfig
 
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:
@@ -53,6 +54,7 @@ class MeasuringConfig(BaseModel):
     identity: bool = Field(True, description="Measure identity if an ArcFace model is installed.")
     arcface: Path | None = Field(None, description="ArcFace model (.onnx). If unset, one from the insightface cache.")
     faces: FaceConfig = Field(FaceConfig(), description="How faces are found.")
+    reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read.")
     device: str | None = Field(
         None, description="Torch device for optical flow and facer, such as `cuda`. If unset, the best available."
     )

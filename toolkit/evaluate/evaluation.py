@@ -144,6 +144,8 @@ def _measure(
             if outcome.error is None:
                 results[videos.name] = outcome.value
                 observer.measured(videos.name, outcome.value)
+                for note in dict.fromkeys(note for result in outcome.value.values() for note in result.notes):
+                    observer.note(f"{videos.name}: {note}")
             elif isinstance(outcome.error, UsageError | MissingExtra | ContractError):
                 raise outcome.error  # every other video would fail in the same way
             else:

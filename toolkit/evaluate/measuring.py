@@ -13,7 +13,7 @@ import numpy as np
 from toolkit.errors import InputError
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.pairing import VideoSet
-from toolkit.evaluate.reading import Chunk, InStep
+from toolkit.evaluate.reading import ORIGINAL, Chunk, InStep
 from toolkit.evaluate.results import VideoResult
 from toolkit.faces.types import Face
 from toolkit.task import AttributeTask, FaceClip, Measure, as_masker
@@ -90,7 +90,7 @@ class _Measuring:
         others = dict(edited)
         if self._videos.target is not None:
             others[TARGET] = self._videos.target
-        stream = InStep(self._videos.original, others, self._config.clip_length)
+        stream = InStep(self._videos.original, others, self._config.clip_length, self._config.reading.strict)
         for chunk in stream if edited else ():
             self._take(chunk, [name for name in edited if name in chunk.others])
         self._keep_warp(self._warping.finish())
@@ -100,7 +100,7 @@ class _Measuring:
         for name in self._videos.edited:
             self._values[name]["warp_error"].insert(0, np.nan)  # the error belongs to the second of two frames
             problem = absent.get(name) or stream.problems.get(name)
-            results[name] = self._result(name, problem)
+            results[name] = self._result(name, problem, _notes(stream, name))
         return results
 
     def _take(self, chunk: Chunk, names: list[str]) -> None:
@@ -229,11 +229,11 @@ class _Measuring:
             masks |= np.asarray(self._masker(self._clip(chunk, chunk.original, landmarks))) >= 0.5
         return masks
 
-    def _result(self, name: str, problem: str | None) -> VideoResult:
+    def _result(self, name: str, problem: str | None, notes: list[str]) -> VideoResult:
         edited = self._videos.edited[name]
         sides = {"original": str(self._videos.original), "edited": "" if isinstance(edited, str) else str(edited)}
         if problem is not None:
-            return VideoResult(name=self._videos.name, failed=problem, **sides)
+            return VideoResult(name=self._videos.name, failed=problem, notes=notes, **sides)
         values = self._values[name]
         means = {key: _of_video(key, series) for key, series in values.items()}
         identity = means.get("identity")
@@ -241,7 +241,6 @@ class _Measuring:
             fidelity = means[key]
             if measure.fidelity and identity is not None and fidelity is not None:
                 means[f"identity_{key}"] = identity * fidelity
-        notes = []
         if self._without_face:
             notes.append(f"no face in {self._without_face} of {len(self._times)} frames of the original")
         if len(self._times) == 1:
@@ -258,6 +257,12 @@ class _Measuring:
             notes=notes,
             **sides,
         )
+
+
+def _notes(stream: InStep, name: str) -> list[str]:
+    """What was noticed while the original, an edit and the target were read."""
+    sides = {"the original": ORIGINAL, "the edited video": name, "the target": TARGET}
+    return [f"{side}: {note.sentence}" for side, key in sides.items() for note in stream.notes.get(key, ())]
 
 
 def _largest(tracks: dict[int, np.ndarray], count: int) -> list[np.ndarray | None]:

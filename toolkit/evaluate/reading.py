@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import InputError
+from toolkit.video.notes import VideoNote
 from toolkit.video.types import Frame
+
+ORIGINAL = ""
+"""Name of the original among the videos. It cannot clash: a method's name is never empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +43,20 @@ class InStep:
         original: the reference video.
         others: name -> video, which must have the same number and size of frames.
         length: frames in a chunk.
+        strict: leave out videos that are damaged or cut off, and refuse such an original.
 
     Attributes:
         problems: name -> why this video is left out; complete after the last chunk.
+        notes: name -> what was noticed while it was read; `ORIGINAL` stands for the original. Complete after the last
+            chunk.
         count: frames of the original that were read.
     """
 
-    def __init__(self, original: Path, others: Mapping[str, Path], length: int):
-        self._original, self._paths, self._length = original, dict(others), length
+    def __init__(self, original: Path, others: Mapping[str, Path], length: int, strict: bool = False):
+        self._original, self._paths, self._length, self._strict = original, dict(others), length, strict
         self._short: dict[str, int] = {}  # name -> frames of a video that ended before the original
         self.problems: dict[str, str] = {}
+        self.notes: dict[str, list[VideoNote]] = {name: [] for name in (ORIGINAL, *others)}
         self.count = 0
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -57,11 +65,11 @@ class InStep:
         Raises:
             InputError: the original cannot be decoded.
         """
-        from toolkit.video import read_frames
-
         with ExitStack() as stack:
-            originals = stack.enter_context(closing(read_frames(self._original)))
-            streams = {name: stack.enter_context(closing(read_frames(path))) for name, path in self._paths.items()}
+            originals = stack.enter_context(closing(self._frames(ORIGINAL, self._original)))
+            streams = {
+                name: stack.enter_context(closing(self._frames(name, path))) for name, path in self._paths.items()
+            }
             frames: list[Frame] = []
             held: dict[str, list[np.ndarray]] = {name: [] for name in streams}
             for frame in originals:
@@ -84,6 +92,11 @@ class InStep:
                     self.problems[name] = self._counts(name, self._short[name])
                 elif name not in self.problems:
                     self._end(name, stream)
+
+    def _frames(self, name: str, path: Path) -> Generator[Frame]:
+        from toolkit.video import read_frames
+
+        yield from read_frames(path, strict=self._strict, on_note=self.notes[name].append)
 
     def _chunk(self, frames: list[Frame], held: dict[str, list[np.ndarray]]) -> Chunk:
         return Chunk(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from toolkit.dataset.layout import Format
 from toolkit.executor import available_cores
 from toolkit.faces.config import FaceConfig
+from toolkit.video.reading import ReadingConfig
 
 if TYPE_CHECKING:
     from toolkit.backbones import BackboneSpec
@@ -124,6 +125,7 @@ class BuildConfig(BaseModel):
     )
     crop_scale: float = Field(1.6, ge=1, le=4, description="Width of the crop divided by the width of the face.")
     faces: FaceConfig = Field(FaceConfig(), description="Finding faces.")
+    reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read.")
     device: str | None = Field(
         None, description="Torch device for facer and the backbone, such as `cuda`. If unset, the best one available."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from toolkit.faces.types import Face, FaceAnalyser
 from toolkit.synthesis.config import ResolvedBuild
 from toolkit.synthesis.plan import Segment
 from toolkit.task import FaceClip
+from toolkit.video.notes import VideoNote
 
 SMALL, SHORT = "face smaller than min_face", "track shorter than min_clip_length"
 
@@ -27,11 +29,15 @@ class TrackedClip:
 
 @dataclass
 class ReadCounts:
-    """Counts of a reader: frames, frames with a usable face, and faces and tracks that it left out, by reason."""
+    """Counts of a reader: frames, frames with a usable face, and faces and tracks that it left out, by reason.
+
+    `notes` are what it noticed in the video; complete when `read_clips` ends or is closed.
+    """
 
     frames: int = 0
     frames_with_face: int = 0
     dropped: Counter = field(default_factory=Counter)
+    notes: list[VideoNote] = field(default_factory=list)
 
 
 @dataclass
@@ -45,7 +51,7 @@ class _Track:
 
 def read_clips(
     segment: Segment, analyser: FaceAnalyser, config: ResolvedBuild, counts: ReadCounts
-) -> Iterator[TrackedClip]:
+) -> Generator[TrackedClip]:
     """Yield the clips of the faces in a segment, in the order in which they end.
 
     A track is cut into clips of `clip_length` frames; a rest of at least `min_clip_length` is also a clip. A track ends
@@ -62,7 +68,7 @@ def read_clips(
     analyser.reset()
     tracks: dict[int, _Track] = {}
 
-    def end(numbers) -> Iterator[TrackedClip]:
+    def end(numbers) -> Generator[TrackedClip]:
         for number in sorted(numbers):
             track = tracks.pop(number)
             if len(track.frames) >= config.min_clip_length:
@@ -70,26 +76,29 @@ def read_clips(
             elif track.frames:
                 counts.dropped[SHORT] += 1
 
-    for frame in read_frames(segment.source.path, segment.start, segment.stop, config.max_frame_side):
-        counts.frames += 1
-        if cuts.update(frame.image):
-            yield from end(list(tracks))
-            analyser.reset()
-            tracker.reset()
-        scale = segment.source.width / frame.image.shape[1]
-        faces = analyser.analyse(frame.image)
-        usable = [face for face in faces if _side(face) * scale >= config.min_face]
-        counts.dropped[SMALL] += len(faces) - len(usable)
-        counts.frames_with_face += bool(usable)
-        tracked = tracker.update(frame.index, usable)
-        yield from end(tracks.keys() - {number for number, _ in tracked})
-        for number, face in sorted(tracked, key=lambda item: item[0]):
-            track = tracks.setdefault(number, _Track(number))
-            track.frames.append(frame)
-            track.faces.append(face)
-            if len(track.frames) == config.clip_length:
-                tracks[number] = _Track(number)
-                yield _clip(track, analyser, segment, config)
+    path, side, strict = segment.source.path, config.max_frame_side, config.reading.strict
+    video = read_frames(path, segment.start, segment.stop, side, strict=strict, on_note=counts.notes.append)
+    with closing(video):
+        for frame in video:
+            counts.frames += 1
+            if cuts.update(frame.image):
+                yield from end(list(tracks))
+                analyser.reset()
+                tracker.reset()
+            scale = segment.source.width / frame.image.shape[1]
+            faces = analyser.analyse(frame.image)
+            usable = [face for face in faces if _side(face) * scale >= config.min_face]
+            counts.dropped[SMALL] += len(faces) - len(usable)
+            counts.frames_with_face += bool(usable)
+            tracked = tracker.update(frame.index, usable)
+            yield from end(tracks.keys() - {number for number, _ in tracked})
+            for number, face in sorted(tracked, key=lambda item: item[0]):
+                track = tracks.setdefault(number, _Track(number))
+                track.frames.append(frame)
+                track.faces.append(face)
+                if len(track.frames) == config.clip_length:
+                    tracks[number] = _Track(number)
+                    yield _clip(track, analyser, segment, config)
     yield from end(list(tracks))
 
 

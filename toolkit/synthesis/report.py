@@ -84,6 +84,7 @@ def source_record(
         frames=frames,
         clips=clips,
         pairs=pairs,
+        notes=list(dict.fromkeys(note for shard in shards for note in shard.notes)),
     )
 
 

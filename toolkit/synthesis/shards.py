@@ -141,33 +141,34 @@ def build_shard(job: ShardJob) -> ShardRecord:
     writer: ShardWriter | None = None
     clips = pairs = 0
     sha256 = None
-    for tracked in read_clips(segment, analyser, config, counts):
-        clip = tracked.clip
-        tools.reset()
-        rng = seeds.generator(config.seed, task.name, clip.source_digest, clip.start_frame, tracked.track)
-        samples = list(_samples(task, generate(clip, rng, tools), tracked, config, counts.dropped))
-        if len(samples) < config.min_clip_length:
-            if samples or not tools.left_out:  # otherwise the task has given the reason
-                counts.dropped[TOO_FEW] += 1
-            continue
-        for key, pictures, row in samples:
-            own = {name: type(value).__name__ for name, value in row.items() if name not in COLUMNS}
-            columns = own if columns is None else columns
-            if own != columns:
-                raise ContractError(
-                    f"the task {task.name!r} must give every pair the same info, {columns}, found {own}"
-                )
-            try:
-                writer = writer or open_shard(
-                    config.output, config.output / WORK / "tmp", config.format, segment.split, segment.name
-                )
-                writer.add(key, pictures, row)
-            except OSError as error:
-                raise OutputError.of(error, config.output) from error
-        clips += 1
-        pairs += len(samples)
-        if clips == segment.max_clips:
-            break
+    with contextlib.closing(read_clips(segment, analyser, config, counts)) as read:
+        for tracked in read:
+            clip = tracked.clip
+            tools.reset()
+            rng = seeds.generator(config.seed, task.name, clip.source_digest, clip.start_frame, tracked.track)
+            samples = list(_samples(task, generate(clip, rng, tools), tracked, config, counts.dropped))
+            if len(samples) < config.min_clip_length:
+                if samples or not tools.left_out:  # otherwise the task has given the reason
+                    counts.dropped[TOO_FEW] += 1
+                continue
+            for key, pictures, row in samples:
+                own = {name: type(value).__name__ for name, value in row.items() if name not in COLUMNS}
+                columns = own if columns is None else columns
+                if own != columns:
+                    raise ContractError(
+                        f"the task {task.name!r} must give every pair the same info, {columns}, found {own}"
+                    )
+                try:
+                    writer = writer or open_shard(
+                        config.output, config.output / WORK / "tmp", config.format, segment.split, segment.name
+                    )
+                    writer.add(key, pictures, row)
+                except OSError as error:
+                    raise OutputError.of(error, config.output) from error
+            clips += 1
+            pairs += len(samples)
+            if clips == segment.max_clips:
+                break
     if writer is not None:
         try:
             sha256 = writer.commit()
@@ -184,6 +185,7 @@ def build_shard(job: ShardJob) -> ShardRecord:
         clips=clips,
         pairs=pairs,
         columns=columns or {},
+        notes=[note.sentence for note in counts.notes],
         dropped={reason: number for reason, number in sorted(counts.dropped.items()) if number},
     )
 

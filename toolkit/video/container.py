@@ -13,6 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from toolkit.errors import InputError
+from toolkit.video.notes import VideoNote
 
 # `tty` renders any text file as video; the others read files that the user did not name.
 REFUSED_FORMATS = {"tty", "hls", "concat", "dash", "image2", "imf", "ffmetadata"}
@@ -65,7 +66,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if REFUSED_FORMATS.intersection(container.format.name.split(",")):
             raise InputError(f"expected a video, but the format of {path} is '{container.format.long_name}'; {ADVICE}")
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        streams = _pictures(container)
         if not streams:
             found = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
             raise InputError(f"expected a video stream in {path}, but it holds {found} only; name a video file")
@@ -76,6 +77,19 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, stream
+
+
+def left_out(container: InputContainer, video: VideoStream) -> Iterator[VideoNote]:
+    """Notes on video streams that are not read."""
+    more = len([stream for stream in _pictures(container) if stream.index != video.index])
+    if more:
+        number = "the second video stream was" if more == 1 else f"{more} more video streams were"
+        yield VideoNote("stream ignored", f"{number} left out: only the first one is read")
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    """Video streams that are not cover pictures."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def reason(error: Exception) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -13,30 +15,45 @@ from av.video.stream import VideoStream
 
 from toolkit.errors import InputError
 from toolkit.video.color import RGBConverter
-from toolkit.video.container import ADVICE, DAMAGE, open_video, reason
+from toolkit.video.container import ADVICE, DAMAGE, left_out, open_video, reason
+from toolkit.video.damage import Damage
 from toolkit.video.geometry import Display, display_of
+from toolkit.video.notes import VideoNote
+from toolkit.video.timing import Timeline
 from toolkit.video.truncation import missing_bytes
 from toolkit.video.types import Frame
 
 
 def read_frames(
-    path: str | PathLike, start: int = 0, stop: int | None = None, max_side: int | None = None
+    path: str | PathLike,
+    start: int = 0,
+    stop: int | None = None,
+    max_side: int | None = None,
+    *,
+    strict: bool = False,
+    on_note: Callable[[VideoNote], object] = lambda note: None,
 ) -> Iterator[Frame]:
     """Decode a video frame by frame; memory does not depend on its length.
 
     Frames are rotated and scaled to square pixels as the metadata says. Colours are converted with the matrix and range
     that the stream states, HDR is tone mapped and transparency composited on black. All frames are as large as the
-    first.
+    first. Times begin with the source, and go on where recordings were joined; see `Timeline`.
+
+    Damaged frames are yielded as they decode, and those that cannot be decoded are left out; a file that is cut off
+    ends with its last frame. The same file always gives the same frames.
 
     Args:
         path: a file in any format that FFmpeg reads.
         start: index of the first frame to yield; earlier frames are decoded but not converted.
         stop: index after the last frame to yield; None for all.
         max_side: larger frames are shrunk so that their larger side has this many pixels.
+        strict: refuse a video that is damaged or cut off.
+        on_note: called at the end, or when the iterator is closed, with what was noticed in the frames that were
+            yielded; with `start` at 0 also with what concerns the whole video.
 
     Raises:
-        InputError: during iteration: the file cannot be used, is damaged or ends early; the message names the frame.
-            Damage after `stop` goes unnoticed.
+        InputError: during iteration: the file cannot be used, most of it cannot be decoded, or it is damaged or ends
+            early and `strict` is set; the message names the frame. Damage after `stop` goes unnoticed.
         ValueError: `start`, `stop` or `max_side` is out of range.
     """
     path = Path(path)
@@ -45,8 +62,16 @@ def read_frames(
     if stop == start:
         return
     with open_video(path) as (container, stream):
-        for _, _, frame in shown_frames(path, container, stream, start, stop, max_side):
-            yield frame
+        timeline, damage = Timeline(container, stream), Damage(path, strict)
+        begin = 0.0 if start == 0 else math.inf
+        try:
+            for _, _, frame in shown_frames(path, container, stream, start, stop, max_side, timeline, damage):
+                begin = min(begin, frame.time)
+                yield frame
+        finally:
+            whole = left_out(container, stream) if start == 0 else ()
+            for note in (*whole, *timeline.notes(begin), *damage.notes(start, stop)):
+                on_note(note)
 
 
 def shown_frames(
@@ -56,12 +81,13 @@ def shown_frames(
     start: int = 0,
     stop: int | None = None,
     max_side: int | None = None,
+    timeline: Timeline | None = None,
+    damage: Damage | None = None,
 ) -> Iterator[tuple[VideoFrame, Display, Frame]]:
     """Like `read_frames` for an open video; yields each frame with its decoded form and its display."""
-    converter, clock = RGBConverter(), Clock(stream)
+    converter, timeline, damage = RGBConverter(), timeline or Timeline(container, stream), damage or Damage(path)
     display: Display | None = None
-    for index, decoded in enumerate(decode(path, container, stream, container.demux(stream))):
-        time = clock.time(decoded)
+    for index, (decoded, time) in enumerate(decode(path, container, stream, timeline.packets(stream), damage)):
         if index < start:
             continue
         display = display or display_of(decoded, pixel_aspect(stream), max_side)
@@ -73,47 +99,66 @@ def shown_frames(
         yield decoded, display, Frame(index, time, display.turn(image))
         if stop is not None and index + 1 >= stop:
             return
+    if "matroska" in container.format.name and container.duration is not None:
+        stated = container.duration / av.time_base
+        if timeline.end < 0.9 * stated and timeline.end < stated - 0.5:
+            damage.cut_off(f"its header states {stated:.2f} s")
 
 
 def decode(
-    path: Path, container: InputContainer, stream: VideoStream, demuxed: Iterable[av.Packet]
-) -> Iterator[VideoFrame]:
-    """Decode all frames of a stream; incomplete or damaged streams raise an error.
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    demuxed: Iterable[av.Packet],
+    damage: Damage | None = None,
+) -> Iterator[tuple[VideoFrame, float]]:
+    """Decode all frames of a stream, each with its time in seconds.
 
     Args:
         path: the file, for messages.
         container, stream: from `open_video`.
-        demuxed: the stream's packets, ending with the empty packet that flushes the decoder.
+        demuxed: the stream's packets from a `Timeline`.
+        damage: learns what is damaged or missing.
 
     Raises:
-        InputError: the stream is damaged or ends early; the message names the frame.
+        InputError: no frame, or less than half of them, can be decoded, or `damage` is strict and the stream is damaged
+            or ends early; the message names the frame.
     """
-    decoder = _decoder(stream)
+    decoder, clock, damage = _decoder(stream), Clock(stream), damage or Damage(path)
     stored = packets = frames = 0
-    try:
-        for packet in demuxed:
-            stored += packet.size > 0
+    for packet in chain(_readable(demuxed, damage), [None]):
+        if packet is not None:
+            stored += 1
             # Frames that an edit list hides are decoded but never shown.
-            packets += packet.size > 0 and not packet.is_discard
-            if packet.is_corrupt:
-                raise InputError(f"{path} is damaged or cut off at frame {frames}; {ADVICE}")
-            for frame in decoder.decode(packet if packet.size else None):
-                if frame.is_corrupt:
-                    raise InputError(f"{path} is damaged at frame {frames}; {ADVICE}")
-                yield frame
-                frames += 1
-    except DAMAGE as error:
-        raise InputError(f"{path} is damaged at frame {frames} ({reason(error)}); {ADVICE}") from None
+            packets += not packet.is_discard
+            damage.packet(packet)
+        try:
+            decoded = decoder.decode(packet)
+        except DAMAGE as error:
+            damage.undecodable(packet, reason(error))
+            continue
+        for frame in decoded:
+            time = clock.time(frame)
+            damage.frame(frame, time)
+            yield frame, time
+            frames += 1
     if not frames:
         raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
+    if frames < packets / 2:
+        raise InputError(f"{path} is damaged: only {frames} of its {packets} frames can be decoded; {ADVICE}")
     missing = missing_bytes(path)
     # An MP4 or MOV file can be complete and still list frames that it lacks.
     unlisted = "mp4" in container.format.name and stored < stream.frames
     if missing or unlisted:
-        lack = f"{missing} bytes are missing" if missing else f"its index lists {stream.frames} frames"
-        raise InputError(f"{path} is cut off at frame {frames}: {lack}; {ADVICE}")
-    if frames < packets / 2:
-        raise InputError(f"{path} is damaged: only {frames} of its {packets} frames can be decoded; {ADVICE}")
+        damage.cut_off(f"{missing} bytes are missing" if missing else f"its index lists {stream.frames} frames")
+
+
+def _readable(packets: Iterable[av.Packet], damage: Damage) -> Iterator[av.Packet]:
+    """The packets up to where the file cannot be read further."""
+    try:
+        yield from (packet for packet in packets if packet.size)
+    except DAMAGE as error:
+        damage.cut_off(f"the file cannot be read further ({reason(error)})")
 
 
 def pixel_aspect(stream: VideoStream) -> float | None:

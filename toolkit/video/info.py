@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 
 import av
 
-from toolkit.errors import InputError
 from toolkit.video.color import has_alpha, hdr_transfer
-from toolkit.video.container import ADVICE, DAMAGE, open_video, reason
+from toolkit.video.container import DAMAGE, open_video
 from toolkit.video.decode import decode, frame_rate, pixel_aspect
 from toolkit.video.geometry import display_of
+from toolkit.video.timing import Timeline
 from toolkit.video.types import VideoInfo
 
 
@@ -26,13 +27,11 @@ def probe(path: str | PathLike) -> VideoInfo:
     path = Path(path)
     timing = _Timing()
     with open_video(path) as (container, stream):
-        packets = timing.watch(container.demux(stream))
-        first = next(decode(path, container, stream, packets))
-        try:
+        packets = timing.watch(Timeline(container, stream).packets(stream))
+        first, _ = next(decode(path, container, stream, packets))
+        with suppress(*DAMAGE):  # what can be read counts
             for _ in packets:
                 pass
-        except DAMAGE as error:
-            raise InputError(f"{path} is damaged after frame {timing.count} ({reason(error)}); {ADVICE}") from None
         display = display_of(first, pixel_aspect(stream), None)
         fps = timing.rate(stream)
         width, height = display.shown_size

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-NoteKind = Literal["damaged frames", "times repaired", "stream dropped", "stream converted", "stream ignored"]
+NoteKind = Literal[
+    "late start",
+    "damaged frames",
+    "cut off",
+    "times repaired",
+    "stream dropped",
+    "stream converted",
+    "stream ignored",
+]
 
 
 @dataclass(frozen=True)

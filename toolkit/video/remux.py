@@ -21,6 +21,7 @@ from toolkit.video.container import ADVICE, open_video
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
 from toolkit.video.target import REPEATABLE, check_target, write_errors
+from toolkit.video.timing import Timeline
 
 COPIED = ("audio", "subtitle")
 """Types of streams whose packets are copied bit for bit."""
@@ -119,9 +120,9 @@ class Remuxer:
         copied = [stream for stream in self._others.streams if stream.type in COPIED]
         self._copies = {stream.index: self._copy(stream) for stream in copied}
         copy_attachments(self._others, self._output, self.target)
-        self._waiting = (
-            (packet for packet in self._others.demux(copied) if packet.dts is not None) if copied else iter(())
-        )
+        video = self._others.streams.video[self._source.streams.video.index(self._video)]
+        timeline = Timeline(self._others, video)
+        self._waiting = (packet for packet in timeline.packets(*copied) if packet.dts is not None)
         self._packet = next(self._waiting, None)
 
     def _copy(self, stream: Stream) -> Stream:

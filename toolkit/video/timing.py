@@ -11,9 +11,14 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from toolkit.video.notes import VideoNote
+from toolkit.words import counted
+
 LEAD_IN = Fraction(1, 2)
 """Seconds before zero at which sound may begin in an ordinary file: codecs such as AAC start with a few samples to
 warm up."""
+DELAY = 5
+"""Seconds by which an edit list may delay an ordinary MP4 or MOV file; a longer one comes from a late clock."""
 BACK, FORWARD = Fraction(1, 10), Fraction(10)
 """Steps of a clock in seconds, back and forward, that are not taken for a jump."""
 NEAR = Fraction(5)
@@ -28,7 +33,8 @@ def start_of(container: InputContainer, video: VideoStream) -> Fraction:
     """Seconds that the source's clock shows at its start, where the times of a new video begin.
 
     It is the earliest start of the pictures and of all sound, so that both stay in step. It is 0 for files whose clock
-    begins at zero, even if sound begins slightly before.
+    begins at zero, even if sound begins slightly before, and for MP4 and MOV files that delay their start a little;
+    only a lone fragment of such a file has a clock of its own.
     """
     streams = [video, *container.streams.audio]
     starts = [
@@ -37,7 +43,8 @@ def start_of(container: InputContainer, video: VideoStream) -> Fraction:
         if stream.start_time is not None and stream.time_base is not None
     ]
     start = min(starts, default=Fraction(0))
-    return Fraction(0) if -LEAD_IN <= start <= 0 else start
+    delay = DELAY if "mp4" in container.format.name and video.frames else 0
+    return Fraction(0) if -LEAD_IN <= start <= delay else start
 
 
 @dataclass
@@ -57,12 +64,14 @@ class _Jump:
         index: of the stream.
         before: its clock before the jump.
         first: the first time after it.
+        shown: when that packet is presented.
         shifts: for each stream that jumped, by how much to shift it so that it goes on without a gap.
     """
 
     index: int
     before: _Clock
     first: Fraction
+    shown: Fraction
     shifts: dict[int, Fraction] = field(default_factory=dict)
 
 
@@ -115,6 +124,21 @@ class Timeline:
             if not packet.size and packet.stream_index in wanted:
                 yield packet
 
+    @property
+    def end(self) -> Fraction:
+        """Seconds at which the packets that were read so far end."""
+        ends = (clock.last + clock.step + self._shifts[clock.part] for clock in self._clocks.values())
+        return max(ends, default=Fraction(0))
+
+    def notes(self, start: float = 0.0) -> Iterator[VideoNote]:
+        """One note on the joins met so far, from a time in seconds on, if there are any."""
+        joins = [join for join in self.joins if join >= start]
+        if joins:
+            first, *more = joins
+            others = f" and {counted(len(more), 'more places')}" if more else ""
+            sentence = f"the clock jumps at {float(first):.2f} s{others}, where recordings were joined"
+            yield VideoNote("times repaired", f"{sentence}; times were made to go on without a gap")
+
     def _shifted(self, packet: av.Packet, part: int) -> av.Packet:
         ticks = round(self._shifts[part] / packet.time_base)
         if ticks and packet.dts is not None:
@@ -137,13 +161,14 @@ class Timeline:
         ahead = when - clock.last
         returns = self._jump is not None and self._jump.index == packet.stream_index and ahead > BACK + 3 * clock.step
         if returns or not -BACK <= ahead <= FORWARD:
-            self._met_jump(packet.stream_index, clock, when)
+            shown = when if packet.pts is None else packet.pts * packet.time_base
+            self._met_jump(packet.stream_index, clock, when, shown)
         elif ahead > 0:
             clock.step = duration or ahead
         clock.last = when
         return clock.part
 
-    def _met_jump(self, index: int, clock: _Clock, when: Fraction) -> None:
+    def _met_jump(self, index: int, clock: _Clock, when: Fraction, shown: Fraction) -> None:
         jump = self._jump
         if jump is not None and jump.index == index:
             if abs(when - jump.before.last - jump.before.step) <= PATIENCE:
@@ -155,7 +180,7 @@ class Timeline:
         if clock.part == newest or abs(when - first) > NEAR:
             self._settle()
             newest = len(self._shifts)
-            self._jump = _Jump(index, replace(clock), when)
+            self._jump = _Jump(index, replace(clock), when, shown)
             self._firsts.append(when)
         if self._jump is not None:
             self._jump.shifts[index] = clock.last + clock.step + self._shifts[clock.part] - when
@@ -192,5 +217,5 @@ class Timeline:
             honest = any(clock.last > jump.before.last + PATIENCE / 2 for clock in lively)
         shift = old if honest else max(jump.shifts.values())
         if not honest:
-            self.joins.append(jump.first + shift)
+            self.joins.append(jump.shown + shift)
         self._shifts.append(shift)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from toolkit.edit.config import CropConfig
 from toolkit.faces.types import Face, FaceAnalyser
 from toolkit.files import atomic
+from toolkit.video.notes import VideoNote
 
 MAX_SIDE = 1920
 """Larger frames are shrunk to this side before faces are searched for."""
@@ -32,6 +35,7 @@ class Sightings:
         scores: float32 ``[M]``, in 0..1.
         small: number of faces that were too small.
         landmarks: float32 ``[M, N, 3]`` in pixels of the video, on disk.
+        notes: what was noticed while the video was read.
     """
 
     times: np.ndarray
@@ -43,6 +47,7 @@ class Sightings:
     scores: np.ndarray
     small: int
     landmarks: np.ndarray
+    notes: list[VideoNote] = field(default_factory=list)
 
 
 def find_faces(
@@ -52,6 +57,7 @@ def find_faces(
     folder: Path,
     seconds: float | None = None,
     on_frame: Callable[[int], object] = lambda count: None,
+    strict: bool = False,
 ) -> Sightings:
     """Decode a video once and follow its faces. The result is kept in `folder`, and read from there the next time.
 
@@ -62,9 +68,10 @@ def find_faces(
         folder: for the results.
         seconds: stop after this time, for a preview; None for the whole video.
         on_frame: called with the number of frames that were searched.
+        strict: refuse a video that is damaged or cut off.
 
     Raises:
-        InputError: the video cannot be decoded.
+        InputError: the video cannot be decoded, or is damaged or cut off and `strict` is set.
     """
     from toolkit.faces.tracking import FaceTracker
     from toolkit.video import SceneCutDetector, probe, read_frames
@@ -77,9 +84,11 @@ def find_faces(
     times: list[float] = []
     cuts: list[int] = []
     rows: list[tuple[int, int, np.ndarray, float]] = []
+    notes: list[VideoNote] = []
     small = 0
-    with open(folder / _LANDMARKS, "wb") as file:
-        for frame in read_frames(path, max_side=MAX_SIDE):
+    video = read_frames(path, max_side=MAX_SIDE, strict=strict, on_note=notes.append)
+    with open(folder / _LANDMARKS, "wb") as file, closing(video) as frames:
+        for frame in frames:
             if seconds is not None and times and frame.time - times[0] >= seconds:
                 break
             times.append(frame.time)
@@ -106,6 +115,7 @@ def find_faces(
             boxes=np.array([row[2] for row in rows], np.float32).reshape(-1, 4),
             scores=np.array([row[3] for row in rows], np.float32),
             small=np.array(small, np.int64),
+            notes=np.array(json.dumps([astuple(note) for note in notes])),
         )
     return _load(folder, analyser.topology.count)
 
@@ -115,9 +125,10 @@ def _load(folder: Path, points: int) -> Sightings:
         values = {name: arrays[name] for name in arrays.files}
     height, width = (int(side) for side in values.pop("size"))
     small = int(values.pop("small"))
+    notes = [VideoNote(*note) for note in json.loads(str(values.pop("notes")))]
     shape = len(values["frames"]), points, 3
     landmarks = np.memmap(folder / _LANDMARKS, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, "f4")
-    return Sightings(size=(height, width), small=small, landmarks=landmarks, **values)
+    return Sightings(size=(height, width), small=small, landmarks=landmarks, notes=notes, **values)
 
 
 def _side(face: Face) -> float:
