@@ -34,6 +34,7 @@ class TaskEntry:
             (another distribution offers the same name; use `qualified`).
         reason: one sentence, empty if the status is ``ok``.
         description: the task's own sentence, empty if the task could not be loaded.
+        shared: whether another distribution offers the same name.
     """
 
     name: str
@@ -44,9 +45,16 @@ class TaskEntry:
     reason: str = ""
     description: str = ""
 
+    shared: bool = False
+
     @property
     def qualified(self) -> str:
         return f"{self.distribution}:{self.name}"
+
+    @property
+    def label(self) -> str:
+        """How to name the task: `name` if that is enough, else `qualified`."""
+        return self.qualified if self.shared else self.name
 
 
 class _Future(ContractError):
@@ -136,8 +144,24 @@ def list_tasks() -> list[TaskEntry]:
                     others = ", ".join(o.distribution for o in offers if o.distribution != found.distribution)
                     status = "conflict"
                     reason = f"{others} also offers {name!r}: use {found.distribution}:{name}"
-            entries.append(TaskEntry(name, found.distribution, found.version, found.value, status, reason, description))
+            entries.append(
+                TaskEntry(
+                    name,
+                    found.distribution,
+                    found.version,
+                    found.value,
+                    status,
+                    reason,
+                    description,
+                    shared=len(offers) > 1,
+                )
+            )
     return entries
+
+
+def bare_name(name: str) -> str:
+    """The task's own name, without the distribution in ``distribution:name``."""
+    return name.rpartition(":")[2]
 
 
 def load_task_class(name: str) -> type[AttributeTask[Any]]:
@@ -174,7 +198,7 @@ def entry(name: str) -> TaskEntry:
 
 
 def _find(name: str) -> _Found:
-    distribution, _, bare = name.rpartition(":")
+    distribution, bare = name.rpartition(":")[0], bare_name(name)
     tasks = _by_name()
     offers = [offer for offer in tasks.get(bare, ()) if not distribution or _same(offer.distribution, distribution)]
     if not offers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.cli.console import err, out, print_table
@@ -92,10 +93,18 @@ def _figures(folder: Path) -> tuple[str, str, str]:
 
 def _card(name: str, backbone: str | None) -> int:
     from toolkit.errors import InputError, UsageError
+    from toolkit.registry import bare_name, entry
     from toolkit.remover import read_remover, shipped_removers
     from toolkit.remover.layout import CARD
 
-    shipped = [one for one in shipped_removers() if one.task == name and backbone in (None, one.backbone)]
+    wanted = name
+    with suppress(UsageError):  # a folder, or a name that several distributions offer
+        wanted = entry(name).qualified
+    of_task = [one for one in shipped_removers() if wanted in (one.qualified, bare_name(one.task))]
+    labels = sorted({one.task for one in of_task})
+    if len(labels) > 1:
+        raise UsageError(f"several distributions offer the task {name!r}: use {' or '.join(labels)}")
+    shipped = [one for one in of_task if backbone in (None, one.backbone)]
     if len(shipped) > 1:
         backbones = ", ".join(one.backbone for one in shipped)
         raise UsageError(f"the task {name} has removers for {backbones}; choose one with --backbone")

@@ -11,6 +11,7 @@ from toolkit.cli.help import Parser, describe
 from toolkit.cli.values import convert
 from toolkit.cli.words import HELP, told_apart
 from toolkit.errors import UsageError
+from toolkit.registry import bare_name
 
 FLAG = "--task-option"
 FIELD = "options"
@@ -64,6 +65,9 @@ def merge_task_options(model: type[BaseModel], values: dict[str, Any], pairs: It
         task, name, text = _split(pair, tasks)
         found.setdefault(task, {})[name] = _value(task, name, text)
     options = dict(values.get(FIELD) or {})
+    if _by_task(model):
+        spelt = {bare_name(task): task for task in found}
+        options = {spelt.get(bare_name(task), task): given for task, given in options.items()}
     for task, given in found.items():
         before = options.get(task, {}) if _by_task(model) else options
         merged = {**before, **given} if isinstance(before, Mapping) else given
@@ -87,8 +91,11 @@ def _split(pair: str, tasks: Sequence[str]) -> tuple[str, str, str]:
             which = f"one of {', '.join(tasks)}" if tasks else "such as glasses"
             raise UsageError(f"{FLAG} {pair} must name its task: write TASK.{pair}, TASK being {which}")
         task = tasks[0]
-    elif tasks and task not in tasks:
-        raise UsageError(f"{FLAG} {pair} names the task {task!r}, and the tasks are {', '.join(tasks)}")
+    elif tasks:
+        same = [one for one in tasks if one == task or bare_name(one) == task or one == bare_name(task)]
+        if not same:
+            raise UsageError(f"{FLAG} {pair} names the task {task!r}, and the tasks are {', '.join(tasks)}")
+        task = max(task, same[0], key=len)  # the one with a distribution says more
     return task, name.replace("-", "_"), text
 
 

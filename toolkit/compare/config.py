@@ -73,7 +73,7 @@ class RunConfig(BaseModel):
             task=[] if remover else [self.task],
             remover=remover,
             backbone=self.backbone,
-            options={self.task: self.options} if self.options else {},
+            options={self.task: self.options} if self.options or ":" in self.task else {},
             device=self.device,
             seed=self.seed,
             **(own | groups),

@@ -94,7 +94,7 @@ def _baseline(name: Baseline, config: CompareConfig, task: AttributeTask) -> Met
             f"{name} anyway, name it with --baselines"
         )
     if name == "cn-inpaint":
-        return EditMethod(config.edit([Path(f"inpaint:{task.name}")]))
+        return EditMethod(config.edit([Path(f"inpaint:{config.task}")]))
     masks = _MaskSource(config, task)
     return FrameMethod(name, partial(_filled, name, masks), masks.settings, config.writing)
 
@@ -162,7 +162,7 @@ class _MaskSource:
             return TargetMasks(source, self._target(source))
         if self._analyser is None:
             self._analyser = build_analyser(self._config.faces, self._config.device)
-        maskers = TaskMaskers([self._task.name], {self._task.name: self._task.options.model_dump(mode="json")})
+        maskers = TaskMaskers([self._config.task], {self._task.name: self._task.options.model_dump(mode="json")})
         crop, dilation = self._config.crop, self._config.masking.dilation
         return FrameMasks(source, digest, maskers, self._analyser, crop, dilation, folder / "masks")
 

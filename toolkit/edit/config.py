@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.faces.config import FaceConfig
+from toolkit.registry import bare_name
 from toolkit.video.reading import ReadingConfig
 
 
@@ -241,6 +242,7 @@ class EditConfig(BaseModel):
     def _something_to_remove(self) -> Self:
         if not self.task and not self.remover:
             raise ValueError("name what to remove: a task, such as glasses, or the folder of a remover")
-        if twice := next((task for task in self.task if self.task.count(task) > 1), None):
+        names = [bare_name(task) for task in self.task]
+        if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"the task {twice} is named twice")
         return self

@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.edit.removers import mask_task
 from toolkit.edit.tracks.track import FaceTrack
 from toolkit.errors import ContractError
+from toolkit.registry import bare_name
 from toolkit.task import AttributeTask, FaceClip, Masker, MaskFunction, as_masker
 
 LENGTH, MARGIN = 32, 8
@@ -20,8 +21,8 @@ class TaskMaskers:
     """The maskers of a remover's tasks, built at their first use.
 
     Args:
-        names: names of the tasks.
-        options: options of all tasks, by name.
+        names: names of the tasks, or ``distribution:name``.
+        options: options of all tasks, by name without distribution.
 
     Raises:
         InputError: a task is not installed or broken.
@@ -29,7 +30,7 @@ class TaskMaskers:
     """
 
     def __init__(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]):
-        self.tasks = [mask_task(name, options.get(name)) for name in names]
+        self.tasks = [mask_task(name, options.get(bare_name(name))) for name in names]
         self._maskers: list[Masker] = []
 
     def __call__(self, clip: FaceClip) -> np.ndarray:

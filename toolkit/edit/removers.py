@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from toolkit.backbones import BackboneSpec, identity
 from toolkit.backbones.spec import Part
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.files import sha256_of
-from toolkit.registry import load_task
+from toolkit.registry import bare_name, load_task
 from toolkit.remover import check_backbone, read_remover
 from toolkit.remover.layout import RECORD
 from toolkit.task import AttributeTask
@@ -29,7 +29,7 @@ class EditRemover:
 
     Attributes:
         name: for people.
-        tasks: attributes that it removes.
+        tasks: attributes that it removes, as the user names them: with a distribution if several offer the name.
         prompt: text that describes the edited clip.
         resolution: side of its pictures in pixels.
         hint: input of its ControlNet.
@@ -44,6 +44,10 @@ class EditRemover:
     hint: Hint
     controlnet: Part
     origin: Mapping[str, Any]
+
+    def with_tasks(self, named: Mapping[str, str]) -> EditRemover:
+        """The same remover with tasks as the user named them; `named` maps names to ``distribution:name``."""
+        return replace(self, tasks=tuple(named.get(task, task) for task in self.tasks))
 
 
 def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Mapping[str, Any]]) -> EditRemover:
@@ -75,13 +79,13 @@ def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Map
 
 
 def removed_tasks(name: str | Path) -> set[str]:
-    """Names of the tasks that a remover removes, without checking its files.
+    """Names of the tasks that a remover removes, without distributions and without checking its files.
 
     Raises:
         InputError: the folder holds no remover.
     """
     inpainted = inpainted_task(name)
-    return {inpainted} if inpainted else set(read_remover(name, verify=False).record.tasks)
+    return {bare_name(inpainted)} if inpainted else set(read_remover(name, verify=False).record.tasks)
 
 
 def inpainted_task(name: str | Path) -> str | None:
@@ -101,7 +105,8 @@ def mask_task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:
         load_task(name)
     except ToolkitError as error:
         raise InputError(
-            f"the remover's task {name!r}, which finds the masks, cannot be used: {error}; or edit without masks: "
+            f"the remover's task {name!r}, which finds the masks, cannot be used: {error}; name the task with --task, "
+            "or edit without masks: "
             "--masks off --normalisation none --composite crop"
         ) from error
     return load_task(name, options)
@@ -110,7 +115,7 @@ def mask_task(name: str, options: Mapping[str, Any] | None) -> AttributeTask:
 def _inpainting(name: str, spec: BackboneSpec, options: Mapping[str, Mapping[str, Any]]) -> EditRemover:
     if spec.controlnet_inpaint is None:
         raise UsageError(f"the backbone {spec.name} has no ControlNet inpaint, so {INPAINT}{name} cannot be used")
-    task = load_task(name, options.get(name))
+    task = load_task(name, options.get(bare_name(name)))
     return EditRemover(
         name=f"{INPAINT}{name}",
         tasks=(name,),

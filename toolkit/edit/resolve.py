@@ -23,6 +23,7 @@ from toolkit.edit.resolved import (
     used_parts,
 )
 from toolkit.errors import UsageError
+from toolkit.registry import bare_name
 from toolkit.remover import read_remover, shipped_remover
 from toolkit.validation import did_you_mean, validated
 
@@ -54,24 +55,26 @@ def resolve(config: EditConfig) -> ResolvedEdit:
     spec = describe(config.backbone or backbone_of(config))
     steps = config.denoising.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
     denoising = validated(DenoisingConfig, config.denoising.model_dump() | {"num_inference_steps": steps})
-    removers = [edit_remover(name, spec, config.options) for name in chosen_removers(config, spec)]
+    options = {bare_name(name): values for name, values in config.options.items()}
+    named = {bare_name(name): name for name in (*config.options, *config.task) if ":" in name}
+    removers = [edit_remover(name, spec, options).with_tasks(named) for name in chosen_removers(config, spec)]
     _check_references(config.motion.reference_frames)
     _check_denoising(denoising, spec)
     compute = choose_device(config.device, None if denoising.dtype == "auto" else denoising.dtype)
     motion = resolve_motion(config.motion, spec, steps)
-    known = {task for remover in removers for task in remover.tasks}
-    for name in config.options:
+    known = {bare_name(task) for remover in removers for task in remover.tasks}
+    for name in options:
         if name not in known:
             raise UsageError(
                 f"there are options for the task {name!r}, but the removers' tasks are {', '.join(sorted(known))}"
                 f"{did_you_mean(name, known)}"
             )
     finds_masks = _finds_masks(config.masking, removers)
-    options = dict(config.options)
+    resolved_options = dict(options)
     resolved_removers = []
     for remover in removers:
-        tasks = [mask_task(name, config.options.get(name)) for name in remover.tasks] if finds_masks else []
-        options |= {task.name: task.options.model_dump(mode="json") for task in tasks}
+        tasks = [mask_task(name, options.get(bare_name(name))) for name in remover.tasks] if finds_masks else []
+        resolved_options |= {task.name: task.options.model_dump(mode="json") for task in tasks}
         exact = all(task.exact_mask for task in tasks)
         negative_prompt = ", ".join(task.negative_prompt for task in tasks if task.negative_prompt)
         resolved_removers.append(_remover(remover, config.masking, finds_masks, exact, steps, negative_prompt))
@@ -84,7 +87,7 @@ def resolve(config: EditConfig) -> ResolvedEdit:
         masking=resolve_masking(config.masking, finds_masks),
         crop=config.crop,
         faces=config.faces,
-        options=options,
+        options=resolved_options,
         seed=config.seed,
         spec=spec,
         work_dir=Path() if config.work_dir is None else config.work_dir.absolute(),
@@ -121,14 +124,14 @@ def chosen_removers(config: EditConfig, spec: BackboneSpec) -> list[Path]:
         return list(config.remover)
     named = {name: removed_tasks(name) for name in config.remover}
     for name, tasks in named.items():
-        if not tasks & set(config.task):
+        if not tasks & {bare_name(task) for task in config.task}:
             raise UsageError(
                 f"the remover {name} removes {', '.join(sorted(tasks))}, and --task names {', '.join(config.task)}; "
                 "drop one of the two"
             )
     chosen: list[Path] = []
     for task in config.task:
-        mine = next((name for name, tasks in named.items() if task in tasks), None)
+        mine = next((name for name, tasks in named.items() if bare_name(task) in tasks), None)
         remover = shipped_remover(task, spec.name) if mine is None else mine
         if remover not in chosen:
             chosen.append(remover)

@@ -13,6 +13,7 @@ from toolkit.device import ComputeDevice
 from toolkit.edit.config import CropConfig
 from toolkit.edit.removers import Hint
 from toolkit.faces.config import FaceConfig
+from toolkit.registry import bare_name
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 
@@ -30,7 +31,9 @@ class ResolvedRemover(_Resolved):
     """A remover, and how it is applied."""
 
     name: str = Field(description="Name of its folder, or `inpaint:TASK`.")
-    tasks: tuple[str, ...] = Field(description="Attributes that it removes.")
+    tasks: tuple[str, ...] = Field(
+        description="Attributes that it removes, each with its distribution if the user named that."
+    )
     origin: dict[str, Any] = Field(description="Digest or repository that identifies it.")
     prompt: str = Field(description="Text that describes the edited clip.")
     negative_prompt: str = Field(description="Text that describes what it must not show.")
@@ -90,7 +93,7 @@ class ResolvedEdit(_Resolved):
     masking: ResolvedMasking
     crop: CropConfig
     faces: FaceConfig
-    options: dict[str, dict[str, Any]] = Field(description="Options of the tasks.")
+    options: dict[str, dict[str, Any]] = Field(description="Options of the tasks, by name without distribution.")
     seed: int
     spec: BackboneSpec = Field(exclude=True, description="The backbone's description, with its locations.")
     work_dir: Path = Field(exclude=True, description="Folder for intermediate files, relative to the output's.")
@@ -113,7 +116,7 @@ class ResolvedEdit(_Resolved):
     @property
     def tasks(self) -> list[str]:
         """Names of all attributes that are removed, in alphabetical order."""
-        return sorted({task for remover in self.removers for task in remover.tasks})
+        return sorted({bare_name(task) for remover in self.removers for task in remover.tasks})
 
 
 def used_parts(spec: BackboneSpec, motion_adapter: bool) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ PER_RUN = frozenset({"data", "output", "cache_dir", "resume_from_checkpoint", "r
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe of an installed task; as text, ``TASK/NAME``."""
+    """A recipe of an installed task; as text, ``TASK/NAME``, the task with its distribution if several offer it."""
 
     task: str
     name: str
@@ -51,10 +51,10 @@ def list_recipes() -> list[Recipe]:
     found = []
     for entry in list_tasks():
         try:
-            recipes = load_task_class(entry.name).recipes
+            recipes = load_task_class(entry.qualified).recipes
         except ToolkitError:
             continue  # `toolkit tasks list` says what is wrong with the task
-        found += [Recipe(entry.name, name, Path(path)) for name, path in recipes.items()]
+        found += [Recipe(entry.label, name, Path(path)) for name, path in recipes.items()]
     return sorted(found, key=lambda recipe: (recipe.task, recipe.name))
 
 

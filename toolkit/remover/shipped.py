@@ -14,14 +14,16 @@ class Shipped:
     """A remover shipped with a task.
 
     Attributes:
-        task: the task's name.
+        task: the task's name, with its distribution if several offer the name.
         backbone: name of the backbone it was trained on.
         folder: path of the remover.
+        qualified: the task as ``distribution:name``.
     """
 
     task: str
     backbone: str
     folder: Path
+    qualified: str
 
 
 def shipped_removers() -> list[Shipped]:
@@ -29,10 +31,12 @@ def shipped_removers() -> list[Shipped]:
     found = []
     for entry in list_tasks():
         try:
-            removers = load_task_class(entry.name).removers
+            removers = load_task_class(entry.qualified).removers
         except ToolkitError:
             continue  # `toolkit tasks list` reports the problem
-        found += [Shipped(entry.name, backbone, Path(folder)) for backbone, folder in removers.items()]
+        found += [
+            Shipped(entry.label, backbone, Path(folder), entry.qualified) for backbone, folder in removers.items()
+        ]
     return sorted(found, key=lambda shipped: (shipped.task, shipped.backbone))
 
 

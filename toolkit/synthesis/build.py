@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from importlib.metadata import entry_points
 from pathlib import Path
 from platform import python_version_tuple
 from typing import Any
@@ -16,7 +15,7 @@ from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
 from toolkit.executor import Executor, ProcessExecutor, available_cores
 from toolkit.interruption import termination_interrupts
-from toolkit.registry import GROUP, load_task
+from toolkit.registry import entry, load_task
 from toolkit.synthesis.config import BuildConfig, ResolvedBuild
 from toolkit.synthesis.output import OutputFolder
 from toolkit.synthesis.plan import Plan, content_digest, make_plan
@@ -134,14 +133,13 @@ def _report_unused(source: SourceRecord, observer: BuildObserver) -> None:
 
 def _document(settings: ResolvedBuild, task: AttributeTask, plan: Plan) -> dict[str, Any]:
     """The content of `config.json`."""
-    content = settings.content() | {"options": task.options.model_dump(mode="json")}
+    content = settings.content() | {"task": task.name, "options": task.options.model_dump(mode="json")}
     for values, model in ((content["faces"], settings.faces), (content["options"], task.options)):
         values |= {name: content_digest(value) for name, value in model if isinstance(value, Path)}
     versions = {"schema": str(SCHEMA_VERSION), "python": ".".join(python_version_tuple()[:2])}
     versions |= installed(_LIBRARIES)
-    for point in entry_points(group=GROUP, name=task.name):
-        if point.dist is not None:
-            versions[point.dist.name] = point.dist.version
+    plugin = entry(settings.task)
+    versions[plugin.distribution] = plugin.version
     inputs = [{"name": name, "sha256": digest} for name, digest in plan.inputs]
     document = {"config": content, "versions": versions, "inputs": inputs}
     if settings.inpainter is not None:
