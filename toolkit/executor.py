@@ -215,7 +215,10 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
         except Exception as error:
             # A bug in the toolkit or a plugin. It is reported, and the run continues.
             answer = None, WorkerError(f"unexpected {type(error).__name__}: {error}"), traceback.format_exc()
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the parent is gone
 
 
 def _portable(error: ToolkitError) -> ToolkitError:

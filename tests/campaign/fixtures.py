@@ -102,8 +102,9 @@ class Fixtures:
 
 def make(root: Path) -> Fixtures:
     """Make the inputs, unless an earlier call has made them all."""
-    made = Fixtures(root)
-    if (root / "complete").exists():
+    made, version = Fixtures(root), hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    complete = root / "complete"
+    if complete.exists() and complete.read_text() == version:
         return made
     shutil.rmtree(root, ignore_errors=True)
     made.videos.mkdir(parents=True)
@@ -114,6 +115,8 @@ def make(root: Path) -> Fixtures:
     frames = sample_frames(FRAMES, SIDE)
     write_video(made.video, frames)
     write_video(made.second, frames[::-1])
+    _write_sources(root / "sources", frames)
+    _write_models(root / "models")
     made.edited.mkdir()
     for path in (made.video, made.second):
         with VideoWriter(made.edited / f"{path.stem}.mkv", fps=25, lossless=True) as writer:
@@ -132,7 +135,7 @@ def make(root: Path) -> Fixtures:
     (info / "entry_points.txt").write_text("[toolkit.tasks]\ndotty = dotty:Dotty\n")
     (made.site / "dotty.py").write_text(PLUGIN)
     (root / "edit.json").write_text(json.dumps(made.settings()))
-    (root / "complete").touch()
+    complete.write_text(version)
     return made
 
 
@@ -160,6 +163,88 @@ def write_video(path: Path, frames, container_format: str | None = None, sound: 
                 container.mux(tone.encode(piece))
             container.mux(tone.encode(None))
     return path
+
+
+def sources(made: Fixtures) -> list[Path]:
+    """Short videos in several containers and codecs."""
+    return sorted((made.root / "sources").iterdir())
+
+
+def _write_sources(folder: Path, frames) -> None:
+    import av
+    import numpy as np
+
+    folder.mkdir()
+    first = write_video(folder / "a.mp4", frames)
+    write_video(folder / "bare.mp4", frames, sound=False)
+    fragments = {"movflags": "frag_keyframe+empty_moov"}
+    for name, options in (("a.mov", {}), ("a.mkv", {}), ("a.ts", {}), ("fragments.mp4", fragments), ("a.flv", {})):
+        with av.open(str(first)) as source, av.open(str(folder / name), "w", options=options) as target:
+            copies = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = copies[packet.stream.index]
+                    target.mux(packet)
+    for name, codec, pixels in (
+        ("m.avi", "mjpeg", "yuvj420p"),
+        ("v.webm", "libvpx", "yuv420p"),
+        ("f.mkv", "ffv1", "yuv444p"),
+    ):
+        with av.open(str(folder / name), "w") as target:
+            stream = target.add_stream(codec, rate=25)
+            stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
+            stream.codec_context.thread_count = 1
+            for index, image in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+
+
+def _write_models(folder: Path) -> None:
+    """Tiny morphable models: the mean face with random directions, in the layouts of three publishers."""
+    import h5py
+    import numpy as np
+    from scipy.io import savemat
+
+    from toolkit.faces.topology import load_topology
+
+    folder.mkdir()
+    topology, rng = load_topology("mediapipe478"), np.random.default_rng(0)
+    mean = topology.mean[:468].astype(np.float64) * 90 * [1, -1, -1]
+    identity, expression = (np.linalg.qr(rng.normal(size=(mean.size, count)))[0] for count in (4, 3))
+    names = {"center.nose.tip": 1, "right.eye.corner_outer": 33, "left.eye.corner_outer": 263}
+    names |= {
+        "right.eye.corner_inner": 133,
+        "left.eye.corner_inner": 362,
+        "right.lips.corner": 61,
+        "left.lips.corner": 291,
+    }
+    points = [{"id": name, "coordinates": mean[index].tolist()} for name, index in names.items()]
+    with h5py.File(folder / "model2017-1_face12_nomouth.h5", "w") as file:
+        for part, basis in (("shape", identity), ("expression", expression)):
+            file[f"{part}/model/mean"] = (mean.ravel() * (part == "shape")).astype(np.float32)
+            file[f"{part}/model/pcaBasis"] = basis.astype(np.float32)
+            file[f"{part}/model/pcaVariance"] = np.full(basis.shape[1], 400, np.float32)
+        file["shape/representer/points"] = mean.T.astype(np.float32)
+        file["shape/representer/cells"] = topology.triangles.T.astype(np.int32)
+        file.create_dataset("metadata/landmarks/json", data=[json.dumps(points)], dtype=h5py.string_dtype())
+    savemat(
+        folder / "01_MorphableModel.mat",
+        {
+            "shapeMU": (mean.reshape(-1, 1) * 1000).astype(np.float32),
+            "shapePC": identity.astype(np.float32),
+            "shapeEV": np.full((4, 1), 20_000, np.float32),
+            "tl": (topology.triangles[:, [0, 2, 1]] + 1).astype(np.float64),
+        },
+    )
+    np.savez(
+        folder / "ict.npz",
+        neutral=mean.astype(np.float32) / 10,
+        identity=identity.T.reshape(4, -1, 3).astype(np.float32),
+        expression=expression.T.reshape(3, -1, 3).astype(np.float32),
+        faces=topology.triangles.astype(np.int64),
+    )
 
 
 def tree(root: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.campaign import kills
+from tests.campaign import kills, mutations
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,5 @@ class Part:
 
 PARTS = {
     "kills": Part(kills.campaign, 100),
+    "mutations": Part(mutations.campaign, 2000),
 }

@@ -185,7 +185,7 @@ def fit(
 
 def by_vertex(basis: np.ndarray) -> np.ndarray:
     """Reshape a basis ``[V*3, K]`` to ``[V, 3, K]``."""
-    return basis.reshape(-1, 3, basis.shape[1])
+    return basis.reshape(len(basis) // 3, 3, basis.shape[1])  # -1 is undefined for a model without expressions
 
 
 def _affine_rotation(shape: np.ndarray, target: np.ndarray) -> np.ndarray:
