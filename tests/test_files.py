@@ -98,6 +98,26 @@ def test_json_survives_and_a_value_that_json_cannot_hold_changes_nothing(tmp_pat
     assert read_json(path)["name"] == "Zoë" and names(tmp_path) == ["a.json"]
 
 
+def test_a_description_of_absurd_size_or_depth_is_refused_and_not_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.touch()
+    os.truncate(path, 3 << 30)  # takes no space on disk
+    with pytest.raises(OSError, match="3072 MB"):
+        read_json(path)
+    path.write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(ValueError, match="too deeply"):
+        read_json(path)
+
+
+def test_a_device_or_a_pipe_is_never_read(tmp_path):
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("endless", "pipe"):
+        for read in (read_json, sha256_of):
+            with pytest.raises(OSError, match="not a regular file"):
+                read(tmp_path / name)
+
+
 def test_a_read_only_folder_is_an_os_error(tmp_path):
     if os.geteuid() == 0:
         with pytest.raises(OSError):

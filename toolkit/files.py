@@ -6,10 +6,12 @@ old content or the new, never half of either.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +36,30 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    check_plain(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+LARGEST_TEXT = 64 << 20
+"""Bytes of the largest file that describes something. A stranger's file may claim to be of any size."""
+
+
+def check_plain(path: Path, largest: int | None = None) -> None:
+    """Check that a path is a file that ends, not a device or a pipe, before it is read.
+
+    Args:
+        largest: size in bytes that a sound file does not exceed.
+
+    Raises:
+        OSError: it is something else, or too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if largest is not None and status.st_size > largest:
+        found = f"it has {status.st_size >> 20} MB, where at most {largest >> 20} MB are expected"
+        raise OSError(errno.EFBIG, found, str(path))
 
 
 def staging_path(path: Path, *, shared: bool = False) -> Path:
@@ -169,6 +193,7 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
         ValueError: it is not JSON, or is nested thousands of levels deep.
     """
+    check_plain(path, LARGEST_TEXT)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import tarfile
 
@@ -396,3 +397,19 @@ def test_show_says_why_it_cannot(original, tmp_path, capsys):
     assert "cannot be written: No such file or directory" in capsys.readouterr().err
     assert (original / "preview.png").read_bytes() == before
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS", "metadata.jsonl", "mask.png"])
+def test_files_of_absurd_size_are_refused_and_not_read(copy, name, capsys):
+    root = copy("imagefolder")
+    path = next(path for path in sorted(root.rglob("*")) if path.name.endswith(name))
+    os.truncate(path, 300 << 20)  # takes no space on disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if name != "mask.png":
+        assert main(["dataset", "check", str(root)]) == 1
+        said = capsys.readouterr()
+        assert path.name in said.out + said.err
+    if name != "SHA256SUMS":
+        with pytest.raises(InputError, match=path.name):
+            [sample.picture("mask") for sample in read_samples(root)]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB

@@ -125,6 +125,15 @@ def test_one_frame_and_scrambled_landmarks_stay_bounded(model, mesher):
     assert np.isfinite(still.identity).all() and np.isfinite(still.translation).all()
 
 
+def test_a_model_without_expressions(synthetic, write_mat, truth):
+    model = load_morphable_model(write_mat(synthetic))
+    mesher = MorphableMesher(model, noise=1e-4)
+    points = mesher.correspondence.landmark_points(load_topology("mediapipe478"))
+    found = fit(model, points, landmarks_at(points, truth[-1]), mesher.correspondence.eye_distance)
+    assert found.expression.shape == (FRAMES, 0)
+    assert np.isfinite(found.identity).all() and degrees_apart(found.rotation, truth[2]).max() < 5
+
+
 def test_a_prior_fills_in_what_landmarks_cannot_say(model, mesher, truth):
     identity, _, rotation, _, placed = truth
     points = mesher.correspondence.landmark_points(load_topology("mediapipe478"))

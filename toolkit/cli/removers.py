@@ -93,6 +93,7 @@ def _figures(folder: Path) -> tuple[str, str, str]:
 
 def _card(name: str, backbone: str | None) -> int:
     from toolkit.errors import InputError, UsageError
+    from toolkit.files import LARGEST_TEXT, check_plain
     from toolkit.registry import bare_name, entry
     from toolkit.remover import read_remover, shipped_removers
     from toolkit.remover.layout import CARD
@@ -114,6 +115,7 @@ def _card(name: str, backbone: str | None) -> int:
         )
     remover = read_remover(shipped[0].folder if shipped else Path(name), verify=False)
     try:
+        check_plain(remover.folder / CARD, LARGEST_TEXT)
         text = (remover.folder / CARD).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"the card {remover.folder / CARD} cannot be read: {error}") from error

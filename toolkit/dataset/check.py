@@ -27,7 +27,7 @@ from toolkit.dataset.layout import (
 )
 from toolkit.dataset.reader import Sample, read_manifest, read_shard
 from toolkit.errors import InputError
-from toolkit.files import is_litter, read_json, sha256_of
+from toolkit.files import LARGEST_TEXT, is_litter, read_json, sha256_of
 
 
 @dataclass
@@ -176,6 +176,9 @@ def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[s
     if _sha256(sums) != shard.sha256:
         yield f"{shard.path}/{CHECKSUMS} was changed: its checksum differs from the one in {MANIFEST}"
     stated = {}
+    if sums.stat().st_size > LARGEST_TEXT:
+        yield f"{shard.path}/{CHECKSUMS} is larger than {LARGEST_TEXT >> 20} MB"
+        return
     for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         if not is_safe(name):

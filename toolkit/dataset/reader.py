@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,12 @@ from pydantic import ValidationError
 from toolkit.dataset.layout import MANIFEST, METADATA, PICTURES, WORK, Manifest, ShardRecord, Split, is_dataset, is_safe
 from toolkit.dataset.png import decode_png
 from toolkit.errors import InputError
-from toolkit.files import is_litter
+from toolkit.files import LARGEST_TEXT, check_plain, is_litter
+
+LARGEST_PICTURE = 256 << 20
+"""Bytes of the largest PNG file to read; pixels of `toolkit.dataset.png.MAX_SIDE` squared need less."""
+LARGEST_ROW = 1 << 20
+"""Characters of the longest line of metadata."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,9 @@ class Blob:
     size: int | None = None
 
     def read(self) -> bytes:
+        check_plain(self.path, LARGEST_PICTURE if self.size is None else None)
+        if self.size is not None and self.size > LARGEST_PICTURE:
+            raise OSError(errno.EFBIG, f"one of its files has {self.size >> 20} MB", str(self.path))
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return file.read() if self.size is None else file.read(self.size)
@@ -79,6 +88,7 @@ def read_manifest(root: Path) -> Manifest:
         )
         raise InputError(f"expected a dataset with a {MANIFEST} in {root}, found none; {advice}")
     try:
+        check_plain(root / MANIFEST, LARGEST_TEXT)
         manifest = Manifest.model_validate_json((root / MANIFEST).read_bytes())
     except OSError as error:
         raise InputError(f"{root / MANIFEST} cannot be read: {error.strerror}") from error
@@ -126,8 +136,9 @@ def read_shard(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[S
 
 
 def _read_folder(path: Path, shard: ShardRecord) -> Iterator[Sample]:
+    check_plain(path / METADATA)
     with (path / METADATA).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(lambda: lines.readline(LARGEST_ROW), ""), 1):
             row = _row(line, f"line {number} of {METADATA}")
             blobs = {}
             for name in PICTURES:
@@ -172,6 +183,8 @@ def _row(text: str, where: str) -> dict[str, Any]:
         row = json.loads(text)
     except RecursionError:
         raise ValueError(f"{where} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object")
     return row
