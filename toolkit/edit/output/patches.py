@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.edit.output.territories import Territory, shares
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.tracks.crops import reach
+from toolkit.edit.tracks.layers import Layers
 from toolkit.edit.tracks.track import FaceTrack
 
 PATCHES = "patches"
@@ -24,17 +26,19 @@ NEAR = 7
 class PatchPaster:
     """Pastes the patches of all tracks into the frames of a video, which come in order.
 
+    Where faces overlap, each pixel belongs to one of them, and the others' patches leave it alone.
+
     Args:
         tracks: the tracks, in the order of their first frames.
         root: folder that holds a folder for each track.
     """
 
     def __init__(self, tracks: Sequence[FaceTrack], root: Path):
-        self._tracks, self._root = list(tracks), root
+        self._tracks, self._root, self._layers = list(tracks), root, Layers()
 
     def onto(self, image: np.ndarray, index: int) -> np.ndarray:
         """A frame with everything that was edited in it; the frame itself if nothing was."""
-        result = image
+        patches = {}
         for track in self._tracks:
             if track.start > index:
                 break
@@ -42,10 +46,28 @@ class PatchPaster:
                 continue
             patch = read_patch(_path(self._root / track.name, index - track.start))
             if patch is not None:
-                result = paste(result, *patch, track.to_crop(index - track.start))
+                patches[track] = patch
+        result = image
+        for track, share in self._shares(list(patches), index, image.shape):
+            result = paste(result, *patches[track], track.to_crop(index - track.start), share)
         while self._tracks and self._tracks[0].stop <= index:
             self._tracks.pop(0)
         return result
+
+    def _shares(
+        self, tracks: list[FaceTrack], index: int, shape: tuple[int, ...]
+    ) -> list[tuple[FaceTrack, np.ndarray | None]]:
+        """The tracks from back to front, and how much of its pixels each may change."""
+        if len(tracks) < 2:
+            return [(track, None) for track in tracks]
+        layers = self._layers
+        tracks = layers.from_back(tracks, index)
+        faces = []
+        for track in tracks:
+            k = index - track.start
+            hull = track.sighted_landmarks(k, k + 1)[0, :, :2]
+            faces.append(Territory(hull, reach(track.to_crop(k), track.side, shape, pad=0)))
+        return list(zip(tracks, shares(faces, lambda one, other: layers.in_front(tracks[one], tracks[other], index))))
 
 
 def write_patches(track: FaceTrack, stores: TrackStores, removers: int) -> None:
@@ -95,7 +117,9 @@ def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     return np.ascontiguousarray(picture[..., 2::-1]), picture[..., 3].astype(np.float32) / 255
 
 
-def paste(frame: np.ndarray, edited: np.ndarray, weights: np.ndarray, to_crop: np.ndarray) -> np.ndarray:
+def paste(
+    frame: np.ndarray, edited: np.ndarray, weights: np.ndarray, to_crop: np.ndarray, share: np.ndarray | None = None
+) -> np.ndarray:
     """Paste an edited crop into a frame.
 
     Args:
@@ -103,6 +127,7 @@ def paste(frame: np.ndarray, edited: np.ndarray, weights: np.ndarray, to_crop: n
         edited: uint8 ``[R, R, 3]``.
         weights: float ``[R, R]`` in 0..1; 1 replaces the frame.
         to_crop: the matrix that the crop was cut with.
+        share: float ``[h, w]`` in 0..1 for the pixels of `reach`: how much of them may change; None for all.
 
     Returns:
         uint8 ``[H, W, 3]``; equal to `frame` to the last bit where the weight is 0, and outside the crop.
@@ -119,7 +144,8 @@ def paste(frame: np.ndarray, edited: np.ndarray, weights: np.ndarray, to_crop: n
     smooth = _smoothed(edited, weights, to_crop[0, 0])
     picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     rimmed = (weights * _rim(resolution)).astype(np.float32)
-    rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)[..., None]
+    rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    rimmed = (rimmed if share is None else rimmed * share)[..., None]
     result = frame.copy()
     below = frame[y0:y1, x0:x1]
     mixed = below + rimmed * (picture.astype(np.float32) - below)
