@@ -161,8 +161,8 @@ _REACH = 4e-5
 """How far triangles reach beyond their edges in pytorch3d, in halves of the window's shorter side.
 
 A sample on an edge belongs to neither of the two triangles there, and triangles with an area of less than 0.5e-8 are
-left out. No point of those is farther than 3.1e-5 from their edges, so with this reach their neighbours cover them. In a
-window of 512 pixels it is 0.01 pixels.
+left out. No point of those is farther than 3.1e-5 from their edges, so with this reach their neighbours cover them.
+In a window of 512 pixels it is 0.01 pixels.
 """
 
 

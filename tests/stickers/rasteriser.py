@@ -1,7 +1,7 @@
 """pytorch3d's rasteriser in numpy, so that its rule is tested where it is not installed.
 
-Written from the rule of `pytorch3d.renderer.mesh.rasterize_meshes` on the CPU: float32, a sample is inside a triangle if
-all three weights are greater than 0, triangles of almost no area are left out, and `blur_radius` takes in samples whose
+The rule of `pytorch3d.renderer.mesh.rasterize_meshes` on the CPU: all is float32, a sample is inside a triangle if its
+three weights are greater than 0, triangles of almost no area are left out, and `blur_radius` takes in samples whose
 squared distance to a triangle is smaller.
 """
 

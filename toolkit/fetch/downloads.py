@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import zipfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ToolkitError
-from toolkit.fetch.transfer import CHUNK, Progress, download
+from toolkit.fetch.transfer import CHUNK, LARGEST, Progress, download
 from toolkit.files import atomic, sha256_of
 
 
@@ -134,6 +135,10 @@ DOWNLOADS = {
 """Everything that `toolkit fetch` downloads besides backbones."""
 
 
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What the zipfile module raises for archives that are damaged, encrypted, or packed in a way that it does not know."""
+
+
 def is_sound(path: Path, file: RemoteFile) -> bool:
     """Whether `path` holds the whole, undamaged file."""
     if not path.is_file():
@@ -142,8 +147,9 @@ def is_sound(path: Path, file: RemoteFile) -> bool:
         return sha256_of(path).startswith(file.sha256)
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError):
+            # No member gives more than its stated size, so that small archives cannot unpack to terabytes.
+            return sum(entry.file_size for entry in archive.infolist()) <= LARGEST and archive.testzip() is None
+    except (*_BROKEN, OSError):
         return False
 
 
@@ -177,13 +183,13 @@ def _fetch_member(file: RemoteFile, path: Path, progress: Progress | None) -> No
     try:
         with zipfile.ZipFile(archive) as opened, atomic(path) as staged:
             found = [entry for entry in opened.infolist() if entry.filename.rsplit("/", 1)[-1] == file.member]
-            if len(found) != 1:
+            if len(found) != 1 or found[0].file_size > LARGEST:
                 raise zipfile.BadZipFile
             with opened.open(found[0]) as member, open(staged, "wb") as target:
                 shutil.copyfileobj(member, target, CHUNK)
             if not is_sound(staged, file):
                 raise zipfile.BadZipFile
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+    except _BROKEN:
         archive.unlink()
         raise _damaged(file) from None
     except OSError as error:  # the archive stays for the next attempt
