@@ -234,15 +234,6 @@ def test_impossible_folders_are_refused(folder, settings, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
         edit_videos(folder, tmp_path / "file", settings())
-    for name in ("face.mov", "face.avi"):  # lossless, both become .mkv
-        (folder / name).write_bytes((folder / "face.mp4").read_bytes())
-    with pytest.raises(UsageError, match="would both become"):
-        edit_videos(folder, tmp_path / "out", settings())
-    (folder / "face.mov").unlink()
-    (folder / "face.avi").unlink()
-    (folder / "face.compare.mp4").write_bytes((folder / "face.mp4").read_bytes())
-    with pytest.raises(UsageError, match=r"would both become .*face\.compare\.mp4"):
-        edit_videos(folder, tmp_path / "out", settings(writing={"compare": "side"}))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="no video"):
         edit_videos(tmp_path / "nothing", tmp_path / "out", settings())

@@ -68,7 +68,7 @@ class EditMethod(Method):
 
         self._session = self._session or open_session(self._config)
         if finished_report(self._session, source, target) is None:
-            edit_in_session(self._session, source, target, observer)
+            edit_in_session(self._session, source, target, observer, exact=True)
 
     def close(self) -> None:
         self._session = None

@@ -175,6 +175,11 @@ class WritingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     crf: float = Field(16, ge=0, le=51, description="Quality of x264; 0 is best.")
+    audio: Literal["copy", "convert"] = Field(
+        "copy",
+        description="What to do with sound that the container cannot hold: `copy` leaves it out, `convert` encodes it "
+        "anew (AAC in `.mp4` and `.mov`, FLAC in `.mkv`). All other sound is copied bit for bit.",
+    )
     lossless: bool = Field(False, description="Write FFV1 into `.mkv` or `.mp4`; unedited pixels stay bit-identical.")
     compare: Literal["side", "slider", "toggle"] | None = Field(
         None,

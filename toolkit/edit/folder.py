@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.edit.config import EditConfig, WritingConfig
-from toolkit.edit.output.names import comparison_name, preview_name, result_name
+from toolkit.edit.output.checks import plan_folder_result
+from toolkit.edit.output.names import FolderName, folder_names
 from toolkit.edit.report import EditObserver, EditReport
-from toolkit.edit.video import edit_in_session, finished_report, open_session
+from toolkit.edit.session import Session
+from toolkit.edit.video import earlier_report, edit_in_session, open_session
 from toolkit.errors import ToolkitError, UsageError
 
 
@@ -31,8 +33,10 @@ def edit_videos(
 ) -> FolderReport:
     """Edit all videos in a folder and its sub-folders; a failure does not stop the others.
 
-    The results have the same names in `target`. Interrupted runs resume when they are repeated: videos that were
-    finished with the same settings are not edited again.
+    The results have the same names in `target`, with the suffix of a container that holds their streams; videos of one
+    name but for the suffix get names that tell them apart. A video in which nothing is edited is copied byte by byte.
+    Interrupted runs resume when they are repeated: videos that were finished with the same settings are not edited
+    again.
 
     Args:
         source: folder of videos.
@@ -41,7 +45,7 @@ def edit_videos(
         observer: follows the progress.
 
     Raises:
-        UsageError: source and target are one folder, or two videos would have the same name.
+        UsageError: source and target are one folder.
         InputError: the folder does not exist, or holds no video.
         ToolkitError: as for `edit_video`, for reasons that do not depend on the video.
         KeyboardInterrupt: Ctrl-C or SIGTERM.
@@ -50,26 +54,33 @@ def edit_videos(
     source, target = Path(source), Path(target)
     jobs = plan(source, target, config.writing)
     session, report = open_session(config), FolderReport()
-    for number, (video, result) in enumerate(jobs, 1):
+    for number, (video, name) in enumerate(jobs, 1):
         observer.item(str(video), number, len(jobs))
         try:
-            finished = finished_report(session, video, result)
-            if finished is None:
-                result.parent.mkdir(parents=True, exist_ok=True)
-                finished = edit_in_session(session, video, result, observer)
-            else:
-                observer.finished(finished, result)
-            report.done.append(finished)
+            report.done.append(_edit(session, video, target, name, observer))
         except (ToolkitError, OSError) as error:
             if not isinstance(error, ToolkitError):
-                error = ToolkitError(f"expected to write {result}, but: {error.strerror}; check the access rights")
+                error = ToolkitError(f"expected to write to {target}, but: {error.strerror}; check the access rights")
             report.failed.append((video, error))
             observer.failed(str(video), str(error))
     return report
 
 
-def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[Path, Path]]:
-    """The videos of a folder and the paths of their results.
+def _edit(session: Session, video: Path, target: Path, name: FolderName, observer: EditObserver) -> EditReport:
+    writing = session.config.writing
+    finished = earlier_report(session, video, name.paths(target, writing))
+    if finished is not None:
+        report, path = finished
+        observer.finished(report, path)
+        return report
+    carrying = plan_folder_result(video, name.suffixes, writing)
+    result, copy = target / f"{name.stem}{carrying.suffix}", target / name.copy
+    result.parent.mkdir(parents=True, exist_ok=True)
+    return edit_in_session(session, video, result, observer, carrying=carrying, copy=copy)
+
+
+def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[Path, FolderName]]:
+    """The videos of a folder and the names of their results.
 
     Raises:
         UsageError, InputError: as for `edit_videos`.
@@ -80,17 +91,11 @@ def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[P
         raise UsageError(f"{source} is a folder, so the output must be one too, but {target} is a file")
     if target.resolve() == source.resolve():
         raise UsageError(f"{target} is the folder of the videos itself; name another one for the results")
-    jobs: list[tuple[Path, Path]] = []
-    taken: dict[Path, Path] = {}
     within = target.resolve().is_relative_to(source.resolve())
-    for video, name in find_videos([source]):
-        if within and video.is_relative_to(target.resolve()):
-            continue  # a result of an earlier run
-        result = target / result_name(name, writing.lossless)
-        output = preview_name(result) if writing.preview else result
-        for path in (output, comparison_name(output)) if writing.compare else (output,):
-            if path in taken:
-                raise UsageError(f"{taken[path]} and {video} would both become {path}; rename one of them")
-            taken[path] = video
-        jobs.append((video, result))
-    return jobs
+    found = [
+        (video, name)
+        for video, name in find_videos([source])
+        if not (within and video.is_relative_to(target.resolve()))  # not the results of an earlier run
+    ]
+    names = folder_names([name for _, name in found], writing)
+    return [(video, name) for (video, _), name in zip(found, names, strict=True)]

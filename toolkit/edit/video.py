@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from toolkit.edit.config import EditConfig
 from toolkit.edit.output.checks import check_target
-from toolkit.edit.output.copying import copy_video
-from toolkit.edit.output.names import comparison_name, preview_name, report_name
+from toolkit.edit.output.copying import copy_bytes, copy_whole, other_name
+from toolkit.edit.output.names import preview_name, report_name
 from toolkit.edit.output.pasting import WrittenVideo, write_video
 from toolkit.edit.output.patches import PATCHES, PatchPaster, write_patches
 from toolkit.edit.output.signing import check_signer
@@ -39,6 +39,8 @@ from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError
 from toolkit.files import remove, sha256_of, write_text
 from toolkit.interruption import termination_interrupts
 from toolkit.video import probe
+from toolkit.video.carrying import CarryingPlan
+from toolkit.video.notes import VideoNote
 
 RESULT = "result.json"
 """Name of a finished track's result in its folder."""
@@ -60,7 +62,8 @@ def edit_video(
         observer: follows the progress.
 
     Returns:
-        What was done to each frame. If there was nothing to edit, the video was copied, and `outcome` says why.
+        What was done to each frame. If there was nothing to edit, the video was copied, and `outcome` says why; if the
+        container of `target` cannot hold it, the copy has the source's own suffix, and the report's `target` its name.
 
     Raises:
         UsageError: source and target are one file, the container cannot hold the streams, or a setting is wrong.
@@ -82,12 +85,30 @@ def open_session(config: EditConfig) -> Session:
     return Session(config)
 
 
-def edit_in_session(session: Session, source: Path, target: Path, observer: EditObserver) -> EditReport:
-    """Edit one of several videos with models that are loaded once; the rest is as for `edit_video`."""
+def edit_in_session(
+    session: Session,
+    source: Path,
+    target: Path,
+    observer: EditObserver,
+    *,
+    carrying: CarryingPlan | None = None,
+    copy: Path | None = None,
+    exact: bool = False,
+) -> EditReport:
+    """Edit one of several videos with models that are loaded once; the rest is as for `edit_video`.
+
+    Args:
+        carrying: what becomes of the source's other tracks; if None, this is found out.
+        copy: where a copy goes if there is nothing to edit. If None, to `target`, or under another suffix.
+        exact: write `target` even if there is nothing to edit and its container cannot hold the source unchanged: the
+            pictures are then encoded anew.
+    """
     config = session.config
     target = preview_name(target) if config.writing.preview else target
     probe(source)
-    check_target(source, target, config.writing)
+    carrying = check_target(source, target, config.writing, carrying)
+    for note in carrying.notes:
+        observer.warning(note.sentence)
     try:
         video = SourceVideo(source, sha256_of(source))
     except OSError as error:
@@ -96,29 +117,45 @@ def edit_in_session(session: Session, source: Path, target: Path, observer: Edit
     with termination_interrupts(), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):
-                report = _VideoEdit(session, video, target, workspace, observer).run()
+                edit = _VideoEdit(session, video, target, carrying, workspace, observer)
+                edit.copy, edit.exact = copy, exact
+                report, written = edit.run()
         except (UsageError, InputError, MissingExtra, ContractError):
             workspace.done()  # the same command would fail in the same way
             raise
         workspace.done()
-    observer.finished(report, target)
+    observer.finished(report, written)
     return report
 
 
 def finished_report(session: Session, source: Path, target: Path) -> EditReport | None:
     """The report of an earlier run that wrote `target` from the same video with the same settings, if there is one."""
     target = preview_name(target) if session.config.writing.preview else target
-    path = report_name(target)
-    if not (target.is_file() and path.is_file()):
-        return None
-    try:
-        report = EditReport.model_validate_json(path.read_bytes())
-        same = report.fingerprint == session.fingerprint(sha256_of(source))
-    except (OSError, ValidationError):
-        return None
-    if not same or (report.comparison is not None and not comparison_name(target).is_file()):
-        return None
-    return report
+    found = earlier_report(session, source, [target])
+    return found[0] if found is not None else None
+
+
+def earlier_report(session: Session, source: Path, targets: Iterable[Path]) -> tuple[EditReport, Path] | None:
+    """The report of an earlier run that wrote one of `targets` from the same video with the same settings, and which.
+
+    Args:
+        targets: paths that the result may have.
+    """
+    fingerprint: str | None = None
+    for target in targets:
+        path = report_name(target)
+        if not (target.is_file() and path.is_file()):
+            continue
+        try:
+            fingerprint = fingerprint or session.fingerprint(sha256_of(source))
+            report = EditReport.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            continue
+        if report.fingerprint != fingerprint or report.source != source.name:
+            continue
+        if report.comparison is None or target.with_name(report.comparison).is_file():
+            return report, target
+    return None
 
 
 @contextmanager
@@ -138,15 +175,25 @@ class _VideoEdit:
     """The steps of one video, in their order."""
 
     def __init__(
-        self, session: Session, source: SourceVideo, target: Path, workspace: Workspace, observer: EditObserver
+        self,
+        session: Session,
+        source: SourceVideo,
+        target: Path,
+        carrying: CarryingPlan,
+        workspace: Workspace,
+        observer: EditObserver,
     ):
-        self._session, self._source, self._target = session, source, target
+        self._session, self._source, self._target, self._carrying = session, source, target, carrying
+        self.copy: Path | None = None
+        self.exact = False
         self._workspace, self._observer = workspace, observer
         self._resolved, self._writing = session.resolved, session.config.writing
+        self._notes: tuple[VideoNote, ...] = carrying.notes
         self._seconds: dict[str, float] = {}
         self._windows = 0
 
-    def run(self) -> EditReport:
+    def run(self) -> tuple[EditReport, Path]:
+        """Returns the report and the path of the new video."""
         with self._timed("finding faces"):
             sightings = self._find_faces()
         tracks = self._tracks(sightings)
@@ -156,7 +203,7 @@ class _VideoEdit:
             written = self._write(sightings, tracks, results)
         report = self._report(sightings, tracks, results, written)
         write_text(report_name(self._target), report.model_dump_json(indent=1))
-        return report
+        return report, self._target
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -232,8 +279,7 @@ class _VideoEdit:
 
     def _write(self, sightings: Sightings, tracks: list[FaceTrack], results: list[TrackResult]) -> WrittenVideo:
         edited = any(face.edited > 0 for result in results for face in result.faces)
-        if not edited and self._writing.preview is None:
-            copy_video(self._source.path, self._target)
+        if not edited and self._writing.preview is None and self._copy():
             return WrittenVideo(comparison=None, signed=False, seconds=[])
         self._observer.phase("writing", len(sightings.times), "frames")
         return write_video(
@@ -244,7 +290,26 @@ class _VideoEdit:
             self._resolved.tasks if edited else [],
             sightings.times,
             self._observer.advance,
+            self._carrying,
         )
+
+    def _copy(self) -> bool:
+        """Copy the source; False if the new video must be encoded."""
+        source, named = self._source.path, self._target
+        if self.copy is not None:
+            copy_bytes(source, self.copy)
+            self._target = self.copy
+        elif not copy_whole(source, named):
+            if self.exact:
+                return False
+            self._target = other_name(source, named)
+            copy_bytes(source, self._target)
+            self._observer.warning(
+                f"there is nothing to edit, and a {named.suffix} file cannot hold {source.name} unchanged, so it was "
+                f"copied to {self._target.name}"
+            )
+        self._notes = ()  # nothing is left out
+        return True
 
     def _report(
         self, sightings: Sightings, tracks: list[FaceTrack], results: list[TrackResult], written: WrittenVideo
@@ -255,6 +320,7 @@ class _VideoEdit:
         )
         warnings = [warning for result in results for warning in result.warnings]
         warnings += [warning_of(note, len(frames)) for note in sightings.notes]
+        warnings += [warning_of(note, len(frames)) for note in self._notes]
         return EditReport(
             fingerprint=self._session.fingerprint(self._source.digest),
             source=self._source.path.name,

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.errors import UsageError
 from toolkit.files import publish, remove, staging_path
-from toolkit.video.target import REPEATABLE, check_target, write_errors
+from toolkit.video.target import check_target, repeatable, write_errors
 from toolkit.video.upright import UprightPictures
 
 THREADS = 1
@@ -52,7 +52,7 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         with write_errors(self.path):
-            self._container = av.open(f"file:{self._staged}", "w", options=REPEATABLE)
+            self._container = av.open(f"file:{self._staged}", "w", options=repeatable(self.path.suffix))
         return self
 
     def write(self, image: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -12,23 +11,18 @@ from typing import Self
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from toolkit.errors import InputError, UsageError
 from toolkit.files import publish, remove, staging_path
+from toolkit.video.carrying import AudioMode, CarryingPlan, carriers, exact_starts, plan_carrying
 from toolkit.video.container import ADVICE, open_video
+from toolkit.video.copying import describe, lasting, shifted_chapters, timed_packets
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
-from toolkit.video.target import REPEATABLE, check_target, write_errors
+from toolkit.video.target import check_distinct, check_target, repeatable, write_errors, written_through
 from toolkit.video.timing import Timeline
-
-COPIED = ("audio", "subtitle")
-"""Types of streams whose packets are copied bit for bit."""
-OUTDATED = re.compile(
-    r"(major_brand|minor_version|compatible_brands|encoder|rotate|_?(BPS|DURATION|NUMBER_OF|STATISTICS).*)"
-)
-"""Metadata that describes the source file, not its content; muxers write their own."""
 
 
 class Remuxer:
@@ -37,9 +31,10 @@ class Remuxer:
     A context manager. The file is written under a temporary name in the same folder and renamed when the block ends. If
     the block raises, the file is deleted and an earlier file of that name stays as it was.
 
-    Audio and subtitle packets are copied bit for bit, with their times, languages, titles and dispositions. Chapters
-    are copied too. Matroska files also keep attachments, such as fonts; other containers keep the start of the
-    timecode. Cover pictures and data streams are left out.
+    Audio and subtitle packets are copied bit for bit, with their times, languages, titles and dispositions. A track
+    that the container cannot hold is left out, or converted if it is sound and `audio` says so; `notes` name such
+    tracks. Times begin at the source's start. Chapters are copied too. Matroska files also keep attachments, such as
+    fonts; other containers keep the start of the timecode. Cover pictures and data streams are left out.
     """
 
     def __init__(
@@ -50,13 +45,15 @@ class Remuxer:
         lossless: bool,
         metadata: Mapping[str, str] | None,
         threads: int = THREADS,
+        carrying: CarryingPlan | AudioMode = "copy",
     ):
         self.source, self.target = Path(source), Path(target)
         check_target(self.target, {".mkv", ".mp4"} if lossless else {".mp4", ".mov", ".mkv"}, crf)
-        if self.target.exists() and self.source.exists() and self.target.samefile(self.source):
-            raise UsageError(f"{self.target} is the source itself, which would be overwritten; name another output")
+        check_distinct(self.source, self.target)
         self._crf, self._lossless, self._metadata, self._threads = crf, lossless, dict(metadata or {}), threads
-        self._staged = staging_path(self.target, shared=True)
+        self._written = written_through(self.target)
+        self._staged = staging_path(self._written.with_name(f"{self._written.stem}{self.target.suffix}"), shared=True)
+        self._carrying = carrying
         self._last: int | None = None
         self._stop_time = float("inf")
         """Time in seconds at which the other streams end."""
@@ -69,8 +66,17 @@ class Remuxer:
             if self._video.time_base is None:
                 raise InputError(f"expected a video with a time base, but {self.source} has none; {ADVICE}")
             self._clock: Fraction = self._video.time_base
+            suffix = self.target.suffix.lower()
+            if isinstance(self._carrying, str):
+                self._carrying = plan_carrying(self.source, suffix, self._carrying)
+            self.notes = list(self._carrying.notes)
+            pictures = self._others.streams[self._video.index]
+            assert isinstance(pictures, VideoStream)  # the same file
+            self._timeline = Timeline(self._others, pictures)
+            exact = exact_starts(self._others, pictures, self._carrying, self._timeline.origin)
+            options = {**repeatable(suffix), **exact}
             with self._reporting():
-                self._output = av.open(f"file:{self._staged}", "w", options=REPEATABLE, metadata_errors="replace")
+                self._output = av.open(f"file:{self._staged}", "w", options=options, metadata_errors="replace")
                 opened.callback(self._output.close)
             try:
                 self._prepare()
@@ -88,8 +94,10 @@ class Remuxer:
                 with self._reporting():
                     self._output.mux(self._stream.encode(None))
                     self._copy_until(self._stop_time)
+                    for track in self._tracks.values():
+                        track.finish()
                     self._opened.close()
-                    publish(self._staged, self.target)
+                    publish(self._staged, self._written)
         finally:
             try:
                 self._opened.close()
@@ -111,31 +119,18 @@ class Remuxer:
     def _prepare(self) -> None:
         self._output.metadata.update({**lasting(self._source.metadata), **self._metadata})
         if not self._ends_early():
-            self._output.set_chapters(self._source.chapters())
+            self._output.set_chapters(shifted_chapters(self._source, self._timeline.origin))
         rate = Fraction(frame_rate(self._video)).limit_denominator(1001)
         self._stream = self._output.add_stream("ffv1" if self._lossless else "libx264", rate=rate)
         self._stream.time_base = self._stream.codec_context.time_base = self._clock
         self._stream.codec_context.thread_count = self._threads
         describe(self._stream, self._video)
-        copied = [stream for stream in self._others.streams if stream.type in COPIED]
-        self._copies = {stream.index: self._copy(stream) for stream in copied}
+        assert isinstance(self._carrying, CarryingPlan)  # since the block began
+        self._tracks = carriers(self._others, self._output, self._carrying)
         copy_attachments(self._others, self._output, self.target)
-        video = self._others.streams.video[self._source.streams.video.index(self._video)]
-        timeline = Timeline(self._others, video)
-        self._waiting = (packet for packet in timeline.packets(*copied) if packet.dts is not None)
+        streams = [self._others.streams[index] for index in self._tracks]
+        self._waiting = timed_packets(self._timeline, streams) if streams else iter(())
         self._packet = next(self._waiting, None)
-
-    def _copy(self, stream: Stream) -> Stream:
-        try:
-            copy = self._output.add_stream_from_template(stream)
-        except (ValueError, av.FFmpegError) as error:
-            other = self.source.suffix if self.target.suffix.lower() == ".mkv" else ".mkv"
-            raise UsageError(
-                f"a {self.target.suffix} file cannot hold the {stream.type} of {self.source.name}: {error}; name "
-                f"an output that ends in {other}"
-            ) from error
-        describe(copy, stream)
-        return copy
 
     def _encode(self, frame: VideoFrame, time: float, ticks: int, duration: int = 0) -> None:
         """Encode a frame shown at `ticks` of the source's clock, and copy the packets that precede it."""
@@ -150,11 +145,11 @@ class Remuxer:
         """Copy the other streams' packets up to a time in seconds."""
         while self._packet is not None:
             packet = self._packet
+            assert packet.dts is not None and packet.time_base is not None  # sound and subtitles have them
             if float(packet.dts * packet.time_base) >= time:
                 return
             following = next(self._waiting, None)
-            packet.stream = self._copies[packet.stream.index]
-            self._output.mux(packet)
+            self._tracks[packet.stream.index].carry(packet)
             self._packet = following
 
     @contextmanager
@@ -166,17 +161,6 @@ class Remuxer:
                 raise InputError(
                     f"a stream to copy from {self.source} is damaged: {error.strerror}; {ADVICE}"
                 ) from None
-
-
-def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The metadata that also holds for a copy, without sizes, encoder names and similar."""
-    return {key: value for key, value in metadata.items() if not OUTDATED.fullmatch(key)}
-
-
-def describe(copy: Stream, stream: Stream) -> None:
-    """Copy language, title and disposition, such as default, forced or for the hearing impaired."""
-    copy.metadata.update(lasting(stream.metadata))
-    copy.disposition = stream.disposition
 
 
 def copy_attachments(source: InputContainer, output: OutputContainer, target: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from toolkit.errors import UsageError
+from toolkit.video.carrying import AudioMode, CarryingPlan
 from toolkit.video.color import has_alpha
 from toolkit.video.decode import frame_rate, shown_frames
 from toolkit.video.encode import THREADS
@@ -81,10 +82,11 @@ class VideoRetoucher(Remuxer):
         metadata: Mapping[str, str] | None = None,
         stop: int | None = None,
         threads: int = THREADS,
+        carrying: CarryingPlan | AudioMode = "copy",
     ):
         if stop is not None and stop < 1:
             raise UsageError(f"expected stop to be at least 1, found {stop}")
-        super().__init__(source, target, crf, lossless, metadata, threads)
+        super().__init__(source, target, crf, lossless, metadata, threads, carrying)
         self._stop = stop
         self._decoded: VideoFrame | None = None
         self._frame: Frame | None = None

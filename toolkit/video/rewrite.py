@@ -7,6 +7,7 @@ from os import PathLike
 
 import numpy as np
 
+from toolkit.video.carrying import AudioMode, CarryingPlan
 from toolkit.video.remux import Remuxer
 from toolkit.video.upright import UprightPictures
 
@@ -46,8 +47,9 @@ class VideoRewriter(Remuxer):
         lossless: bool = False,
         metadata: Mapping[str, str] | None = None,
         stop_time: float | None = None,
+        carrying: CarryingPlan | AudioMode = "copy",
     ):
-        super().__init__(source, target, crf, lossless, metadata)
+        super().__init__(source, target, crf, lossless, metadata, carrying=carrying)
         self._pictures = UprightPictures(crf, lossless)
         if stop_time is not None:
             self._stop_time = stop_time

@@ -4,55 +4,86 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.edit.output.names import report_name
+from toolkit.errors import ToolkitError
 from toolkit.files import atomic
 
+if TYPE_CHECKING:
+    from toolkit.video.carrying import CarryingPlan
 
-def copy_video(source: Path, target: Path) -> None:
-    """Copy a video: byte by byte if the suffix stays the same, else its packets into the other container.
+
+def copy_bytes(source: Path, target: Path) -> None:
+    """Copy a video byte by byte.
 
     Raises:
-        UsageError: the other container cannot hold a stream.
         ToolkitError: the file cannot be written.
     """
+    from toolkit.video.target import written_through
+
     try:
-        with atomic(target, shared=True) as staged:
-            if source.suffix.lower() == target.suffix.lower():
-                shutil.copyfile(source, staged)
-            else:
-                _remux(source, staged, target)
+        with atomic(written_through(target), shared=True) as staged:
+            shutil.copyfile(source, staged)
     except OSError as error:
         raise ToolkitError(
             f"expected to write {target}, but: {error.strerror}; check the disk's free space and access rights"
         ) from error
 
 
-def _remux(source: Path, staged: Path, target: Path) -> None:
+def copy_whole(source: Path, target: Path) -> bool:
+    """Copy a video under a name: byte by byte if the suffix stays the same, else its packets into the other container.
+
+    Returns:
+        Whether the container can hold all tracks unchanged. If not, nothing is written.
+
+    Raises:
+        ToolkitError: the file cannot be written.
+    """
+    from toolkit.video.carrying import plan_copying
+
+    suffix = target.suffix.lower()
+    if source.suffix.lower() == suffix:
+        copy_bytes(source, target)
+        return True
+    plan = plan_copying(source, suffix)
+    return plan is not None and _remux(source, target, plan)
+
+
+def other_name(source: Path, target: Path) -> Path:
+    """The name of a copy under the source's own suffix: it never replaces a file that is not an earlier result."""
+    path = target.with_suffix(source.suffix)
+    if path.exists() and (path.samefile(source) or not report_name(path).is_file()):
+        return target.with_name(f"{target.name}{source.suffix}")
+    return path
+
+
+def _remux(source: Path, target: Path, plan: CarryingPlan) -> bool:
     import av
 
-    from toolkit.video.remux import copy_attachments, describe, lasting
-    from toolkit.video.target import REPEATABLE
+    from toolkit.video.carrying import FORMATS, carriers, shown
+    from toolkit.video.copying import lasting, shifted_chapters, timed_packets
+    from toolkit.video.remux import copy_attachments
+    from toolkit.video.target import UnwritableStreams, repeatable, write_errors, written_through
+    from toolkit.video.timing import Timeline
 
-    with (
-        av.open(f"file:{source}", metadata_errors="replace") as reader,
-        av.open(f"file:{staged}", "w", options=REPEATABLE, metadata_errors="replace") as writer,
-    ):
-        writer.metadata.update(lasting(reader.metadata))
-        writer.set_chapters(reader.chapters())
-        streams = [stream for stream in reader.streams if stream.type in ("video", "audio", "subtitle")]
-        try:
-            copies = {stream.index: writer.add_stream_from_template(stream) for stream in streams}
-            for stream in streams:
-                describe(copies[stream.index], stream)
+    form, options = FORMATS[plan.suffix], repeatable(plan.suffix)
+    try:
+        with (
+            write_errors(target),
+            atomic(written_through(target), shared=True) as staged,
+            av.open(f"file:{source}", metadata_errors="replace") as reader,
+            av.open(f"file:{staged}", "w", format=form, options=options, metadata_errors="replace") as writer,
+        ):
+            timeline = Timeline(reader, shown(reader)[0])
+            writer.metadata.update(lasting(reader.metadata))
+            writer.set_chapters(shifted_chapters(reader, timeline.origin))
+            tracks = carriers(reader, writer, plan)
             copy_attachments(reader, writer, target)
-            writer.start_encoding()
-        except (ValueError, av.FFmpegError) as error:
-            raise UsageError(
-                f"there is nothing to edit in {source.name}, and a {target.suffix} file cannot hold its streams "
-                f"unchanged: {error}; name an output that ends in {source.suffix}"
-            ) from error
-        for packet in reader.demux(streams):
-            if packet.dts is not None:
-                packet.stream = copies[packet.stream.index]
-                writer.mux(packet)
+            for packet in timed_packets(timeline, [reader.streams[index] for index in tracks]):
+                tracks[packet.stream.index].carry(packet)
+            for track in tracks.values():
+                track.finish()
+    except UnwritableStreams:
+        return False
+    return True

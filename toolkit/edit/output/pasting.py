@@ -19,8 +19,10 @@ from toolkit.edit.output.patches import PatchPaster
 from toolkit.edit.output.provenance import container_metadata
 from toolkit.edit.output.signing import sign
 from toolkit.files import publish, remove
+from toolkit.video.carrying import CarryingPlan
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
+from toolkit.video.target import written_through
 
 THREADS = 4
 """Threads of the encoder: always the same number, so that the same edit gives the same file on every machine."""
@@ -49,6 +51,7 @@ def write_video(
     tasks: Sequence[str],
     times: np.ndarray,
     on_frame: Callable[[int], object],
+    carrying: CarryingPlan,
 ) -> WrittenVideo:
     """Write the edited video and, if wanted, the comparison.
 
@@ -61,20 +64,22 @@ def write_video(
             without the attribute.
         times: float64 ``[T]``, seconds of the frames to write.
         on_frame: called with the number of frames that were written.
+        carrying: what becomes of the source's other tracks.
 
     Raises:
         ToolkitError: a file cannot be written.
     """
     preview, edited = writing.preview is not None, bool(tasks)
     metadata = container_metadata(_metadata(source), tasks, __version__) if writing.provenance and edited else {}
-    staged = target.with_name(f".{target.stem}.staged{target.suffix}")
+    written = written_through(target)
+    staged = written.with_name(f".{written.stem}.staged{target.suffix}")
     compared = comparison_name(target)
     _remove_remains(staged, compared)
     seconds: list[float] = []
     try:
         with ExitStack() as opened:
             stop = len(times) if preview else None
-            retoucher = VideoRetoucher(source, staged, writing.crf, writing.lossless, metadata, stop, THREADS)
+            retoucher = VideoRetoucher(source, staged, writing.crf, writing.lossless, metadata, stop, THREADS, carrying)
             video = opened.enter_context(retoucher)
             comparison = writer = None
             for frame in video:
@@ -86,7 +91,9 @@ def write_video(
                         comparison = Comparison(writing.compare, frame.image.shape[1], frame.image.shape[0])
                         end = _end(times) if preview else None
                         writer = opened.enter_context(
-                            VideoRewriter(source, compared, writing.crf, metadata=metadata, stop_time=end)
+                            VideoRewriter(
+                                source, compared, writing.crf, metadata=metadata, stop_time=end, carrying=carrying
+                            )
                         )
                     writer.write(comparison.picture(frame.image, picture, frame.time), frame.time)
                 seconds.append(time.monotonic() - started)
@@ -94,7 +101,7 @@ def write_video(
         signed = writing.c2pa_certificate is not None and edited
         if signed:
             sign(source, staged, writing, tasks, __version__, target.name)
-        publish(staged, target)
+        publish(staged, written)
     finally:
         remove(staged)
     return WrittenVideo(compared.name if writing.compare is not None else None, signed, seconds)

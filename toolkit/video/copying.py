@@ -1,0 +1,194 @@
+"""Brings one track of a source into a new file, packet by packet or as newly encoded sound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Protocol, cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from toolkit.video.container import DAMAGE
+from toolkit.video.timing import Timeline
+
+OUTDATED = re.compile(
+    r"(major_brand|minor_version|compatible_brands|encoder|rotate|_?(BPS|DURATION|NUMBER_OF|STATISTICS).*)"
+)
+"""Metadata that describes the source file, not its content; muxers write their own."""
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""The usual layout of a number of channels, for files that state the number only."""
+BITS_PER_SECOND = 128_000
+"""Rate of converted lossy sound, for each channel."""
+TOLERANCE = 0.1
+"""Seconds by which the times of sound may wander; a larger gap is filled with silence, a larger overlap cut."""
+
+
+class TrackCarrier(Protocol):
+    """Takes the packets of one track in the order of the file."""
+
+    def carry(self, packet: Packet) -> None:
+        """Write a packet. It must not be used afterwards."""
+
+    def finish(self) -> None:
+        """Write what was held back."""
+
+
+class PacketCopier:
+    """Copies packets bit for bit; only times that the muxer would refuse are moved."""
+
+    def __init__(self, writer: OutputContainer, stream: Stream):
+        self._writer = writer
+        self._copy = writer.add_stream_from_template(stream)
+        if isinstance(stream, AudioStream) and isinstance(self._copy, AudioStream):
+            layout = stated_layout(stream)
+            if layout != stream.codec_context.layout.name:
+                self._copy.codec_context.layout = layout
+        describe(self._copy, stream)
+        # Matroska allows packets of one time, such as subtitles that are shown together.
+        self._step = 0 if "matroska" in writer.format.name else 1
+        self._last: int | None = None
+
+    def carry(self, packet: Packet) -> None:
+        if packet.dts is not None:
+            if self._last is not None and packet.dts < self._last + self._step:
+                packet.dts = self._last + self._step
+            if packet.pts is not None and packet.pts < packet.dts:
+                packet.pts = packet.dts
+            self._last = packet.dts
+        packet.stream = self._copy
+        self._writer.mux(packet)
+
+    def finish(self) -> None:
+        pass
+
+
+class SoundConverter:
+    """Decodes sound and encodes it again, from the same sample on.
+
+    Samples follow each other without a gap. Where times jump by more than `TOLERANCE`, silence is added or samples are
+    left out, so that sound stays in step with the pictures. Damaged packets become silence.
+    """
+
+    def __init__(self, writer: OutputContainer, stream: AudioStream, encoder: str):
+        self._writer, self._stream = writer, stream
+        source = stream.codec_context
+        codec = av.Codec(encoder, "w")
+        rates = codec.audio_rates
+        self._rate = source.sample_rate
+        rate = min(rates, key=lambda one: (one < self._rate, abs(one - self._rate))) if rates else self._rate
+        self._encoded = cast(AudioStream, writer.add_stream(encoder, rate=rate))
+        context = self._encoded.codec_context
+        self._layout = stated_layout(stream)
+        context.layout = self._layout
+        context.time_base = Fraction(1, rate)
+        if encoder == "aac":
+            context.bit_rate = BITS_PER_SECOND * source.layout.nb_channels
+        else:
+            small = source.format.name.removesuffix("p") in ("u8", "s16")
+            formats = [one.name for one in codec.audio_formats or []]
+            context.format = next(name for name in formats if name.startswith("s16" if small else "s32"))
+        describe(self._encoded, stream)
+        self._next: int | None = None
+        """The next sample's number since time 0."""
+        self._resampler: AudioResampler | None = None
+        self._decoded: tuple[str, int, int] | None = None
+
+    def carry(self, packet: Packet) -> None:
+        try:
+            frames = self._stream.codec_context.decode(packet)
+        except DAMAGE:
+            return
+        for frame in frames:
+            self._encode(frame)
+
+    def finish(self) -> None:
+        try:
+            frames = self._stream.codec_context.decode(None)
+        except DAMAGE:
+            frames = []
+        for frame in frames:
+            self._encode(frame)
+        self._writer.mux(self._encoded.encode(None))
+
+    def _encode(self, frame: AudioFrame) -> None:
+        rate = frame.sample_rate
+        samples: Any = frame.to_ndarray()
+        channels = frame.layout.nb_channels
+        if not frame.format.is_planar:
+            samples = samples.reshape(-1, channels).T
+        if (frame.format.name, rate, channels) != self._decoded:
+            self._decoded = (frame.format.name, rate, channels)
+            if rate != self._rate and self._next is not None:
+                self._next = round(self._next * rate / self._rate)
+            self._rate = rate
+        if frame.pts is not None and frame.time_base is not None:
+            samples = self._in_step(samples, round(frame.pts * frame.time_base * rate))
+        self._next = self._next or 0
+        if not samples.shape[1]:
+            return
+        planar = frame.format.name if frame.format.is_planar else f"{frame.format.name}p"
+        layout = self._layout if channels == len_of(self._layout) else LAYOUTS.get(channels, f"{channels} channels")
+        sound = AudioFrame.from_ndarray(np.ascontiguousarray(samples), planar, layout)
+        sound.sample_rate, sound.pts, sound.time_base = rate, self._next, Fraction(1, rate)
+        self._next += samples.shape[1]
+        self._writer.mux(self._encoded.encode(sound))
+
+    def _in_step(self, samples: np.ndarray, start: int) -> np.ndarray:
+        """The samples with silence before them, or without their beginning, if they start too late or too early."""
+        if self._next is None:
+            self._next = start
+        ahead = start - self._next
+        if ahead > TOLERANCE * self._rate:
+            silent = 128 if samples.dtype == np.uint8 else 0
+            return np.pad(samples, ((0, 0), (ahead, 0)), constant_values=silent)
+        return samples[:, -ahead:] if -ahead > TOLERANCE * self._rate else samples
+
+
+def len_of(layout: str) -> int:
+    """Number of channels of a layout."""
+    return av.AudioLayout(layout).nb_channels
+
+
+def stated_layout(stream: AudioStream) -> str:
+    """The layout of the channels; the usual one if the file states only their number."""
+    layout = stream.codec_context.layout
+    if layout.name.endswith("channels"):
+        return LAYOUTS.get(layout.nb_channels, layout.name)
+    return layout.name
+
+
+def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata that also holds for a copy, without sizes, encoder names and similar."""
+    return {key: value for key, value in metadata.items() if not OUTDATED.fullmatch(key)}
+
+
+def describe(copy: Stream, stream: Stream) -> None:
+    """Copy language, title and disposition, such as default, forced or for the hearing impaired."""
+    copy.metadata.update(lasting(stream.metadata))
+    copy.disposition = stream.disposition
+
+
+def timed_packets(timeline: Timeline, streams: Sequence[Stream]) -> Iterator[Packet]:
+    """The packets of some streams in the order of the file that have a time."""
+    for packet in timeline.packets(*streams):
+        if packet.dts is None and packet.stream.type != "video":
+            packet.dts = packet.pts  # the muxer works out those of pictures, which come in another order
+        if packet.dts is not None or packet.pts is not None:
+            yield packet
+
+
+def shifted_chapters(reader: InputContainer, start: Fraction) -> list[Any]:
+    """The chapters, with times from the source's start."""
+    chapters = reader.chapters()
+    for chapter in chapters:
+        ticks = round(start / (chapter["time_base"] or 1))
+        chapter["start"], chapter["end"] = max(0, chapter["start"] - ticks), max(0, chapter["end"] - ticks)
+    return chapters
