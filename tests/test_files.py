@@ -1,14 +1,32 @@
 """Atomic writes: the old content or the new, never half."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from toolkit.errors import UsageError
-from toolkit.files import atomic, differences, locked, publish, read_json, remove, sha256_of, write_json, write_text
+from toolkit.files import (
+    atomic,
+    derived_path,
+    differences,
+    dump_json,
+    locked,
+    model_json,
+    publish,
+    read_json,
+    remove,
+    remove_remains,
+    sha256_of,
+    staging_path,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -137,3 +155,58 @@ def test_a_lock_has_one_holder(tmp_path):
 
 def test_differences_name_the_nested_key():
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == ["a.b was 1, now 3"]
+
+
+def test_derived_names_fit_and_differ(tmp_path):
+    long = "é" * 120
+    one, other = tmp_path / f"{long}-one.mp4", tmp_path / f"{long}-two.mp4"
+    for derive in (
+        staging_path,
+        lambda path: staging_path(path, shared=True),
+        lambda path: derived_path(path, after=".json"),
+        lambda path: derived_path(path, mark=".compare"),
+        lambda path: derived_path(path, before=".", after=".edit"),
+    ):
+        names = {derive(path).name for path in (one, other)}
+        assert len(names) == 2
+        for name in names:
+            assert len(os.fsencode(name)) <= 255
+            (tmp_path / name).touch()
+            assert name.encode(), "valid UTF-8"
+    assert staging_path(one).suffix == derived_path(one, mark=".compare").suffix == ".mp4"
+
+
+def test_short_names_stay_as_they_are():
+    path = Path("x/face.mp4")
+    assert derived_path(path, after=".json") == Path("x/face.mp4.json")
+    assert derived_path(path, mark=".compare") == Path("x/face.compare.mp4")
+    assert derived_path(path, before=".", after=".edit") == Path("x/.face.mp4.edit")
+    assert staging_path(path) == Path("x/.face.part.mp4")
+
+
+@pytest.mark.parametrize("name", ["a[1].mp4", "é" * 124 + ".mp4"])
+def test_remains_of_killed_processes_are_found(tmp_path, name):
+    path = tmp_path / name
+    staged = staging_path(path, shared=True)
+    dead = staged.with_name(staged.name.replace(str(os.getpid()), "4194304"))
+    other = tmp_path / ".b.12.part.mp4"
+    for file in (staged, dead, other):
+        file.touch()
+    remove_remains(path)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_json_has_no_broken_text(tmp_path):
+    value = {"caf\udce9": ["\udcff", {"x": "\ud800"}], "ok": "é"}
+    wanted = {"caf\\xe9": ["\\xff", {"x": "\\ud800"}], "ok": "é"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == wanted
+    assert json.loads(dump_json(value).encode("utf-8")) == wanted
+
+    class Model(BaseModel):
+        path: Path
+        names: list[str]
+
+    text = model_json(Model(path=Path("caf\udce9"), names=["\udcff"]))
+    assert json.loads(text.encode("utf-8")) == {"path": "caf\\xe9", "names": ["\\xff"]}
+    assert model_json(Model(path=Path("a"), names=[])) == Model(path=Path("a"), names=[]).model_dump_json()

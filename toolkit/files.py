@@ -7,6 +7,7 @@ old content or the new, never half of either.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -15,9 +16,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _LITTER = frozenset(
     (
@@ -62,6 +66,70 @@ def check_plain(path: Path, largest: int | None = None) -> None:
         raise OSError(errno.EFBIG, found, str(path))
 
 
+NAME_BYTES = 255
+"""Longest name of a file on common file systems."""
+
+_PROCESS_BYTES = 12
+"""Room for a process ID and its dot in a staging name, so that the rest does not depend on the ID."""
+
+_DIGEST = 12
+"""Digits of a digest that keep shortened names apart."""
+
+
+def readable(text: str) -> str:
+    """The text with valid characters only: bytes of a file's name that are not UTF-8 become ``\\xNN``."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        encoded = b"".join(_bytes_of(character) for character in text)
+        return encoded.decode(errors="backslashreplace")
+    return text
+
+
+def _bytes_of(character: str) -> bytes:
+    try:
+        return character.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, which no file's name has
+        return character.encode(errors="backslashreplace")
+
+
+def readable_values(value: Any) -> Any:
+    """A JSON value in which all texts are `readable`, keys included."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {readable_values(key): readable_values(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [readable_values(below) for below in value]
+    return value
+
+
+def fitting_name(before: str, stem: str, after: str, spare: int = 0) -> str:
+    """A file's name of three parts. If it is too long, the stem is cut and gets a digest that keeps it unique.
+
+    Args:
+        spare: bytes to leave free.
+    """
+    room = NAME_BYTES - spare - len(os.fsencode(before + after))
+    encoded = os.fsencode(stem)
+    if len(encoded) > room:
+        digest = hashlib.sha256(encoded).hexdigest()[:_DIGEST]
+        stem = f"{encoded[: room - _DIGEST - 1].decode(errors='ignore')}-{digest}"
+    return f"{before}{stem}{after}"
+
+
+def derived_path(path: Path, *, before: str = "", mark: str = "", after: str | None = None) -> Path:
+    """A path beside another, with its name and more, such as ``face.compare.mp4`` for ``face.mp4``.
+
+    Args:
+        before: what stands before the name.
+        mark: what stands between the stem and the suffix.
+        after: what stands after the whole name, as ``.json`` in ``face.mp4.json``.
+    """
+    stem, suffix = (path.stem, path.suffix) if after is None else (path.name, after)
+    return path.with_name(fitting_name(before, stem, mark + suffix))
+
+
 def staging_path(path: Path, *, shared: bool = False) -> Path:
     """Return the path to write to until a file is complete: ``.NAME.part.EXT`` in the same folder.
 
@@ -70,7 +138,19 @@ def staging_path(path: Path, *, shared: bool = False) -> Path:
             process writes at a time, so that a restarted run overwrites the remains of a killed one.
     """
     process = f".{os.getpid()}" if shared else ""
-    return path.with_name(f".{path.stem}{process}.part{path.suffix}")
+    name = fitting_name(".", path.stem, f"{process}.part{path.suffix}", _PROCESS_BYTES - len(process))
+    return path.with_name(name)
+
+
+def remove_remains(path: Path) -> None:
+    """Delete what killed processes left under the shared staging names of a file that no process writes now.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    before, _, after = staging_path(path).name.rpartition(".part")
+    for part in path.parent.glob(f"{glob.escape(before)}.*.part{glob.escape(after)}"):
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -170,20 +250,37 @@ def write_text(path: Path, text: str, *, shared: bool = False, durable: bool = F
 
 
 def write_json(
-    path: Path, value: Any, *, indent: int | None = 1, sort_keys: bool = False, shared: bool = False
+    path: Path,
+    value: Any,
+    *,
+    indent: int | None = 1,
+    sort_keys: bool = False,
+    shared: bool = False,
+    durable: bool = False,
 ) -> None:
-    """Write a value as JSON in one step.
+    """Write a value as JSON in one step, with `readable` texts.
 
     Raises:
         OSError: it cannot be written.
         TypeError: JSON cannot represent the value.
     """
-    write_text(path, json.dumps(value, indent=indent, sort_keys=sort_keys), shared=shared)
+    text = json.dumps(readable_values(value), indent=indent, sort_keys=sort_keys)
+    write_text(path, text, shared=shared, durable=durable)
+
+
+def model_json(model: BaseModel, indent: int | None = None) -> str:
+    """A model as JSON, with `readable` texts."""
+    from pydantic_core import PydanticSerializationError
+
+    try:
+        return model.model_dump_json(indent=indent)
+    except PydanticSerializationError:
+        return json.dumps(readable_values(model.model_dump(mode="json")), indent=indent, ensure_ascii=False)
 
 
 def dump_json(value: object) -> str:
-    """JSON for readers: indented, in the given order, with a final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """JSON for readers: indented, in the given order, with `readable` texts and a final newline."""
+    return json.dumps(readable_values(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -6,7 +6,6 @@ exit code. `argv` holds the words after the verb, for help that depends on them.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -55,22 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit codes are listed in `EXIT_CODES`. A `ToolkitError` becomes one line on stderr. Any other exception is a bug and
     keeps its traceback.
     """
+    from toolkit.cli import streams
     from toolkit.errors import ToolkitError
 
-    try:
-        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+    with streams.tolerant() as losses:
+        try:
+            code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        except ToolkitError as error:
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt as interruption:
+            print("interrupted" + (f": {interruption}" if str(interruption) else ""), file=sys.stderr)
+            return 130
         sys.stdout.flush()
-        return code
-    except ToolkitError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt as interruption:
-        print("interrupted" + (f": {interruption}" if str(interruption) else ""), file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader left, as in `toolkit tasks list | head -1`. The interpreter flushes stdout once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        lost = losses.out.error
+        if lost is None:
+            return code
+        if not isinstance(lost, BrokenPipeError):  # a reader that leaves, as `head -1` does, knows what it missed
+            print(f"error: what was found cannot be printed: {lost.strerror}; files are complete", file=sys.stderr)
+        return code or 1
 
 
 def _dispatch(argv: list[str]) -> int:

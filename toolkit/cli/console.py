@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from rich import box
 from rich.console import Console
@@ -13,10 +14,15 @@ from rich.text import Text
 PIPED_WIDTH = 160
 """Width of tables that are not printed on a terminal."""
 
+
+def _on_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
 # Markup is off because square brackets in messages name extras.
-out = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+out = Console(markup=False, highlight=False, emoji=False, width=None if _on_terminal(sys.stdout) else PIPED_WIDTH)
 err = Console(
-    stderr=True, markup=False, highlight=False, emoji=False, width=None if sys.stderr.isatty() else PIPED_WIDTH
+    stderr=True, markup=False, highlight=False, emoji=False, width=None if _on_terminal(sys.stderr) else PIPED_WIDTH
 )
 
 STYLES = {

@@ -15,7 +15,7 @@ from toolkit.edit.config import EditConfig, WritingConfig
 from toolkit.edit.output.names import report_name
 from toolkit.edit.report import EditObserver
 from toolkit.errors import InputError, ToolkitError
-from toolkit.files import atomic, remove, sha256_of, write_text
+from toolkit.files import atomic, derived_path, remove, sha256_of, write_text
 from toolkit.versions import installed
 from toolkit.video.retouch import VideoRetoucher
 
@@ -111,7 +111,7 @@ class FrameMethod(Method):
         if target.is_file() and record.is_file() and record.read_text(encoding="utf-8") == text:
             return
         observer.phase(self._name, total, "frames")
-        folder = target.with_name(f".{target.name}.{self._name}")
+        folder = derived_path(target, before=".", after=f".{self._name}")
         remove(folder)  # left by a killed run
         folder.mkdir(parents=True)
         try:

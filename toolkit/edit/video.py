@@ -36,7 +36,7 @@ from toolkit.edit.tracks.sightings import Sightings, find_faces
 from toolkit.edit.tracks.track import FaceTrack, SourceVideo, groups_of, tracks_of
 from toolkit.edit.workspace import Workspace
 from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
-from toolkit.files import remove, sha256_of, write_text
+from toolkit.files import derived_path, model_json, readable, remove, sha256_of, write_text
 from toolkit.interruption import termination_interrupts
 from toolkit.video import probe
 from toolkit.video.carrying import CarryingPlan
@@ -113,7 +113,7 @@ def edit_in_session(
         video = SourceVideo(source, sha256_of(source))
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from error
-    root = target.parent / session.resolved.work_dir / f".{target.name}.edit"
+    root = target.parent / session.resolved.work_dir / derived_path(target, before=".", after=".edit").name
     with termination_interrupts(), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):
@@ -202,7 +202,7 @@ class _VideoEdit:
         with self._timed("writing"):
             written = self._write(sightings, tracks, results)
         report = self._report(sightings, tracks, results, written)
-        write_text(report_name(self._target), report.model_dump_json(indent=1))
+        write_text(report_name(self._target), model_json(report, indent=1), durable=True)
         return report, self._target
 
     @contextmanager
@@ -323,9 +323,9 @@ class _VideoEdit:
         warnings += [warning_of(note, len(frames)) for note in self._notes]
         return EditReport(
             fingerprint=self._session.fingerprint(self._source.digest),
-            source=self._source.path.name,
+            source=readable(self._source.path.name),
             source_sha256=self._source.digest,
-            target=self._target.name,
+            target=readable(self._target.name),
             outcome=outcome_of(frames),
             config=saved_config(self._session.config),
             resolved=self._resolved.model_dump(mode="json"),

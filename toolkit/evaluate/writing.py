@@ -14,7 +14,7 @@ from toolkit.evaluate.pairing import VideoSet
 from toolkit.evaluate.results import Evaluation
 from toolkit.evaluate.tables import csv_text, latex
 from toolkit.executor import Executor, InlineExecutor
-from toolkit.files import write_text
+from toolkit.files import model_json, write_text
 
 REPORT = "report.json"
 CLIPS = "clips"
@@ -49,7 +49,7 @@ def write_report(
         _remove_clips(folder / CLIPS)
         clips = _clips(evaluation, folder, sets, executor) if config.clips else {}
         write_text(folder / PAGE, page_text(evaluation, clips))
-        write_text(folder / REPORT, evaluation.model_dump_json(indent=1))
+        write_text(folder / REPORT, model_json(evaluation, indent=1))
     except OSError as error:
         raise ToolkitError(
             f"the report cannot be written to {folder}: {error.strerror or error}; check the disk's free space and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def _machinery(config_json: str) -> tuple[AttributeTask, PairGenerator, FaceAnal
     """The task and the models of a build, loaded once per process."""
     from toolkit.registry import load_task
 
-    config = ResolvedBuild.model_validate_json(config_json)
+    config = ResolvedBuild.model_validate(json.loads(config_json))
     with _as_setup():
         task = load_task(config.task, config.options)
         # Analysers follow faces from frame to frame, so the reader does not share its own with the task.
@@ -134,7 +135,7 @@ def build_shard(job: ShardJob) -> ShardRecord:
         OutputError: the dataset cannot be written.
     """
     config, segment = job.config, job.segment
-    task, generate, analyser, tools = _machinery(config.model_dump_json())
+    task, generate, analyser, tools = _machinery(json.dumps(config.model_dump(mode="json")))
     counts = ReadCounts()
     tools.dropped = counts.dropped
     columns: dict[str, str] | None = None

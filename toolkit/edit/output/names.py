@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toolkit.edit.config import WritingConfig
 from toolkit.errors import UsageError
+from toolkit.files import derived_path
 
 SUFFIXES = {False: (".mp4", ".mov", ".mkv"), True: (".mkv", ".mp4")}
 """Suffixes that results keep, without and with `lossless`; a video with another one gets the first."""
@@ -17,17 +18,17 @@ SUFFIXES = {False: (".mp4", ".mov", ".mkv"), True: (".mkv", ".mp4")}
 
 def report_name(target: Path) -> Path:
     """``face.mp4`` has its report in ``face.mp4.json``."""
-    return target.with_name(f"{target.name}.json")
+    return derived_path(target, after=".json")
 
 
 def comparison_name(target: Path) -> Path:
     """``face.mp4`` has its comparison in ``face.compare.mp4``."""
-    return target.with_name(f"{target.stem}.compare{target.suffix}")
+    return derived_path(target, mark=".compare")
 
 
 def preview_name(target: Path) -> Path:
     """``face.mp4`` becomes ``face.preview.mp4``."""
-    return target.with_name(f"{target.stem}.preview{target.suffix}")
+    return derived_path(target, mark=".preview")
 
 
 @dataclass(frozen=True)

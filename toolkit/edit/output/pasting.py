@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from toolkit.edit.output.names import comparison_name
 from toolkit.edit.output.patches import PatchPaster
 from toolkit.edit.output.provenance import container_metadata
 from toolkit.edit.output.signing import sign
-from toolkit.files import publish, remove
+from toolkit.files import derived_path, publish, remove, remove_remains
 from toolkit.video.carrying import CarryingPlan
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
@@ -72,9 +71,10 @@ def write_video(
     preview, edited = writing.preview is not None, bool(tasks)
     metadata = container_metadata(_metadata(source), tasks, __version__) if writing.provenance and edited else {}
     written = written_through(target)
-    staged = written.with_name(f".{written.stem}.staged{target.suffix}")
+    staged = derived_path(written, before=".", mark=".staged")
     compared = comparison_name(target)
-    _remove_remains(staged, compared)
+    for path in (staged, compared):  # of a killed run; no other process writes this video
+        remove_remains(path)
     seconds: list[float] = []
     try:
         with ExitStack() as opened:
@@ -105,13 +105,6 @@ def write_video(
     finally:
         remove(staged)
     return WrittenVideo(compared.name if writing.compare is not None else None, signed, seconds)
-
-
-def _remove_remains(*paths: Path) -> None:
-    """Remove half-written files of a killed run; no other process writes this video."""
-    for path in paths:
-        for part in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-            part.unlink(missing_ok=True)
 
 
 def _end(times: np.ndarray) -> float:
