@@ -270,11 +270,9 @@ def write_json(
 
 def model_json(model: BaseModel, indent: int | None = None) -> str:
     """A model as JSON, with `readable` texts."""
-    from pydantic_core import PydanticSerializationError
-
     try:
         return model.model_dump_json(indent=indent)
-    except PydanticSerializationError:
+    except ValueError:  # bytes of a file's name that are not UTF-8
         return json.dumps(readable_values(model.model_dump(mode="json")), indent=indent, ensure_ascii=False)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from toolkit.edit.config import EditConfig
 from toolkit.edit.output.checks import check_target
 from toolkit.edit.output.copying import copy_bytes, copy_whole, other_name
-from toolkit.edit.output.names import preview_name, report_name
+from toolkit.edit.output.names import comparison_name, preview_name, report_name
 from toolkit.edit.output.pasting import WrittenVideo, write_video
 from toolkit.edit.output.patches import PATCHES, PatchPaster, write_patches
 from toolkit.edit.output.signing import check_signer
@@ -151,9 +151,9 @@ def earlier_report(session: Session, source: Path, targets: Iterable[Path]) -> t
             report = EditReport.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             continue
-        if report.fingerprint != fingerprint or report.source != source.name:
+        if report.fingerprint != fingerprint or report.source != readable(source.name):
             continue
-        if report.comparison is None or target.with_name(report.comparison).is_file():
+        if report.comparison is None or comparison_name(target).is_file():
             return report, target
     return None
 

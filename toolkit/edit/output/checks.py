@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from toolkit.edit.config import WritingConfig
 from toolkit.edit.output.names import SUFFIXES, comparison_name, report_name
 from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.files import remove, staging_path
+from toolkit.files import derived_path, remove, staging_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _try(source: Path, target: Path, config: WritingConfig, carrying: CarryingPl
     from toolkit.video.retouch import VideoRetoucher
     from toolkit.video.rewrite import VideoRewriter
 
-    trial = staging_path(target.with_name(f"{target.stem}.trial{target.suffix}"))
+    trial = staging_path(derived_path(target, mark=".trial"))
     try:
         with VideoRetoucher(
             source, trial, config.crf, config.lossless, stop=TRIED_FRAMES, carrying=carrying

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.edit.output.names import report_name
 from toolkit.errors import ToolkitError
-from toolkit.files import atomic
+from toolkit.files import atomic, derived_path
 
 if TYPE_CHECKING:
     from toolkit.video.carrying import CarryingPlan
@@ -54,7 +54,7 @@ def other_name(source: Path, target: Path) -> Path:
     """The name of a copy under the source's own suffix: it never replaces a file that is not an earlier result."""
     path = target.with_suffix(source.suffix)
     if path.exists() and (path.samefile(source) or not report_name(path).is_file()):
-        return target.with_name(f"{target.name}{source.suffix}")
+        return derived_path(target, after=source.suffix)
     return path
 
 

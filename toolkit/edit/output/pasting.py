@@ -71,7 +71,7 @@ def write_video(
     preview, edited = writing.preview is not None, bool(tasks)
     metadata = container_metadata(_metadata(source), tasks, __version__) if writing.provenance and edited else {}
     written = written_through(target)
-    staged = derived_path(written, before=".", mark=".staged")
+    staged = derived_path(written.with_name(f"{written.stem}{target.suffix}"), before=".", mark=".staged")
     compared = comparison_name(target)
     for path in (staged, compared):  # of a killed run; no other process writes this video
         remove_remains(path)
