@@ -315,6 +315,22 @@ def test_a_protected_output_is_refused(video, settings, tmp_path, monkeypatch):
     assert (tmp_path / "out.mkv").read_bytes() == b"mine"
 
 
+def test_a_recording_that_is_cut_off_is_edited_up_to_its_end(write_video, faces, settings, tmp_path):
+    source = write_video(tmp_path / "in.mkv", faces[:16], range(0, 640, 40), g="4")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+
+    observer, said = EditObserver(), []
+    observer.warning = said.append
+    report = edit_video(source, tmp_path / "out.mkv", settings(), observer)
+    count = len(pictures(source))
+    assert 4 < count < 16 and len(report.frames) == count == len(pictures(tmp_path / "out.mkv"))
+    assert times(tmp_path / "out.mkv") == pytest.approx(times(source), abs=1e-3)
+    (warning,) = (warning for warning in report.warnings if warning.kind == "cut off")
+    assert (warning.track, warning.start, warning.stop) == (None, 0, count)
+    assert said.count(warning.sentence) == 1
+    refused(InputError, "cut off at frame", source, tmp_path / "no.mkv", settings(reading={"strict": True}))
+
+
 def test_files_that_are_no_videos(video, settings, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])

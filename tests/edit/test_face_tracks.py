@@ -9,6 +9,7 @@ from toolkit.edit.config import CropConfig
 from toolkit.edit.tracks import sightings as finding
 from toolkit.edit.tracks.sightings import find_faces
 from toolkit.edit.tracks.track import SourceVideo, groups_of, tracks_of
+from toolkit.errors import InputError
 from toolkit.faces.types import Face
 
 
@@ -60,6 +61,16 @@ def test_a_track_ends_at_a_cut_even_where_the_face_stays(shots, write_video, tmp
     found = find_faces(source, analyser, CropConfig(min_face=8), tmp_path)
     assert found.cuts.tolist() == [8] and analyser.resets == [0, 8]
     assert [(track.start, track.stop) for track in followed(found)] == [(0, 8), (8, 16)]
+
+
+def test_what_the_reader_notices_is_kept_with_the_faces(shots, write_video, tmp_path):
+    source = write_video(tmp_path / "v.mkv", shots, g="2")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    with pytest.raises(InputError, match="cut off"):
+        find_faces(source, Scripted([[LEFT]] * 16), CropConfig(min_face=8), tmp_path, strict=True)
+    found = find_faces(source, Scripted([[LEFT]] * 16), CropConfig(min_face=8), tmp_path)
+    assert [note.kind for note in found.notes] == ["cut off"] and 4 < len(found.times) < 16
+    assert find_faces(source, Scripted(None), CropConfig(), tmp_path).notes == found.notes  # read from the folder
 
 
 def test_a_gap_is_not_bridged_over_a_cut_nor_when_it_is_long(shots, write_video, tmp_path):

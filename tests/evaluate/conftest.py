@@ -18,13 +18,16 @@ class Notes(EvaluateObserver):
     """Collects what an observer receives."""
 
     def __init__(self):
-        self.count, self.order, self.sentences, self.bugs = 0, [], {}, {}
+        self.count, self.order, self.sentences, self.bugs, self.said = 0, [], {}, {}, []
 
     def phase(self, name, total, unit, done=0):
         self.count = total
 
     def measured(self, name, results):
         self.order.append(name)
+
+    def note(self, sentence):
+        self.said.append(sentence)
 
     def failed(self, name, sentence):
         self.sentences[name] = sentence

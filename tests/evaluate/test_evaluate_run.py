@@ -14,6 +14,7 @@ from toolkit.evaluate.flow import DisFlow
 from toolkit.evaluate.results import Evaluation
 from toolkit.evaluate.warp_error import frame_error
 from toolkit.executor import ProcessExecutor
+from toolkit.video.reading import ReadingConfig
 
 
 def video(report, method="ours", index=0):
@@ -259,6 +260,19 @@ def test_an_original_or_target_that_does_not_fit(measure, write, face, plugin, t
     assert report.failed == 1 and words in video(report).failed
     assert video(report, index=1).failed is None and video(report, index=1).values["psnr_frame"] == np.inf
     assert kind in ("shorter", "size") or list(notes.sentences) == ["a.mkv"]
+
+
+def test_videos_that_are_cut_off_alike_are_measured(measure, write, face, plugin, tmp_path):
+    words = spoil("cut", tmp_path / "o" / "a.mkv", write, face)
+    dot = plugin("dot")
+    report, notes = measure(tmp_path / "o", ours=tmp_path / "o", task=dot)
+    found = video(report)
+    assert report.failed == 0 and 2 < found.frames < 8 and len(found.times) == found.frames
+    assert [note.partition(": ")[0] for note in found.notes] == ["the original", "the edited video"]
+    assert all("cut off at" in note for note in found.notes)
+    assert notes.said == [f"a.mkv: {note}" for note in found.notes]
+    report, _ = measure(tmp_path / "o", ours=tmp_path / "o", task=dot, reading=ReadingConfig(strict=True))
+    assert report.failed == 1 and words in video(report).failed
 
 
 def test_a_missing_target_is_a_note_and_the_rest_is_measured(measure, write, face, tmp_path):

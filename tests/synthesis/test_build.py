@@ -16,17 +16,22 @@ from toolkit.faces.config import FaceConfig
 from toolkit.synthesis.build import build_dataset
 from toolkit.synthesis.config import BuildConfig
 from toolkit.synthesis.report import BuildObserver
+from toolkit.video.reading import ReadingConfig
 
 
 class Listener(BuildObserver):
     def __init__(self):
         self.left_out, self.bugs, self.finished, self.phases, self.notes = {}, [], [], [], []
+        self.warnings = []
 
     def phase(self, name, total, unit, done=0):
         self.phases.append((name, total, unit, done))
 
     def note(self, sentence):
         self.notes.append(sentence)
+
+    def warning(self, sentence):
+        self.warnings.append(sentence)
 
     def shard_finished(self, shard):
         self.finished.append(shard.name)
@@ -289,6 +294,28 @@ def test_a_damaged_stream_ends_in_a_sentence_or_in_fewer_pairs(build, mixed, vid
     assert listener.bugs == []
     assert {source.name: source.pairs for source in report.manifest.sources}["good.mp4"] == 8
     assert check_dataset(report.output).ok
+
+
+def test_a_video_that_is_cut_off_gives_pairs_and_is_said(build, videos, tmp_path):
+    import av
+
+    source = tmp_path / "cut.mkv"
+    with av.open(str(videos / "a.mp4")) as whole, av.open(str(source), "w") as target:
+        stream = whole.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in whole.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
+    listener = Listener()
+    report = build(source, tmp_path / "d", listener)
+    (record,) = report.manifest.sources
+    assert record.status == "ok" and record.pairs >= 8 and report.manifest.pairs == record.pairs
+    (note,) = record.notes
+    assert note.startswith("the video is cut off at") and listener.warnings == [f"cut.mkv: {note}"]
+    with pytest.raises(InputError, match="cut off at frame"):
+        build(source, tmp_path / "strict", reading=ReadingConfig(strict=True))
 
 
 @pytest.mark.parametrize("size", [8, 64])

@@ -13,7 +13,7 @@ from toolkit.evaluate.evaluation import EvaluateObserver, EvaluateReport
 from toolkit.evaluate.results import VideoResult
 
 COMMON = {"original", "edited", "target", "task", "output", "identity", "arcface", "flow", "analyser", "clips"}
-COMMON |= {"device", "workers"}
+COMMON |= {"device", "workers", "strict"}
 """Settings that ``--help`` shows."""
 
 

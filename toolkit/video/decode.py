@@ -167,6 +167,10 @@ def pixel_aspect(stream: VideoStream) -> float | None:
     return float(ratio) if ratio else None
 
 
+LONGEST = 86_400.0
+"""Seconds for which a picture may be shown; beyond them, the time of the next one is damaged."""
+
+
 class Clock:
     """Assigns strictly increasing times: the frame's own, or if it has none, the next at the frame rate."""
 
@@ -181,7 +185,7 @@ class Clock:
         expected = 0.0 if self._last is None else self._last + self._step
         base = frame.time_base or self._base  # missing in the last frames, which the decoder held back
         time = expected if ticks is None or not base else float(ticks * base)
-        if self._last is not None and time <= self._last:
+        if (self._last is not None and time <= self._last) or abs(time - expected) > LONGEST:
             time = expected
         self._last = time
         return time

@@ -23,8 +23,10 @@ BACK, FORWARD = Fraction(1, 10), Fraction(10)
 """Steps of a clock in seconds, back and forward, that are not taken for a jump."""
 NEAR = Fraction(5)
 """Seconds between streams that belong together."""
-PATIENCE, HELD = Fraction(1), 2000
-"""Seconds and packets after a jump in which the other streams should jump too."""
+PATIENCE, HELD = Fraction(1), 32 << 20
+"""Seconds and bytes after a jump in which the other streams should jump too."""
+LATEST = 1 << 60
+"""Ticks; later times are damaged."""
 JOINED_FORMATS = {"mpegts", "mpeg"}
 """Recordings that may be joined end to end. In others, a jump forward is a picture that is shown for long."""
 
@@ -102,6 +104,7 @@ class Timeline:
         self._shifts, self._firsts = [-self.origin], [self.origin]
         self._jump: _Jump | None = None
         self._held: list[tuple[av.Packet, int]] = []
+        self._bytes = 0
 
     def packets(self, *streams: Stream) -> Iterator[av.Packet]:
         """Packets of these streams in the file's order, then an empty one for each; call it once.
@@ -114,6 +117,7 @@ class Timeline:
             if packet.size:
                 part = self._part(packet)  # may change what is held
                 self._held.append((packet, part))
+                self._bytes += packet.size
                 if self._jump is not None and not self._decided(self._jump):
                     continue
             self._settle()
@@ -121,6 +125,7 @@ class Timeline:
                 if held.stream_index in wanted:
                     yield self._shifted(held, part)
             self._held.clear()
+            self._bytes = 0
             if not packet.size and packet.stream_index in wanted:
                 yield packet
 
@@ -141,10 +146,12 @@ class Timeline:
 
     def _shifted(self, packet: av.Packet, part: int) -> av.Packet:
         ticks = round(self._shifts[part] / packet.time_base)
-        if ticks and packet.dts is not None:
-            packet.dts += ticks
-        if ticks and packet.pts is not None:
-            packet.pts += ticks
+        for name in ("dts", "pts"):
+            time = getattr(packet, name)
+            if time is not None and abs(time + ticks) > LATEST:
+                setattr(packet, name, None)
+            elif time is not None and ticks:
+                setattr(packet, name, time + ticks)
         return packet
 
     def _part(self, packet: av.Packet) -> int:
@@ -200,7 +207,7 @@ class Timeline:
         """Whether enough packets were seen to tell what a jump means."""
         opener = self._clocks[jump.index]
         waiting = [index for index, clock in self._clocks.items() if clock.part == jump.before.part]
-        return not waiting or opener.last - jump.first > PATIENCE or len(self._held) > HELD
+        return not waiting or opener.last - jump.first > PATIENCE or self._bytes > HELD
 
     def _settle(self) -> None:
         """Decide what a jump means, and by how much to shift what follows."""

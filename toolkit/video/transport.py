@@ -52,6 +52,11 @@ def _packets(path: Path, position: int) -> Iterator[bytes]:
     """Packets of 188 bytes from a position on, each with the bytes that Blu-ray and DVB put between them."""
     with path.open("rb") as file:
         file.seek(position)
-        data = file.read(LONGEST)
-    size = next((size for size in (188, 192, 204) if data[size : size + 1] == bytes([SYNC])), 188)
-    yield from (data[start : start + 188] for start in range(0, len(data) - 187, size))
+        head = file.read(205)
+        size = next((size for size in (188, 192, 204) if head[size : size + 1] == bytes([SYNC])), 188)
+        file.seek(position)
+        for _ in range(LONGEST // size):
+            data = file.read(size)[:188]
+            if len(data) < 188:
+                return
+            yield data
