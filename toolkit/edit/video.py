@@ -40,7 +40,7 @@ from toolkit.files import derived_path, model_json, readable, remove, sha256_of,
 from toolkit.interruption import termination_interrupts
 from toolkit.video import probe
 from toolkit.video.carrying import CarryingPlan
-from toolkit.video.notes import VideoNote
+from toolkit.video.notes import OF_SOURCE, VideoNote
 
 RESULT = "result.json"
 """Name of a finished track's result in its folder."""
@@ -218,9 +218,13 @@ class _VideoEdit:
         analyser, advance = self._session.analyser, self._observer.advance
         strict, root = self._session.config.reading.strict, self._workspace.root
         found = find_faces(self._source.path, analyser, self._resolved.crop, root, preview, advance, strict)
-        for note in found.notes:
-            self._observer.warning(note.sentence)
+        self._say(note for note in found.notes if note.kind in OF_SOURCE)
+        self._notes += tuple(found.notes)
         return found
+
+    def _say(self, notes: Iterable[VideoNote]) -> None:
+        for note in notes:
+            self._observer.warning(note.sentence)
 
     def _tracks(self, sightings: Sightings) -> list[FaceTrack]:
         topology = self._session.analyser.topology
@@ -281,6 +285,7 @@ class _VideoEdit:
         edited = any(face.edited > 0 for result in results for face in result.faces)
         if not edited and self._writing.preview is None and self._copy():
             return WrittenVideo(comparison=None, signed=False, seconds=[])
+        self._say(note for note in sightings.notes if note.kind not in OF_SOURCE)
         self._observer.phase("writing", len(sightings.times), "frames")
         return write_video(
             self._source.path,
@@ -308,7 +313,7 @@ class _VideoEdit:
                 f"there is nothing to edit, and a {named.suffix} file cannot hold {source.name} unchanged, so it was "
                 f"copied to {self._target.name}"
             )
-        self._notes = ()  # nothing is left out
+        self._notes = tuple(note for note in self._notes if note.kind in OF_SOURCE)  # a copy leaves nothing out
         return True
 
     def _report(
@@ -319,7 +324,6 @@ class _VideoEdit:
             sightings.times, list(zip(starts, results)), written.seconds, self._resolved.crop.max_turn
         )
         warnings = [warning for result in results for warning in result.warnings]
-        warnings += [warning_of(note, len(frames)) for note in sightings.notes]
         warnings += [warning_of(note, len(frames)) for note in self._notes]
         return EditReport(
             fingerprint=self._session.fingerprint(self._source.digest),

@@ -15,6 +15,9 @@ NoteKind = Literal[
     "stream ignored",
 ]
 
+OF_SOURCE: frozenset[NoteKind] = frozenset({"late start", "damaged frames", "cut off"})
+"""Kinds that describe the source, so that they also hold for a plain copy of it."""
+
 
 @dataclass(frozen=True)
 class VideoNote:
