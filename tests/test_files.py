@@ -210,3 +210,30 @@ def test_json_has_no_broken_text(tmp_path):
     text = model_json(Model(path=Path("caf\udce9"), names=["\udcff"]))
     assert json.loads(text.encode("utf-8")) == {"path": "caf\\xe9", "names": ["\\xff"]}
     assert model_json(Model(path=Path("a"), names=[])) == Model(path=Path("a"), names=[]).model_dump_json()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems open folders")
+def test_what_is_durable_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    log = []
+    real = {name: getattr(os, name) for name in ("fsync", "replace")}
+
+    def fsync(descriptor):
+        log.append(("sync", os.fstat(descriptor).st_ino))
+        real["fsync"](descriptor)
+
+    def replace(source, target):
+        log.append(("rename", os.stat(source).st_ino))
+        real["replace"](source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    (tmp_path / "new").mkdir()
+    with atomic(tmp_path / "new" / "d", durable=True) as staged:
+        (staged / "data").mkdir(parents=True)
+        (staged / "data" / "a.png").write_bytes(b"a")
+    inode = {name: (tmp_path / name).stat().st_ino for name in (".", "new", "new/d", "new/d/data", "new/d/data/a.png")}
+    renamed = log.index(("rename", inode["new/d"]))
+    for name in ("new/d", "new/d/data", "new/d/data/a.png"):
+        assert log.index(("sync", inode[name])) < renamed
+    for name in ("new", "."):  # the folder that has the new name, and the one in which that folder is new
+        assert log.index(("sync", inode[name])) > renamed

@@ -193,7 +193,7 @@ def publish(staged: Path, path: Path, *, durable: bool = False) -> None:
         shutil.rmtree(path)
     os.replace(staged, path)
     if durable:
-        _sync_one(path.parent)
+        sync_name(path)
 
 
 def sync(path: Path) -> None:
@@ -206,6 +206,18 @@ def sync(path: Path) -> None:
         for below in sorted(path.rglob("*")):
             _sync_one(below)
     _sync_one(path)
+
+
+def sync_name(path: Path) -> None:
+    """Flush the name of a file or a folder to disk, and those of the folders above it that this user may have made.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for folder in path.absolute().parents:
+        _sync_one(folder)
+        if not os.access(folder.parent, os.W_OK):
+            break
 
 
 def _sync_one(path: Path) -> None:

@@ -191,6 +191,19 @@ def test_a_lost_shard_is_built_again(build, built, videos, tree, tmp_path):
     assert tree(tmp_path / "d") == tree(built)
 
 
+def test_a_damaged_shard_is_built_again(build, built, videos, tree, tmp_path):
+    shutil.copytree(built, tmp_path / "d")
+    shard = next((tmp_path / "d" / "data" / "train").iterdir())
+    picture = next(shard.glob("*.png"))
+    picture.write_bytes(picture.read_bytes()[:-100] + bytes(100))  # as after a power cut
+    listener = Listener()
+    build(videos, tmp_path / "d", listener)
+    assert listener.finished == [shard.name]
+    (warning,) = listener.warnings
+    assert picture.name in warning and warning.endswith("; it is built again")
+    assert tree(tmp_path / "d") == tree(built)
+
+
 def test_max_clips_bounds_every_source(build, videos, tmp_path):
     report = build(videos, tmp_path / "d", max_clips=2)
     assert [source.clips for source in report.manifest.sources] == [2, 2, 2]

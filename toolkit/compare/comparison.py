@@ -130,7 +130,7 @@ def _start(config: RunConfig) -> None:
         raise UsageError(f"the results in {results} would mix with the videos in {config.videos}; name another output")
     try:
         config.output.mkdir(parents=True, exist_ok=True)
-        write_text(config.output / SETTINGS, dump_json(portable(config.model_dump(mode="python"))))
+        write_text(config.output / SETTINGS, dump_json(portable(config.model_dump(mode="python"))), durable=True)
     except OSError as error:
         raise ToolkitError(f"{config.output} cannot be written: {error.strerror}") from error
 

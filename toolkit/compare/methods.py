@@ -115,10 +115,10 @@ class FrameMethod(Method):
         remove(folder)  # left by a killed run
         folder.mkdir(parents=True)
         try:
-            with atomic(target) as staged, closing(self._frames(source, digest, folder)) as frames:
+            with atomic(target, durable=True) as staged, closing(self._frames(source, digest, folder)) as frames:
                 self._write(source, staged, frames, observer)
                 record.unlink(missing_ok=True)  # it must never stand beside a video that it does not describe
-            write_text(record, text)
+            write_text(record, text, durable=True)
         finally:
             remove(folder)
 

@@ -20,6 +20,7 @@ from toolkit.dataset.layout import (
     METADATA,
     PREVIEW,
     WORK,
+    Format,
     Manifest,
     ShardRecord,
     is_safe,
@@ -72,7 +73,7 @@ def check_dataset(root: str | Path) -> CheckReport:
         if shard.path is None or not (root / shard.path).exists():
             continue
         report.shards += 1
-        report.problems += _checksums(root, manifest, shard)
+        report.problems += shard_problems(root, manifest.format, shard)
         names: set[str] = set()
         seen: set[tuple[str, str]] = set()
         count = 0
@@ -163,9 +164,19 @@ def _sources(manifest: Manifest) -> Iterator[str]:
             yield f"{MANIFEST} states {getattr(manifest, name)} {name}, its shards hold {total}"
 
 
-def _checksums(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[str]:
+def shard_problems(root: Path, format: Format, shard: ShardRecord) -> Iterator[str]:
+    """Compare the files of a shard that has some with their checksums; yields a sentence for each problem.
+
+    Args:
+        root: the dataset.
+        format: format of the dataset.
+        shard: its record.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     path = root / str(shard.path)
-    if manifest.format == "webdataset":
+    if format == "webdataset":
         if _sha256(path) != shard.sha256:
             yield f"{shard.path} was changed: its checksum differs from the one in {MANIFEST}"
         return

@@ -56,7 +56,7 @@ class FolderWriter:
         sums = "".join(self._sums).encode()
         (self._temporary / CHECKSUMS).write_bytes(sums)
         self._final.parent.mkdir(parents=True, exist_ok=True)
-        publish(self._temporary, self._final)
+        publish(self._temporary, self._final, durable=True)
         return hashlib.sha256(sums).hexdigest()
 
 
@@ -87,7 +87,7 @@ class TarWriter:
         self._tar.close()
         digest = sha256_of(self._temporary)
         self._final.parent.mkdir(parents=True, exist_ok=True)
-        publish(self._temporary, self._final)
+        publish(self._temporary, self._final, durable=True)
         return digest
 
 

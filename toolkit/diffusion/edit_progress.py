@@ -68,4 +68,4 @@ class EditProgress:
             return
         if generator is not None:
             self._values["generator"] = generator.get_state().numpy().tobytes().hex()
-        write_json(self.folder / _FILE, self._values, indent=None)
+        write_json(self.folder / _FILE, self._values, indent=None, durable=True)

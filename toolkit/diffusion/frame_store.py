@@ -23,6 +23,7 @@ class FrameStore:
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None = None, name: str | None = None):
         self.shape, self.dtype = tuple(shape), dtype
         self._bytes = torch.Size(shape).numel() * dtype.itemsize
+        self._named = name is not None
         if name is None:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the store
             self._length = 0
@@ -64,12 +65,14 @@ class FrameStore:
         return torch.frombuffer(data, dtype=self.dtype).view(stop - start, *self.shape)
 
     def flush(self) -> None:
-        """Hand all frames to the operating system, so that they survive if this process is killed.
+        """Write all frames, so that they survive if this process is killed; those of a named file, a power cut too.
 
         Raises:
             OSError: the disk is full.
         """
         self._file.flush()
+        if self._named:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file, and delete it if it is anonymous."""

@@ -36,7 +36,7 @@ from toolkit.edit.tracks.sightings import Sightings, find_faces
 from toolkit.edit.tracks.track import FaceTrack, SourceVideo, groups_of, tracks_of
 from toolkit.edit.workspace import Workspace
 from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
-from toolkit.files import derived_path, model_json, readable, remove, sha256_of, write_text
+from toolkit.files import derived_path, model_json, readable, remove, sha256_of, sync, write_text
 from toolkit.interruption import termination_interrupts
 from toolkit.video import probe
 from toolkit.video.carrying import CarryingPlan
@@ -273,6 +273,7 @@ class _VideoEdit:
         for warning in result.warnings:
             self._observer.warning(warning.sentence)
         result = result.model_copy(update={"seconds": time.monotonic() - started})
+        sync(stores.folder / PATCHES)  # before the file that says that they are complete
         self._workspace.write(f"{track.name}/{RESULT}", result.model_dump_json())
         _clear(stores.folder)
         return result

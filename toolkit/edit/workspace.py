@@ -81,10 +81,10 @@ class Workspace:
         return path
 
     def write(self, name: str, text: str) -> None:
-        """Write a file in one step."""
+        """Write a file in one step, so that it survives a power cut. What it describes must be on disk before."""
         path = self.root / name
         path.parent.mkdir(exist_ok=True)
-        write_text(path, text)
+        write_text(path, text, durable=True)
 
     def read(self, name: str) -> str | None:
         """Text of a file; None if it does not exist."""

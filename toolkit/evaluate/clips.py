@@ -62,7 +62,7 @@ def make_clip(clip: Clip) -> None:
     pictures, stream = UprightPictures(CRF, lossless=False), None
     try:
         with (
-            atomic(clip.target, shared=True) as part,
+            atomic(clip.target, shared=True, durable=True) as part,
             av.open(f"file:{part}", "w", options={"movflags": "+faststart"}) as container,
         ):
             frames = read_frames(clip.source, stop=len(ticks), max_side=SIDE)

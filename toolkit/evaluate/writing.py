@@ -44,12 +44,12 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         for name in (REPORT, PAGE):
             (folder / name).unlink(missing_ok=True)
-        write_text(folder / "table.csv", csv_text(evaluation))
-        write_text(folder / "table.tex", latex(evaluation))
+        write_text(folder / "table.csv", csv_text(evaluation), durable=True)
+        write_text(folder / "table.tex", latex(evaluation), durable=True)
         _remove_clips(folder / CLIPS)
         clips = _clips(evaluation, folder, sets, executor) if config.clips else {}
-        write_text(folder / PAGE, page_text(evaluation, clips))
-        write_text(folder / REPORT, model_json(evaluation, indent=1))
+        write_text(folder / PAGE, page_text(evaluation, clips), durable=True)
+        write_text(folder / REPORT, model_json(evaluation, indent=1), durable=True)
     except OSError as error:
         raise ToolkitError(
             f"the report cannot be written to {folder}: {error.strerror or error}; check the disk's free space and "

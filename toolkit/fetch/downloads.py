@@ -181,7 +181,7 @@ def _fetch_member(file: RemoteFile, path: Path, progress: Progress | None) -> No
     if not is_sound(archive, RemoteFile(file.url)):
         download(file.url, archive, progress=progress)
     try:
-        with zipfile.ZipFile(archive) as opened, atomic(path) as staged:
+        with zipfile.ZipFile(archive) as opened, atomic(path, durable=True) as staged:
             found = [entry for entry in opened.infolist() if entry.filename.rsplit("/", 1)[-1] == file.member]
             if len(found) != 1 or found[0].file_size > LARGEST:
                 raise zipfile.BadZipFile

@@ -91,7 +91,7 @@ def download(url: str, path: Path, *, sha256: str | None = None, progress: Progr
                 f"expected a file with SHA-256 {sha256} from {url}, but it has {found} and was deleted; run the "
                 "command again, and do not trust the server if the checksum differs again"
             )
-        publish(part, path)
+        publish(part, path, durable=True)
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise ToolkitError(

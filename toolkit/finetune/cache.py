@@ -113,7 +113,7 @@ class LatentCache:
 
     def write(self, chunk: int, entries: Iterator[Encoded]) -> None:
         """Write a file in one step."""
-        with atomic(self.path(chunk), shared=True) as staged, staged.open("wb") as file:
+        with atomic(self.path(chunk), shared=True, durable=True) as staged, staged.open("wb") as file:
             for entry in entries:
                 for tensor in (entry.mean, entry.std, entry.cells.to(torch.uint8)):
                     file.write(tensor.contiguous().view(torch.uint8).numpy().tobytes())
@@ -176,9 +176,9 @@ class CacheFolder:
             for dataset in self._datasets:
                 observer.phase(f"checking {dataset.root.name}", None, "pairs")
                 require_sound(dataset)
-            write_text(seen, now)
+            write_text(seen, now, durable=True)
         if not PairIndex.exists(self.path):
-            write_text(self.path / _ABOUT, dump_json(self._document))
+            write_text(self.path / _ABOUT, dump_json(self._document), durable=True)
             write_index(self.path, self._datasets)
 
     def open(self) -> LatentCache:
@@ -245,7 +245,7 @@ class CacheFolder:
         absent = sorted(text for text in texts if _key(text) not in known)
         if absent:
             known |= {_key(text): states for text, states in encode_prompts(backbone, absent).items()}
-            write_bytes(path, save(known), shared=True)
+            write_bytes(path, save(known), shared=True, durable=True)
         return {key.removeprefix(_key("")): states for key, states in known.items()}
 
 

@@ -63,7 +63,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     try:
         with flushed_denormals(), locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
             if main:
-                write_text(config.output / SETTINGS, dump_json(plan.document))
+                write_text(config.output / SETTINGS, dump_json(plan.document), durable=True)
                 _introduce(plan, observer)
             backbone = load(plan.spec, plan.parts, compute_device_of(accelerator))
             chosen = held_out(plan.datasets, config.validation.validation_samples)

@@ -53,8 +53,8 @@ def write_index(folder: Path, datasets: Sequence[TrainingSet]) -> None:
         InputError: a shard is damaged, or the manifest states another number of pairs.
     """
     with (
-        atomic(folder / _OFFSETS) as staged_offsets,
-        atomic(folder / _RECORDS) as staged_records,
+        atomic(folder / _OFFSETS, durable=True) as staged_offsets,
+        atomic(folder / _RECORDS, durable=True) as staged_records,
         staged_offsets.open("wb") as offsets,
         staged_records.open("wb") as records,
     ):

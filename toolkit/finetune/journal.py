@@ -34,7 +34,7 @@ class Journal:
         path = self._output / METRICS
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
         self._file.close()
-        write_text(path, "".join(line + "\n" for line in lines))
+        write_text(path, "".join(line + "\n" for line in lines), durable=True)
         self._file = path.open("a", encoding="utf-8")
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:

@@ -122,7 +122,7 @@ def load_movements(videos: Sequence[Path], cache: Path) -> list[Movement]:
             arrays: dict[str, np.ndarray] = {}
             for number, movement in enumerate(track_movements(video)):
                 arrays |= {f"{name}-{number}": value for name, value in vars(movement).items()}
-            with atomic(path) as staged:
+            with atomic(path, durable=True) as staged:
                 np.savez(staged, **arrays)
         with np.load(path) as saved:
             names = Movement.__dataclass_fields__

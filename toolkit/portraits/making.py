@@ -143,7 +143,7 @@ def _claim(config: PeopleConfig) -> None:
                 changed = "; ".join(differences(found, wanted))
                 raise UsageError(f"{config.output} was made with other settings: {changed}; choose another output")
             return
-        write_json(path, wanted)
+        write_json(path, wanted, durable=True)
     except OSError as error:
         raise ToolkitError(f"the output {config.output} cannot be written: {error.strerror}") from error
 

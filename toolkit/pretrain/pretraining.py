@@ -129,4 +129,4 @@ def _log(config: PretrainConfig, document: dict[str, Any], stage: StageRecipe, f
         "figures": {name: round(value, 2) for name, value in figures.items()},
         "versions": installed(("vlasik-toolkit", "torch", "diffusers")),
     }
-    write_text(path, dump_json(log))
+    write_text(path, dump_json(log), durable=True)

@@ -24,7 +24,7 @@ def release(networks: Networks, recipe: Recipe, folder: Path) -> None:
         OSError: a part cannot be written.
     """
     for name in networks.trained:
-        with atomic(folder / name) as staged:
+        with atomic(folder / name, durable=True) as staged:
             networks.save(name, staged)
     write_backbone(folder, recipe)
 
@@ -55,4 +55,4 @@ def write_backbone(folder: Path, recipe: Recipe) -> None:
         licence=recipe.licence,
         **parts,
     )
-    write_text(folder / SPEC_FILE, dump_json(spec.model_dump(mode="json", exclude_defaults=True)))
+    write_text(folder / SPEC_FILE, dump_json(spec.model_dump(mode="json", exclude_defaults=True)), durable=True)

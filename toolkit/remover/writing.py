@@ -119,7 +119,7 @@ def _move(source: Path, target: Path) -> None:
     if target.parent.is_symlink():
         target.parent.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
-    publish(source, target)
+    publish(source, target, durable=True)
 
 
 @contextmanager

@@ -93,6 +93,8 @@ def _build_shards(
     finished = [folder.records[segment.name] for segment in plan.segments if segment.name in folder.records]
     missing = [segment for segment in plan.segments if segment.name not in folder.records]
     frames, clips = sum(shard.frames for shard in finished), sum(shard.clips for shard in finished)
+    for problem in folder.damaged:
+        observer.warning(f"{problem}; it is built again")
     if finished:
         observer.note(
             f"resuming: {len(finished)} of {counted(len(plan.segments), 'shards')} finished, "

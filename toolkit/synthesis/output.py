@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from toolkit.dataset.check import shard_problems
 from toolkit.dataset.layout import (
     CARD,
     CONFIG,
@@ -43,6 +44,8 @@ class OutputFolder:
         """
         self.root, self._document = root, document
         self.records: dict[str, ShardRecord] = {}
+        self.damaged: list[str] = []
+        """What is wrong with finished shards that are built again."""
         self._lock = contextlib.ExitStack()
         self._created = not root.exists()
 
@@ -76,7 +79,7 @@ class OutputFolder:
         temporary = self.root / WORK / "tmp" / Path(name).name
         with self._writing():
             temporary.write_bytes(data)
-            publish(temporary, self.root / name)
+            publish(temporary, self.root / name, durable=True)
 
     def record(self, shard: ShardRecord) -> None:
         """Remember a finished shard."""
@@ -132,7 +135,7 @@ class OutputFolder:
             )
 
     def _load_records(self) -> None:
-        """Read the records of finished shards whose files exist."""
+        """Read the records of finished shards whose files exist and have their checksums; others are built again."""
         manifest = self.root / MANIFEST
         try:
             shards = [
@@ -146,15 +149,21 @@ class OutputFolder:
                 f"the records of the dataset {self.root} are damaged ({error.error_count()} problems); "
                 "delete the folder and build again"
             ) from error
+        format = self._document["config"]["format"]
         for shard in shards:
-            expected = str(shard_path(self._document["config"]["format"], shard.split, shard.name))
+            expected = str(shard_path(format, shard.split, shard.name))
             if shard.path not in (None, expected):
                 raise InputError(
                     f"the records of the dataset {self.root} name {shard.path!r}, expected {expected!r}; "
                     "delete the folder and build again"
                 )
-            if shard.path is None or (self.root / shard.path).exists():
+            if shard.name in self.records or (shard.path is not None and not (self.root / shard.path).exists()):
+                continue
+            problem = None if shard.path is None else next(shard_problems(self.root, format, shard), None)
+            if problem is None:
                 self.records[shard.name] = shard
+            else:
+                self.damaged.append(problem)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

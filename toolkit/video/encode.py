@@ -88,7 +88,7 @@ class VideoWriter:
             with write_errors(self.path):
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
-                publish(self._staged, self.path)
+                publish(self._staged, self.path, durable=True)
         finally:
             remove(self._staged)
 

@@ -97,7 +97,7 @@ class Remuxer:
                     for track in self._tracks.values():
                         track.finish()
                     self._opened.close()
-                    publish(self._staged, self._written)
+                    publish(self._staged, self._written, durable=True)
         finally:
             try:
                 self._opened.close()

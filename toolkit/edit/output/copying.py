@@ -23,7 +23,7 @@ def copy_bytes(source: Path, target: Path) -> None:
     from toolkit.video.target import written_through
 
     try:
-        with atomic(written_through(target), shared=True) as staged:
+        with atomic(written_through(target), shared=True, durable=True) as staged:
             shutil.copyfile(source, staged)
     except OSError as error:
         raise ToolkitError(
@@ -71,7 +71,7 @@ def _remux(source: Path, target: Path, plan: CarryingPlan) -> bool:
     try:
         with (
             write_errors(target),
-            atomic(written_through(target), shared=True) as staged,
+            atomic(written_through(target), shared=True, durable=True) as staged,
             av.open(f"file:{source}", metadata_errors="replace") as reader,
             av.open(f"file:{staged}", "w", format=form, options=options, metadata_errors="replace") as writer,
         ):

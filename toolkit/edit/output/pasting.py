@@ -101,7 +101,7 @@ def write_video(
         signed = writing.c2pa_certificate is not None and edited
         if signed:
             sign(source, staged, writing, tasks, __version__, target.name)
-        publish(staged, written)
+        publish(staged, written, durable=True)
     finally:
         remove(staged)
     return WrittenVideo(compared.name if writing.compare is not None else None, signed, seconds)

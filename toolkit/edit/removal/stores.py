@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from toolkit.diffusion.frame_store import FrameStore
-from toolkit.files import publish, read_json, write_json
+from toolkit.files import publish, read_json, sync, write_json
 
 _CROPPED, _FINISHED = "cropped", "finished.json"
 
@@ -106,7 +106,8 @@ class TrackStores:
     def finish_crops(self) -> None:
         """Mark `crops` as complete."""
         self.close()
-        (self.folder / _CROPPED).touch()
+        sync(self.folder)
+        write_json(self.folder / _CROPPED, True, durable=True)
 
     @property
     def finished(self) -> int:
@@ -118,8 +119,8 @@ class TrackStores:
         """Replace colours and weights of a remover with the new ones, and count it as applied."""
         self.close()
         for name in (f"colours-{index}", f"paste-weights-{index}"):
-            publish(self.folder / f"{name}.new", self.folder / name)
-        write_json(self.folder / _FINISHED, index + 1)
+            publish(self.folder / f"{name}.new", self.folder / name, durable=True)
+        write_json(self.folder / _FINISHED, index + 1, durable=True)
 
     def close(self) -> None:
         """Close all files; they are opened again when they are used."""

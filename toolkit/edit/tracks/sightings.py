@@ -104,7 +104,7 @@ def find_faces(
                 rows.append((frame.index, track, face.box * scale, face.score))
                 file.write((face.landmarks * scale).astype(np.float32).tobytes())
             on_frame(len(times))
-    with atomic(folder / _ARRAYS) as staged, open(staged, "wb") as file:
+    with atomic(folder / _ARRAYS, durable=True) as staged, open(staged, "wb") as file:
         np.savez(
             file,
             times=np.array(times, np.float64),
