@@ -146,6 +146,12 @@ def test_a_read_only_folder_is_an_os_error(tmp_path):
         write_text(tmp_path / "a", "x")
 
 
+def test_nothing_is_deleted_where_there_is_nothing(tmp_path, monkeypatch):
+    """A read-only disk refuses to delete even what does not exist."""
+    monkeypatch.setattr(os, "unlink", None)
+    remove(tmp_path / "absent")
+
+
 def test_a_lock_has_one_holder(tmp_path):
     with locked(tmp_path / "lock", "busy"), pytest.raises(UsageError, match="busy"), locked(tmp_path / "lock", "busy"):
         pass

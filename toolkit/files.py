@@ -238,7 +238,7 @@ def remove(path: Path) -> None:
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
+    elif os.path.lexists(path):  # a read-only disk refuses to delete even what does not exist
         path.unlink(missing_ok=True)
 
 

@@ -249,11 +249,18 @@ def _discover() -> Iterator[_Found]:
         try:
             points = distribution.entry_points.select(group=GROUP)
         except Exception as error:
-            if GROUP in (distribution.read_text("entry_points.txt") or ""):
+            if GROUP in _entry_points_text(distribution):
                 yield _Found(name, name, version, None, problem=f"its entry_points.txt is damaged: {_one_line(error)}")
             continue
         for point in points:
             yield _Found(point.name, name, version, point, point.value)
+
+
+def _entry_points_text(distribution: Distribution) -> str:
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError as error:
+        return error.object.decode(errors="replace")
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.campaign import kills, mutations
+from tests.campaign import faults, kills, mutations
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,5 @@ class Part:
 PARTS = {
     "kills": Part(kills.campaign, 100),
     "mutations": Part(mutations.campaign, 2000),
+    "faults": Part(faults.campaign, 40),
 }

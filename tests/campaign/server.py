@@ -100,7 +100,8 @@ class Child:
 
     Args:
         words: arguments of ``toolkit``, or a function without arguments.
-        folder: working folder; receives ``stdout.txt`` and ``stderr.txt`` in its folder ``.log``.
+        folder: working folder; its output goes to ``.NAME.log`` beside it.
+        log: another name for that.
         environment: variables to set.
         before: called in the child first.
         forked_workers: let worker processes be forked, so that they need not import everything again.
@@ -115,8 +116,9 @@ class Child:
         before: Callable[[], None] | None = None,
         forked_workers: bool = True,
         cpu_seconds: int = CPU_SECONDS,
+        log: str = "",
     ):
-        self.log = folder.parent / f".{folder.name}.log"
+        self.log = folder.parent / f".{log or folder.name}.log"
         self.log.mkdir(exist_ok=True)
         self.started, self.ended, self.peak = time.monotonic(), False, 0
         sys.stdout.flush()

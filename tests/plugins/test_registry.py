@@ -152,6 +152,16 @@ def test_one_distribution_with_two_values_is_broken(install, task_source):
         load_task("hats")
 
 
+def test_metadata_that_is_no_text_is_a_broken_task(install, task_source):
+    info = next(install("bad-one", "").glob("*.dist-info"))
+    (info / "entry_points.txt").write_bytes(b"[toolkit.tasks]\nhats\xb7 = x:y\n")
+    install("acme", {"caps": "caps_module:Task"}, {"caps_module": task_source("caps")})
+    assert row("caps").status == "ok"
+    assert [(listed.status, listed.distribution) for listed in list_tasks() if listed.distribution == "bad-one"] == [
+        ("broken", "bad-one")
+    ]
+
+
 @pytest.mark.parametrize(
     "points", ["hats\n", "= x:y\n", "\x00\n", "hats = \n", "hats = not a module\n", "[toolkit.tasks\n"]
 )

@@ -60,7 +60,19 @@ def test_no_remover(tmp_path, remover):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"null", b"[]", b'"x"', b"{}", b'{"schema_version": "new"}']
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b'{"schema_version": "new"}',
+        b'["\\ud800"]',
+    ],
 )
 def test_damaged_record(remover, data):
     (remover / RECORD).write_bytes(data)

@@ -223,6 +223,15 @@ def test_link_in_the_place_of_the_controlnet_is_replaced(remover, tmp_path, cont
     assert read_remover(remover) and everything(elsewhere) == before
 
 
+def test_the_folder_itself_may_be_a_link(tmp_path, controlnet, record, pictures):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    for _ in range(2):
+        write_remover(tmp_path / "out", controlnet.save_pretrained, record, pictures)
+        assert (tmp_path / "out").is_symlink() and read_remover(tmp_path / "out")
+        assert not (tmp_path / "real" / WRITTEN).exists()
+
+
 def test_first_remover_of_a_training(tmp_path, controlnet, record, pictures):
     assert not is_remover(tmp_path)
     write_remover(tmp_path / "a" / "b", controlnet.save_pretrained, record, pictures)

@@ -150,6 +150,15 @@ def test_mat_of_something_else_is_refused(synthetic, write_mat):
         load_morphable_model(write_mat(synthetic, shapePC=np.zeros((5, 2))))
 
 
+@pytest.mark.parametrize("empty", ["identity", "expression"])
+def test_npz_without_directions_is_refused(tmp_path, synthetic, empty):
+    arrays = {name: np.zeros((2, len(synthetic.mean), 3)) for name in ("identity", "expression")}
+    arrays[empty] = arrays[empty][:0]
+    np.savez(tmp_path / "head.npz", neutral=synthetic.mean, faces=synthetic.triangles, **arrays)
+    with pytest.raises(InputError, match="expected identity and expression"):
+        load_morphable_model(tmp_path / "head.npz")
+
+
 def test_npz_is_read_without_pickles(tmp_path, synthetic):
     bases = [b.T.reshape(b.shape[1], -1, 3) for b in (synthetic.identity, synthetic.expression)]
     path = tmp_path / "head.npz"

@@ -234,6 +234,15 @@ def test_other_videos_are_another_config(build, built, videos, tree):
     assert tree(built) == before
 
 
+def test_a_build_without_its_config_begins_again(build, short_video, tree, tmp_path):
+    """As when the folder is taken away during a build, and a worker makes it again."""
+    (tmp_path / "d" / ".build" / "tmp").mkdir(parents=True)
+    (tmp_path / "d" / "data").mkdir()
+    build(short_video, tmp_path / "d")
+    build(short_video, tmp_path / "whole")
+    assert tree(tmp_path / "d") == tree(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("name, content", [("thesis.tex", "dear"), ("config.json", "{}"), ("config.json", "no json")])
 def test_a_folder_of_something_else_is_refused_and_intact(build, videos, tree, tmp_path, name, content):
     output = tmp_path / "mine"

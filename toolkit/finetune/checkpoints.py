@@ -175,7 +175,7 @@ class Checkpoints:
         path = self.path(kind, step)
         try:
             with atomic(path, durable=True) as staged:
-                staged.mkdir(parents=True)
+                staged.mkdir()
                 write(staged)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise their own
             steps = self.steps()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -146,6 +147,7 @@ def _read(folder: Path, verify: bool) -> Remover:
 def _record(path: Path) -> RemoverRecord:
     try:
         values = read_json(path)
+        json.dumps(values, ensure_ascii=False).encode()  # JSON may hold halves of characters, which no file can
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

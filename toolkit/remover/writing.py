@@ -72,7 +72,7 @@ def finish_writing(folder: Path) -> None:
         if (written / RECORD).is_file():
             files = _files(written / RECORD)
             for name in files:
-                _move(written / name, folder / name)
+                _move(written, folder, name)
             for part in (CONTROLNET, IMAGES):
                 for path in sorted((folder / part).rglob("*"), reverse=True):
                     if path.is_dir() and not path.is_symlink():
@@ -80,7 +80,7 @@ def finish_writing(folder: Path) -> None:
                             path.rmdir()
                     elif path.relative_to(folder).as_posix() not in files:
                         path.unlink()
-            _move(written / RECORD, folder / RECORD)
+            _move(written, folder, RECORD)
         shutil.rmtree(written)
 
 
@@ -113,10 +113,11 @@ def _files(record: Path) -> list[str]:
     return sorted(files, key=lambda name: name == CARD)  # last, because readers do not check the card
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(written: Path, folder: Path, name: str) -> None:
+    source, target = written / name, folder / name
     if not source.exists():
         return  # moved by an earlier call that was killed
-    if target.parent.is_symlink():
+    if target.parent != folder and target.parent.is_symlink():  # the folder itself may be a link
         target.parent.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
     publish(source, target, durable=True)

@@ -113,7 +113,7 @@ class OutputFolder:
             names = {path.name for path in root.iterdir() if not is_litter(path.name)}
         except OSError as error:
             raise UsageError(f"the output {root} cannot be read: {error.strerror}; choose another --output") from error
-        if CONFIG not in names and names - {WORK}:
+        if names and not names & {CONFIG, WORK}:
             raise UsageError(
                 f"the output {root} must be an empty folder or a dataset, found {sorted(names)[0]!r} in it; "
                 "choose another --output"

@@ -162,7 +162,13 @@ def _read_npz(path: Path) -> MorphableModel:
             neutral, identity, expression, faces = (_numbers(file[key]) for key in wanted)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: expected {KINDS}, found a damaged archive or one with pickles: {error}") from error
-    if identity.ndim != 3 or expression.ndim != 3 or faces.ndim != 2 or faces.shape[1] not in (3, 4):
+    if (
+        identity.ndim != 3
+        or expression.ndim != 3
+        or not identity.size * expression.size
+        or faces.ndim != 2
+        or faces.shape[1] not in (3, 4)
+    ):
         raise InputError(
             f"{path}: expected identity and expression [K, V, 3] and faces [F, 4], "
             f"found {identity.shape}, {expression.shape} and {faces.shape}"
