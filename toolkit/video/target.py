@@ -69,7 +69,7 @@ def written_through(path: Path) -> Path:
 DISK = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EBUSY, errno.ETXTBSY, errno.EXDEV),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EPIPE),
+    *(errno.ELOOP, errno.EMFILE, errno.ENFILE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EPIPE),
 }
 """Errors of the system; FFmpeg reports others, such as EINVAL, if a container does not take what it is given."""
 
@@ -89,11 +89,16 @@ def write_errors(path: Path) -> Iterator[None]:
 
     Raises:
         ToolkitError: the file cannot be written, for example because the disk is full.
+        UsageError: its name is too long.
         UnwritableStreams: the container does not take the streams.
     """
     try:
         yield
     except (av.FFmpegError, OSError) as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise UsageError(
+                f"{path} is too long a name, of which temporary files get a few letters more; name a shorter output"
+            ) from None
         if is_disk_error(error):
             raise ToolkitError(
                 f"expected to write {path}, but: {error.strerror}; check the disk's free space and access rights"
