@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ def check_dataset(root: str | Path) -> CheckReport:
                 report.problems += [f"{shard.path}: {problem}" for problem in _sample(sample, manifest)]
                 identity = (str(sample.row.get("clip_id")), str(sample.row.get("frame_index")))
                 if identity in seen:
-                    report.problems.append(f"{shard.path}: two pairs for frame {identity[1]} of clip {identity[0]}")
+                    frame, clip = map(_shown, reversed(identity))
+                    report.problems.append(f"{shard.path}: two pairs for frame {frame} of clip {clip}")
                 seen.add(identity)
                 splits[str(sample.row.get("source_digest"))].add(shard.split)
         except InputError as error:
@@ -92,7 +94,9 @@ def check_dataset(root: str | Path) -> CheckReport:
         for unit, stated, counted in (("pairs", shard.pairs, count), ("clips", shard.clips, len(names))):
             if stated != counted:
                 report.problems.append(f"{shard.path}: {MANIFEST} states {stated} {unit}, found {counted}")
-        report.problems += [f"{shard.path}: another shard also holds the clip {clip}" for clip in sorted(clips & names)]
+        report.problems += [
+            f"{shard.path}: another shard also holds the clip {_shown(clip)}" for clip in sorted(clips & names)
+        ]
         clips |= names
         report.samples[shard.split] += count
     report.clips = len(clips)
@@ -213,16 +217,23 @@ def _sha256(path: Path) -> str | None:
     return sha256_of(path) if path.is_file() else None
 
 
+def _shown(value: object) -> str:
+    """A value of a row in a sentence: short, on one line, without signs that control a terminal."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= 80 else reprlib.repr(text)
+
+
 def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
     """Problems of one pair: of its row, then of its pictures."""
     row, shard = sample.row, sample.shard
-    label = f"frame {row.get('frame_index')} of clip {row.get('clip_id')}"
+    label = f"frame {_shown(row.get('frame_index'))} of clip {_shown(row.get('clip_id'))}"
     for name, kind in COLUMNS.items():
-        if type(row.get(name)) is not kind:
-            yield f"{label}: {name} must be {kind.__name__}, found {row.get(name)!r}"
+        value = row.get(name)
+        if type(value) is not kind or (isinstance(value, int) and abs(value) >= 2**63):
+            yield f"{label}: {name} must be {kind.__name__}, found {reprlib.repr(value)}"
     own = {name: type(value).__name__ for name, value in row.items() if name not in COLUMNS}
     if own != shard.columns:
-        yield f"{label}: the task's columns must be {shard.columns}, found {own}"
+        yield f"{label}: the task's columns must be {shard.columns}, found {reprlib.repr(own)}"
     if row.get("source_digest") != shard.source_digest:
         yield f"{label}: its source_digest differs from that of its shard"
     try:
@@ -240,4 +251,4 @@ def _sample(sample: Sample, manifest: Manifest) -> Iterator[str]:
     if outside:
         yield f"{label}: {outside} pixels differ outside the mask"
     if row.get("mask_area") != np.count_nonzero(mask):
-        yield f"{label}: mask_area is {row.get('mask_area')}, but the mask has {np.count_nonzero(mask)} pixels"
+        yield f"{label}: mask_area is {_shown(row.get('mask_area'))}, but the mask has {np.count_nonzero(mask)} pixels"

@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-MAX_SIDE = 8192
+MAX_SIDE = 4096
 """Largest width and height in pixels, checked before unpacking. Crops have at most 2048."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -64,8 +64,10 @@ def decode_png(data: bytes) -> np.ndarray:
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     if max(width, height) > MAX_SIDE or depth != 8 or color not in (0, 2):
         raise ValueError(f"not a readable 8-bit RGB or greyscale PNG of at most {MAX_SIDE}x{MAX_SIDE} pixels")
+    if b"acTL" in data[: data.find(b"IDAT")]:
+        raise ValueError("not a readable PNG: it is animated, and decoders differ in what they show")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError(f"not a readable PNG: {error.err}") from None
     if image is None or image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2] == 3):

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import ValidationError
@@ -18,10 +18,13 @@ from toolkit.dataset.png import decode_png
 from toolkit.errors import InputError
 from toolkit.files import LARGEST_TEXT, check_plain, is_litter
 
-LARGEST_PICTURE = 256 << 20
+LARGEST_PICTURE = 64 << 20
 """Bytes of the largest PNG file to read; pixels of `toolkit.dataset.png.MAX_SIDE` squared need less."""
 LARGEST_ROW = 1 << 20
 """Characters of the longest line of metadata."""
+
+
+_LINK = "it is a link, but a dataset must consist of plain files; copy it with `cp -rL`"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Blob:
     size: int | None = None
 
     def read(self) -> bytes:
+        if self.path.is_symlink():
+            raise OSError(errno.ELOOP, _LINK, str(self.path))
         check_plain(self.path, LARGEST_PICTURE if self.size is None else None)
         if self.size is not None and self.size > LARGEST_PICTURE:
             raise OSError(errno.EFBIG, f"one of its files has {self.size >> 20} MB", str(self.path))
@@ -126,12 +131,15 @@ def read_shard(root: Path, manifest: Manifest, shard: ShardRecord) -> Iterator[S
         InputError: the shard is missing or damaged, or a row names a file outside it.
     """
     path = root / str(shard.path)
+    for part in (path, *path.parents[: len(Path(str(shard.path)).parts) - 1]):
+        if part.is_symlink():
+            raise InputError(f"{part} cannot be read: {_LINK}")
     read = _read_tar if manifest.format == "webdataset" else _read_folder
     try:
         yield from read(path, shard)
     except OSError as error:
         raise InputError(f"the shard {path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, tarfile.TarError) as error:
+    except (ValueError, OverflowError, MemoryError, tarfile.TarError) as error:
         raise InputError(f"the shard {path} is damaged: {error}") from error
 
 
@@ -149,14 +157,27 @@ def _read_folder(path: Path, shard: ShardRecord) -> Iterator[Sample]:
             yield Sample(row, blobs, shard)
 
 
+class _Member(tarfile.TarInfo):
+    """A member of a tar file whose stated size is believable."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        largest = LARGEST_PICTURE if member.isreg() else LARGEST_ROW  # others hold long names
+        if not 0 <= member.size <= largest:
+            raise ValueError(f"{member.name!r} states a size of {member.size} bytes")
+        return member
+
+
 def _read_tar(path: Path, shard: ShardRecord) -> Iterator[Sample]:
-    with tarfile.open(path, "r:") as tar:
+    check_plain(path)
+    with tarfile.open(path, "r:", tarinfo=_Member) as tar:
         key, blobs, row = None, {}, None
         for member in tar:
             if any(map(is_litter, PurePosixPath(member.name).parts)):
                 continue
             stem, _, kind = member.name.partition(".")
-            if not member.isreg() or not is_safe(member.name):
+            if not member.isreg() or member.issparse() or not is_safe(member.name):
                 raise ValueError(f"{member.name!r} is not a plain file")
             if stem != key and key is not None:
                 yield _complete(key, blobs, row, shard)
@@ -164,6 +185,8 @@ def _read_tar(path: Path, shard: ShardRecord) -> Iterator[Sample]:
             key = stem
             blob = Blob(path, member.offset_data, member.size)
             if kind == "json":
+                if member.size > LARGEST_ROW:
+                    raise ValueError(f"{member.name} is longer than {LARGEST_ROW} bytes")
                 row = _row(blob.read().decode(), member.name)
             elif kind != "txt":
                 blobs[kind.removesuffix(".png")] = blob
@@ -178,9 +201,14 @@ def _complete(key: str, blobs: dict[str, Blob], row: dict[str, Any] | None, shar
     return Sample(row, blobs, shard)
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
 def _row(text: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(text)
+        row = json.loads(text, parse_constant=_refuse)
+        json.dumps(row, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError(f"{where} is nested too deeply") from None
     except ValueError as error:

@@ -99,8 +99,8 @@ def _snapshot(repository: str, revision: str, names: list[str], endpoint: str | 
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ToolkitError(
-            f"{repository} cannot be downloaded: the answer to the list of its files is none ({_reason(error)}); log in "
-            "to the network or its proxy, or correct HF_ENDPOINT, then run the command again"
+            f"{repository} cannot be downloaded: the server's answer is no list of files ({_reason(error)}); log "
+            "in to the network or its proxy, or correct HF_ENDPOINT, then run the command again"
         ) from error
     except Exception as error:
         # The library does not catch errors of its HTTP client, and that package changes between releases.
