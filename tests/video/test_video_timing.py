@@ -48,6 +48,12 @@ def test_a_late_clock_begins_with_the_earliest_stream(tmp_path, with_sound, name
     assert start(with_sound(tmp_path / name, options=LATE)) == pytest.approx(40000, abs=0.2)
 
 
+def test_a_clock_that_turns_over_begins_at_zero(tmp_path, with_sound):
+    """A transport stream's clock has 33 bits, which last for 26.5 hours."""
+    pictures, sound, _ = read(with_sound(tmp_path / "a.ts", options={"output_ts_offset": "95443.3"}))
+    assert sound[0] == 0 and pictures[0] == pytest.approx(0.02, abs=0.03) and max(np.diff(pictures)) < 0.05
+
+
 def test_a_clock_that_begins_at_zero_stays(tmp_path, with_sound, small_mp4):
     assert start(small_mp4) == 0
     assert start(with_sound(tmp_path / "a.mp4")) == 0

@@ -46,7 +46,8 @@ def start_of(container: InputContainer, video: VideoStream) -> Fraction:
     ]
     start = min(starts, default=Fraction(0))
     delay = DELAY if "mp4" in container.format.name and video.frames else 0
-    return Fraction(0) if -LEAD_IN <= start <= delay else start
+    ordinary = (video.start_time or 0) >= 0 and -LEAD_IN <= start <= delay
+    return Fraction(0) if ordinary else start
 
 
 @dataclass
