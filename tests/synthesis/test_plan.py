@@ -65,6 +65,40 @@ def test_folders_are_searched_and_files_are_taken_as_they_are(tmp_path):
     assert [name for _, name in found] == ["b.mp4", "deep/er/a.MOV", "film.bin"]
 
 
+@pytest.mark.parametrize(
+    "suffix",
+    ["f4v", "vob", "mts", "m2t", "mxf", "asf", "ogm", "divx", "mod", "tod", "dv", "3g2", "mpe", "rmvb", "M2TS"],
+)
+def test_what_cameras_and_old_programs_write_is_found(tmp_path, suffix):
+    (tmp_path / f"a.{suffix}").write_bytes(b"x")
+    assert [name for _, name in find_videos([tmp_path])] == [f"a.{suffix}"]
+
+
+def test_what_is_skipped_is_counted_and_said_once(tmp_path):
+    for name in ("a.mp4", "b.jpg", "deep/c.JPG", "notes.txt", "README", ".a.mp4", ".old/d.mp4", ".DS_Store", "._a.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    said = []
+    assert len(find_videos([tmp_path, tmp_path / "deep" / "c.JPG"], tell=said.append)) == 2
+    assert said == ["6 other files were skipped: 2 .jpg, 2 hidden, 1 .txt, 1 without an extension"]
+    said.clear()
+    find_videos([tmp_path / "a.mp4"], tell=said.append)
+    assert said == []
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(InputError, match=r"no video in the folder .*; 6 other files were skipped: 2 \.jpg"):
+        find_videos([tmp_path])
+
+
+def test_a_folder_below_that_cannot_be_read_is_counted(open_folder):
+    (open_folder / "a.mp4").write_bytes(b"x")
+    (open_folder / "locked").mkdir()
+    (open_folder / "locked").chmod(0)
+    said = []
+    with unprivileged():
+        assert len(find_videos([open_folder], tell=said.append)) == 1
+    assert said == ["1 other file was skipped: 1 folder that cannot be read"]
+
+
 def test_a_name_that_is_not_utf8_stays_readable(tmp_path):
     file = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     file.write_bytes(b"x")
@@ -109,7 +143,7 @@ def open_folder():
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("named", ["locked", "locked/a.mp4", "."])
+@pytest.mark.parametrize("named", ["locked", "locked/a.mp4"])
 def test_a_folder_that_cannot_be_read(open_folder, named):
     locked = open_folder / "locked"
     locked.mkdir()

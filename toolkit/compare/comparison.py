@@ -84,7 +84,7 @@ def _run(config: RunConfig, plan: Plan, observer: CompareObserver) -> EvaluateRe
     notes = [f"{name} is left out: {sentence}" for name, sentence in plan.left_out.items()]
     for note in notes:
         observer.note(note)
-    sources = find_videos([config.videos], distinct=False)
+    sources = find_videos([config.videos], distinct=False, tell=observer.note)
     names = result_names([name for _, name in sources], config.writing.lossless)
     edited = {
         name: method if isinstance(method, Path) else config.output / VIDEOS / name

@@ -52,7 +52,7 @@ def edit_videos(
     """
     observer = observer or EditObserver()
     source, target = Path(source), Path(target)
-    jobs = plan(source, target, config.writing)
+    jobs = plan(source, target, config.writing, observer)
     session, report = open_session(config), FolderReport()
     for number, (video, name) in enumerate(jobs, 1):
         observer.item(str(video), number, len(jobs))
@@ -79,7 +79,9 @@ def _edit(session: Session, video: Path, target: Path, name: FolderName, observe
     return edit_in_session(session, video, result, observer, carrying=carrying, copy=copy)
 
 
-def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[Path, FolderName]]:
+def plan(
+    source: Path, target: Path, writing: WritingConfig, observer: EditObserver
+) -> Sequence[tuple[Path, FolderName]]:
     """The videos of a folder and the names of their results.
 
     Raises:
@@ -94,7 +96,7 @@ def plan(source: Path, target: Path, writing: WritingConfig) -> Sequence[tuple[P
     within = target.resolve().is_relative_to(source.resolve())
     found = [
         (video, name)
-        for video, name in find_videos([source])
+        for video, name in find_videos([source], tell=observer.note)
         if not (within and video.is_relative_to(target.resolve()))  # not the results of an earlier run
     ]
     names = folder_names([name for _, name in found], writing)

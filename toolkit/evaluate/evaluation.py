@@ -80,7 +80,8 @@ def evaluate(
 
     observer, started = observer or EvaluateObserver(), time.monotonic()
     task = load_task(config.task, config.options)
-    sets = pair_videos(config.original, config.methods, config.target, failed)
+    tell = observer.note if failed is None else None  # a comparison has told it
+    sets = pair_videos(config.original, config.methods, config.target, failed, tell)
     measures = measures_of(task)
     resolved, tools = resolve(config, measures)
     _make_folder(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -34,6 +34,7 @@ def pair_videos(
     methods: Mapping[str, Path],
     target: Path | None = None,
     failed: Mapping[str, Mapping[str, str]] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[VideoSet]:
     """Match videos by their path below the folder, or else by the path without its extension if that is unique.
 
@@ -44,12 +45,13 @@ def pair_videos(
         methods: method -> a video or a folder of videos.
         target: a video or a folder of videos.
         failed: method -> original's name -> reason: videos that could not be made. The method's folder may be empty.
+        tell: called with a sentence about files beside the originals that are no videos.
 
     Raises:
         UsageError: a path does not exist, or a single video is named for several originals.
         InputError: a folder cannot be read, or holds no video.
     """
-    originals = _videos(original, "the originals")
+    originals = _videos(original, "the originals", tell=tell)
     keys, alone = [_key(name) for name in originals], original.is_file()
     failed = failed or {}
     found = {
@@ -105,13 +107,15 @@ class _Counterparts:
         return self._videos[names[0]]
 
 
-def _videos(path: Path, what: str, may_be_empty: bool = False) -> dict[str, Path]:
+def _videos(
+    path: Path, what: str, may_be_empty: bool = False, tell: Callable[[str], None] | None = None
+) -> dict[str, Path]:
     """Name relative to the folder -> video."""
     if not path.exists():
         raise UsageError(f"expected {what} at {path}, found nothing; check the path")
     try:
         # Not `distinct`: several targets may be links to one clean video.
-        return {name: file for file, name in find_videos([path], distinct=False)}
+        return {name: file for file, name in find_videos([path], distinct=False, tell=tell)}
     except InputError:
         if may_be_empty and path.is_dir():
             return {}

@@ -57,7 +57,7 @@ def build_dataset(
     settings = config.resolved(task.uses_inpainter())
     executor = executor or _processes(settings)
     observer.phase("inspecting the videos", None, "videos")
-    plan = make_plan(settings)
+    plan = make_plan(settings, observer.note)
     folder = OutputFolder(settings.output, _document(settings, task, plan))
     with termination_interrupts(), folder:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,8 +117,11 @@ def segments_of(source: Source, split: Split, config: ResolvedBuild) -> list[Seg
     return segments
 
 
-def make_plan(config: ResolvedBuild) -> Plan:
+def make_plan(config: ResolvedBuild, tell: Callable[[str], None] | None = None) -> Plan:
     """Inspect every source once.
+
+    Args:
+        tell: called with a sentence about the files that are no videos.
 
     Raises:
         InputError: a path does not exist, or a folder cannot be read or holds no video.
@@ -129,7 +132,7 @@ def make_plan(config: ResolvedBuild) -> Plan:
     sources: list[Source] = []
     unusable: list[SourceRecord] = []
     names: dict[str, str] = {}
-    for path, name in find_videos(config.videos):
+    for path, name in find_videos(config.videos, tell=tell):
         try:
             if path.exists() and not path.is_file():  # reading a pipe or a device may never end
                 inputs.append((name, None))

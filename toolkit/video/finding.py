@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
 
 from toolkit.errors import InputError
+from toolkit.files import is_litter, readable
+from toolkit.words import counted
 
-_EXTENSIONS = "3gp avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts webm wmv y4m"
+_EXTENSIONS = (
+    "3g2 3gp amv asf avi divx dv evo f4v flv gif gxf ivf m1v m2p m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mod mov mp4 "
+    "mpe mpeg mpg mpv mts mxf nsv nut ogm ogv ogx qt rm rmvb tod tp trp ts vob webm wmv wtv xvid y4m"
+)
 VIDEO_EXTENSIONS = frozenset(f".{name}" for name in _EXTENSIONS.split())
 
 
-def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path, str]]:
+_HIDDEN, _NO_EXTENSION, _FOLDERS = "hidden", "without an extension", "folders"
+_SHOWN = 6
+"""Kinds of skipped files that a sentence names."""
+
+
+def find_videos(
+    paths: Iterable[Path], distinct: bool = True, tell: Callable[[str], None] | None = None
+) -> list[tuple[Path, str]]:
     """The given files and the video files in and below the given folders, sorted by name.
 
-    Hidden files and folders are skipped. Files in `paths` are taken whatever their extension.
+    Files with other extensions, hidden files and folders, and folders below that cannot be read are skipped. Files in
+    `paths` are taken whatever their extension.
 
     Args:
         paths: files and folders.
         distinct: return a file once even if it is linked or named several times.
+        tell: called once with a sentence that counts what was skipped, if anything was.
 
     Returns:
         Path and display name of each file. The name of a file in a folder is relative to that folder.
 
     Raises:
-        InputError: a path does not exist, or a folder cannot be read or contains no video.
+        InputError: a path does not exist, or a folder in `paths` cannot be read or contains no video.
     """
     found: dict[Path, str] = {}
+    skipped: Counter[str] = Counter()
     for path in paths:
         try:
             kind = path.stat().st_mode
@@ -40,14 +55,21 @@ def find_videos(paths: Iterable[Path], distinct: bool = True) -> list[tuple[Path
                 f"{path} cannot be read ({error.strerror}); change its access rights or leave it out"
             ) from error
         if stat.S_ISDIR(kind):
-            files = sorted(_walk(path))
+            here: Counter[str] = Counter()
+            files = sorted(_walk(path, here))
+            skipped += here
             if not files:
-                raise InputError(f"no video in the folder {path} or below; expected files such as .mp4, .mov or .webm")
+                others = f"; {_sentence(here)}" if here else ""
+                raise InputError(
+                    f"no video in the folder {path} or below; expected files such as .mp4, .mov or .webm{others}"
+                )
             for file in files:
-                name = _readable(file.relative_to(path).as_posix())
+                name = readable(file.relative_to(path).as_posix())
                 found.setdefault(_resolved(file) if distinct else file.absolute(), name)
         else:
-            found.setdefault(path.resolve() if distinct else path.absolute(), _readable(path.name))
+            found.setdefault(path.resolve() if distinct else path.absolute(), readable(path.name))
+    if skipped and tell is not None:
+        tell(_sentence(skipped))
     return sorted(found.items(), key=lambda item: (item[1], item[0]))
 
 
@@ -59,19 +81,39 @@ def _resolved(file: Path) -> Path:
         return file.absolute()
 
 
-def _readable(name: str) -> str:
-    """The name as valid text; bytes that are not UTF-8 become ``\\xNN``."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+def _walk(folder: Path, skipped: Counter[str]) -> Iterable[Path]:
+    def leave_out(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise InputError(
+                f"the folder {folder} cannot be read ({error.strerror}); change its access rights or leave it out"
+            ) from error
+        skipped[_FOLDERS] += 1
 
-
-def _walk(folder: Path) -> Iterable[Path]:
-    def refuse(error: OSError) -> NoReturn:
-        raise InputError(
-            f"the folder {error.filename} cannot be read ({error.strerror}); change its access rights or leave it out"
-        ) from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for parent, folders, names in os.walk(folder, onerror=leave_out):
+        hidden = sum(name.startswith(".") and not is_litter(name) for name in folders)
+        if hidden:
+            skipped[_HIDDEN] += hidden
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_litter(name)]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_EXTENSIONS:
+            suffix = Path(name).suffix.lower()
+            if is_litter(name):
+                continue
+            if name.startswith("."):
+                skipped[_HIDDEN] += 1
+            elif suffix in VIDEO_EXTENSIONS:
                 yield Path(parent, name)
+            else:
+                skipped[readable(suffix) or _NO_EXTENSION] += 1
+
+
+def _sentence(skipped: Counter[str]) -> str:
+    """Such as ``3 other files were skipped: 2 .jpg, 1 hidden``."""
+    order = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f"{number} {kind}" for kind, number in order if number and kind != _FOLDERS]
+    folders = skipped[_FOLDERS]
+    if folders:
+        kinds.append(f"{counted(folders, 'folders')} that cannot be read")
+    if len(kinds) > _SHOWN:
+        kinds[_SHOWN:] = [f"and {len(kinds) - _SHOWN} more kinds"]
+    number = sum(skipped.values())
+    return f"{counted(number, 'other files')} {'was' if number == 1 else 'were'} skipped: {', '.join(kinds)}"
