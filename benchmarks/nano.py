@@ -46,6 +46,9 @@ from toolkit.video.finding import find_videos
 PARTS = {"speed": None, "steps": "videos", "worn": "videos", "bare": "videos", "coders": "data"}
 """The parts, and the option that each needs."""
 
+REMOVE_ALL = {"hidden_eyes": "remove", "face_paint": "remove"}
+"""Settings with which every attribute is removed, dark lenses too."""
+
 UNCHANGED = 45.0
 """PSNR in dB from which a frame counts as unchanged, because no change is visible."""
 
@@ -155,7 +158,7 @@ def steps(task: str, videos: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         edited, taken = {}, {}
         for count in (1, 2, 4):
-            settings = {"denoising": {"num_inference_steps": count}, "writing": {"lossless": True}}
+            settings = {"denoising": {"num_inference_steps": count}, "crop": REMOVE_ALL, "writing": {"lossless": True}}
             begun = time.perf_counter()
             edited[count] = Path(folder) / str(count)
             edit_videos(videos / "with", edited[count], EditConfig(task=[task], **settings), EditObserver())
@@ -180,6 +183,7 @@ def worn(videos: Path, arcface: Path | None) -> None:
         for name, target in edited.items():
             settings = {
                 "motion": {"motion_layers": "paper" if name == "motion" else "none"},
+                "crop": REMOVE_ALL,
                 "writing": {"lossless": True},
             }
             edit_videos(videos, target, EditConfig(task=["glasses"], **settings), EditObserver())

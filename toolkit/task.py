@@ -182,17 +182,24 @@ class Masker(ABC):
         """
         return np.zeros(clip.frames.shape[:3], bool)
 
+    def hides_eyes(self, clip: FaceClip) -> np.ndarray:
+        """Frames in which the attribute hides the eyes, as dark lenses do: bool ``[T]``.
+
+        An edit could only invent these eyes, so by default it keeps the attribute. By default there are no such frames.
+        """
+        return np.zeros(len(clip), bool)
+
 
 MaskFunction = Callable[[FaceClip], np.ndarray]
-"""A function with the same result as `Masker.__call__`, for tasks that know of no opaque parts."""
+"""A function with the same result as `Masker.__call__`, for tasks that know of no opaque parts and hidden eyes."""
 
 
 def as_masker(masker: Masker | MaskFunction) -> Masker:
     """Turn the result of `AttributeTask.masker` into a `Masker`: a plain function becomes one without opaque parts.
 
     Raises:
-        ContractError: it is neither a `Masker` nor a function of a clip, or it has a method `opaque` without being a
-            `Masker`.
+        ContractError: it is neither a `Masker` nor a function of a clip, or it has a method `opaque` or `hides_eyes`
+            without being a `Masker`.
     """
     if isinstance(masker, Masker):
         return masker
@@ -200,10 +207,11 @@ def as_masker(masker: Masker | MaskFunction) -> Masker:
         raise ContractError(
             f"`masker` must return a Masker or a function from a clip to masks, found {type(masker).__name__}"
         )
-    if hasattr(masker, "opaque"):  # ignoring the method silently would leave its author puzzled
-        raise ContractError(
-            f"{type(masker).__name__} defines `opaque` and is no Masker: derive it from toolkit.task.Masker"
-        )
+    for method in ("opaque", "hides_eyes"):
+        if hasattr(masker, method):  # ignoring the method silently would leave its author puzzled
+            raise ContractError(
+                f"{type(masker).__name__} defines `{method}` and is no Masker: derive it from toolkit.task.Masker"
+            )
     return _FunctionMasker(masker)
 
 
@@ -273,6 +281,8 @@ class AttributeTask(ABC, Generic[OptionsT]):
         prompt, negative_prompt: condition the backbone; `prompt` describes a face without the attribute.
         exact_mask: True if `masker` finds the attribute itself, False if its masks cover the whole area in which one
             may be. Edits match colours to the surroundings only inside exact masks.
+        spares_eyes: True if the attribute never surrounds both eyes. What does so is make-up or face paint, and edits
+            keep it by default.
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
         Options: class of the options. Every field needs a default and a description.
         removers: folders of the trained removers in the plugin's package, by the name of their backbone.
@@ -285,6 +295,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
     prompt: ClassVar[str]
     negative_prompt: ClassVar[str] = ""
     exact_mask: ClassVar[bool] = True
+    spares_eyes: ClassVar[bool] = False
     extra: ClassVar[str | None] = None
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     removers: ClassVar[Mapping[str, Path]] = {}
@@ -365,8 +376,9 @@ def _check_class(cls: type[AttributeTask[Any]], declared: type[TaskOptions] | No
     version = getattr(cls, "api_version", None)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         refuse(f"`api_version` must be a whole number from 1, such as {API_VERSION}, found {version!r}")
-    if not isinstance(cls.exact_mask, bool):
-        refuse(f"`exact_mask` must be True or False, found {cls.exact_mask!r}")
+    for name in ("exact_mask", "spares_eyes"):
+        if not isinstance(getattr(cls, name), bool):
+            refuse(f"`{name}` must be True or False, found {getattr(cls, name)!r}")
     if cls.extra is not None and not isinstance(cls.extra, str):
         refuse(f"`extra` must be the name of an extra or None, found {cls.extra!r}")
     if not (isinstance(cls.Options, type) and issubclass(cls.Options, TaskOptions)):

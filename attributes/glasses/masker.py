@@ -25,6 +25,12 @@ OPAQUE = 0.25
 OPAQUE_MARGIN = 6 / 512
 """Like `MARGIN`, for opaque parts."""
 
+MIN_VISIBILITY = 0.4
+"""Visibility of the eyes below which they cannot be seen. With glasses drawn on 20 real clips it was lower in 39 of 40
+cases with lenses that pass at most 10 % of the light, 38 of 40 with mirrors, 15 of 20 with lenses that pass 20 %, 4 of
+20 with 35 %, 2 of 20 with 50 % (reflections), and 0 of 40 with 70 % or more. In 6 real clips with glasses, one of them
+with red lenses, it was at least 0.85."""
+
 
 @dataclass(frozen=True, eq=False)
 class GlassesObservation:
@@ -57,25 +63,30 @@ class EmbeddedMasker(Masker):
 
         # On the CPU, because it is small and every worker of a build has one.
         self._segmenter = segmenter or GlassesSegmenter.load(device="cpu")
-        self._last: tuple[FaceClip, np.ndarray, np.ndarray] | None = None
+        self._last: tuple[FaceClip, tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
 
     def __call__(self, clip: FaceClip) -> np.ndarray:
         """Glasses without the eye holes: bool ``[T, H, W]``."""
-        return self._both(clip)[0]
+        return self._seen(clip)[0]
 
     def opaque(self, clip: FaceClip) -> np.ndarray:
         """Rims, bridge and temples: bool ``[T, H, W]``."""
-        return self._both(clip)[1]
+        return self._seen(clip)[1]
+
+    def hides_eyes(self, clip: FaceClip) -> np.ndarray:
+        """Frames behind whose dark or mirroring lenses the eyes cannot be seen: bool ``[T]``."""
+        return self._seen(clip)[2]
 
     def observe(self, clip: FaceClip) -> GlassesObservation:
         """Masks and visibility of a clip, stabilised over its frames."""
         return self._observe(clip, self._segmenter.segment_regions(clip), clip)
 
-    def _both(self, clip: FaceClip) -> tuple[np.ndarray, np.ndarray]:
-        if self._last is None or self._last[0] is not clip:  # callers ask for masks and opaque parts in turn
+    def _seen(self, clip: FaceClip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks, opaque parts, and frames in which the eyes are hidden."""
+        if self._last is None or self._last[0] is not clip:  # callers ask for one after the other
             seen = self.observe(clip)
-            self._last = clip, seen.mask, seen.opaque
-        return self._last[1:]
+            self._last = clip, (seen.mask, seen.opaque, seen.eye_visibility < MIN_VISIBILITY)
+        return self._last[1]
 
     def _observe(self, clip: FaceClip, found: RegionMaps, eyes: FaceClip) -> GlassesObservation:
         """

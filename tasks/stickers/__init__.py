@@ -19,6 +19,7 @@ class StickersTask(AttributeTask[StickersOptions]):
     prompt = "a close-up photo of a person's face, clean bare skin"
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
     exact_mask = False
+    spares_eyes = True
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
     recipes: ClassVar[Mapping[str, Path]] = {
         name: Path(__file__).parent / "recipes" / f"{name}.json" for name in ("stickers-first", "stickers")

@@ -57,7 +57,7 @@ def test_blocks_see_their_surroundings_and_join_without_a_seam():
     found, asked = blocks(maskers_of(masker), 70)
     assert asked == [(0, LENGTH + MARGIN), (LENGTH - MARGIN, 64 + MARGIN - 2), (64 - MARGIN, 70)]
     assert seen[1] == (100 + LENGTH - MARGIN, 46, 0.5)
-    joined = np.concatenate([masks for _, masks, _ in found])
+    joined = np.concatenate([block.masks for block in found])
     assert [start for start, *_ in found] == [0, 32, 64]
     assert joined.any(axis=(1, 2)).tolist() == [k % 3 == 0 for k in range(70)]
 
@@ -71,9 +71,9 @@ def test_masks_of_several_tasks_are_joined_and_soft_ones_thresholded():
     def soft(clip):
         return np.full(clip.frames.shape[:3], 0.4, np.float32)
 
-    ((_, masks, opaque),), _ = blocks(maskers_of(left, soft), 3)
+    ((_, masks, opaque, hidden),), _ = blocks(maskers_of(left, soft), 3)
     assert masks[..., :2].all() and not masks[..., 2:].any()
-    assert not opaque.any()
+    assert not opaque.any() and not hidden.any()
     with pytest.raises(ContractError, match="must return masks"):
         blocks(maskers_of(lambda clip: np.zeros((1, 2, 2), bool)), 3)
 
@@ -94,10 +94,31 @@ class Rimmed(Masker):
 def test_opaque_parts_are_joined_and_stay_with_their_frames():
     plain = lambda clip: np.zeros(clip.frames.shape[:3], bool)  # noqa: E731
     found, _ = blocks(maskers_of(Rimmed(), plain), 70)
-    joined = np.concatenate([opaque for *_, opaque in found])
+    joined = np.concatenate([block.opaque for block in found])
     assert joined.any(axis=(1, 2)).tolist() == [k % 3 == 0 for k in range(70)]
     with pytest.raises(ContractError, match="must return masks"):
         blocks(maskers_of(Rimmed(shape=slice(1))), 3)
+
+
+class Dark(Masker):
+    """A masker whose attribute hides the eyes in some frames."""
+
+    def __init__(self, length=None):
+        self.length = length
+
+    def __call__(self, clip):
+        return np.ones(clip.frames.shape[:3], bool)
+
+    def hides_eyes(self, clip):
+        return (clip.frames[:, 0, 0, 0] % 3 == 0)[: self.length]
+
+
+def test_frames_with_hidden_eyes_are_joined_and_stay_with_their_frames():
+    plain = lambda clip: np.zeros(clip.frames.shape[:3], bool)  # noqa: E731
+    found, _ = blocks(maskers_of(Dark(), plain), 70)
+    assert np.concatenate([block.hidden for block in found]).tolist() == [k % 3 == 0 for k in range(70)]
+    with pytest.raises(ContractError, match="hides_eyes of the task"):
+        blocks(maskers_of(Dark(length=1)), 3)
 
 
 def test_options_reach_their_task(settings):

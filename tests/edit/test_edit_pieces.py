@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.edit.config import CropConfig, MaskConfig
+from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
 from toolkit.edit.output.patches import paste, read_patch, write_patch
 from toolkit.edit.removal.changes import changed_parts
 from toolkit.edit.removal.paste_weights import composite_over, feathered, paste_weights
 from toolkit.edit.removal.stretches import active_stretches
-from toolkit.edit.resolve import resolve_masking
+from toolkit.edit.resolve import resolve, resolve_masking
 from toolkit.edit.results import FaceReport
 from toolkit.edit.review import FrameReview, stretches, warnings_of
 from toolkit.edit.tracks.crops import cut
@@ -238,6 +238,11 @@ def test_stretches_need_time_and_a_majority():
     assert list(stretches(sparse, times, 0.3)) == []
 
 
+@pytest.fixture(scope="module")
+def resolved(backbone, glasses_remover):
+    return resolve(EditConfig(remover=[glasses_remover], backbone=str(backbone), device="cpu"))
+
+
 def face(**changed):
     values = {
         "track": 3,
@@ -250,6 +255,7 @@ def face(**changed):
         "change": 9,
     }
     values |= {"flicker": 1, "landmark_shift": 0.01, "eyes_edited": 0.0, "eye_contrast": 0.4}
+    values |= {"kept": None, "eyes_hidden": False, "eye_contrast_before": 0.4, "tint_before": 5.0, "tint": 5.0}
     return FaceReport(**values | changed)
 
 
@@ -259,20 +265,39 @@ def face(**changed):
         ({"landmark_shift": 0.2}, "identity moved"),
         ({"landmark_shift": None}, "face lost"),
         ({"flicker": 4}, "flicker"),
-        ({"eye_contrast": 0.02}, "eyes hidden"),
-        ({"eyes_edited": 0.9}, "eyes hidden"),
+        ({"eye_contrast": 0.02}, "eyes lost"),
+        ({"eyes_edited": 0.9, "eyes_hidden": True}, "eyes invented"),
+        ({"eyes_edited": 0.9, "eye_contrast_before": 0.03}, "eyes invented"),
+        ({"kept": "eyes hidden", "edited": 0}, "eyes hidden"),
+        ({"kept": "face paint", "edited": 0}, "face paint"),
+        ({"tint_before": 22, "tint": 14}, "tint left"),
         ({"turn": 70}, "turned away"),
     ],
 )
-def test_bad_stretches_are_warned_of(changed, kind):
+def test_bad_stretches_are_warned_of(changed, kind, resolved):
     times = np.arange(100) / 25
     faces = [face(**changed) if 30 <= k < 70 else face() for k in range(100)]
-    (warned,) = warnings_of(3, 200, faces, times, 60)
+    (warned,) = warnings_of(3, 200, faces, times, resolved)
     assert (warned.kind, warned.track, warned.start, warned.stop) == (kind, 3, 230, 270)
     assert warned.sentence.startswith("1.2 s to 2.8 s: ")
-    assert not warnings_of(3, 200, [face()] * 100, times, 60)
-    if kind not in ("eyes hidden", "turned away"):
-        assert not warnings_of(3, 200, [face(**changed, edited=0)] * 100, times, 60)
+    assert not warnings_of(3, 200, [face()] * 100, times, resolved)
+    if kind not in ("eyes hidden", "face paint", "eyes invented", "turned away"):
+        assert not warnings_of(3, 200, [face(**changed, edited=0)] * 100, times, resolved)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"eyes_edited": 0.9},  # rims overlap the eyes: that alone hides nothing
+        {"eyes_edited": 0.9, "eye_contrast_before": 0.09, "eye_contrast": 0.1},  # narrow eyes
+        {"eye_contrast_before": 0.09, "eye_contrast": 0.08},
+        {"eyes_hidden": True},  # nothing was pasted over them
+        {"tint_before": 7, "tint": 14},
+        {"tint_before": 22, "tint": 5},
+    ],
+)
+def test_ordinary_edits_cause_no_warning(changed, resolved):
+    assert not warnings_of(3, 200, [face(**changed)] * 100, np.arange(100) / 25, resolved)
 
 
 @pytest.fixture(scope="module")

@@ -78,4 +78,6 @@ def test_bad_frames_join_over_short_gaps_only():
     bad[10:30] = bad[34:50] = bad[70:90] = True
     assert list(stretches(bad, times, 0.3)) == [(10, 50), (70, 90)]
     assert list(stretches(np.zeros(100, bool), times, 0.3)) == []
-    assert list(stretches(np.ones(1, bool), times[:1], 0.3)) == []
+    single = np.arange(9) == 4
+    assert list(stretches(single, times[:9], 0.3)) == []
+    assert list(stretches(np.ones(1, bool), times[:1], 0.3)) == [(0, 1)]  # there is no more of the track

@@ -15,21 +15,23 @@ from toolkit.edit.report import EditObserver, EditReport
 
 PREVIEW_SECONDS = 3.0
 
-COMMON = {"task", "remover", "backbone", "device", "seed", "max_faces", "analyser"}
+COMMON = {"task", "remover", "backbone", "device", "seed", "max_faces", "analyser", "hidden_eyes"}
 COMMON |= {"crf", "lossless", "compare", "provenance", "strict"}
 """Settings that ``--help`` shows."""
 
 UNCHANGED = {
     "no face": "without a face",
+    "kept": "with a face that was kept as it is",
     "no attribute": "without the attribute",
     "turned away": "with a face turned too far away",
 }
 """Reasons why frames were not edited, by status."""
 
 MISSING = {
-    "no face": "no face",
-    "no attribute": "none of the removers' attributes",
-    "turned away": "no face turned to the camera",
+    "no face": "there is no face",
+    "kept": "the face was kept as it is",
+    "no attribute": "there is none of the removers' attributes",
+    "turned away": "there is no face turned to the camera",
 }
 """Reasons why a video was not edited, by outcome."""
 
@@ -83,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
 def summarise(report: EditReport, target: Path) -> None:
     """Print what was done to a video and where it is."""
     if report.outcome != "edited":
-        missing = MISSING[report.outcome]
-        out.print(f"nothing was edited: there is {missing} in {report.source}", soft_wrap=True)
+        out.print(f"nothing was edited: {MISSING[report.outcome]} in {report.source}", soft_wrap=True)
     else:
         counts = report.counts
         unchanged = [f"{counts[status]} {reason}" for status, reason in UNCHANGED.items() if counts.get(status)]

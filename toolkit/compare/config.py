@@ -45,7 +45,11 @@ class RunConfig(BaseModel):
     denoising: DenoisingConfig = Field(DenoisingConfig(), description="How a clip is denoised.")
     motion: MotionConfig = Field(MotionConfig(), description="How frames are kept consistent.")
     masking: MaskConfig = Field(MaskConfig(), description="How the rest of the picture is preserved.")
-    crop: CropConfig = Field(CropConfig(), description="Which faces are edited, and how they are cut out.")
+    crop: CropConfig = Field(
+        CropConfig(hidden_eyes="remove", face_paint="remove"),
+        description="Which faces are edited, and how they are cut out. Methods are compared by what they remove, so "
+        "nothing is kept by default.",
+    )
     faces: FaceConfig = Field(FaceConfig(), description="How faces are found, for editing and measuring alike.")
     reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read, for editing and measuring alike.")
     writing: WritingConfig = Field(WritingConfig(), description="How videos are written.")

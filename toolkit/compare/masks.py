@@ -96,7 +96,7 @@ class FrameMasks:
         cropper.cut(tracks, lambda track, index, crop: stores[track.number].crops.write(index, crop[None]))
         for track in tracks:
             of_track = stores[track.number]
-            for start, masks, _ in mask_blocks(maskers, track, of_track.crops.read):
+            for start, masks, *_ in mask_blocks(maskers, track, of_track.crops.read):
                 of_track.masks(0).write(start, masks.astype(np.uint8))
             of_track.close()
             (self._of(track) / "crops").unlink()

@@ -164,6 +164,16 @@ class CropConfig(BaseModel):
         description="Largest turn or tilt of a head away from the camera, in degrees. Beyond it, the head stays as it "
         "is, because an edit could only invent the hidden parts.",
     )
+    hidden_eyes: Literal["keep", "remove"] = Field(
+        "keep",
+        description="What to do with an attribute that hides the eyes, such as dark or mirroring lenses: `keep` it, "
+        "because an edit could only invent the eyes, or `remove` it.",
+    )
+    face_paint: Literal["keep", "remove"] = Field(
+        "keep",
+        description="What to do if a remover of stickers takes make-up or face paint around both eyes for them: `keep` "
+        "the face as it is, because paint comes off unevenly, or `remove` what comes off.",
+    )
     max_gap: float = Field(
         0.2, ge=0, le=2, description="Longest gap in which a face was not found and is interpolated, in seconds."
     )

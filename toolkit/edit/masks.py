@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,22 @@ class TaskMaskers:
         """
         return _joined(clip, [(task.name, masker.opaque) for task, masker in self._built()])
 
+    def hides_eyes(self, clip: FaceClip) -> np.ndarray:
+        """bool ``[T]``: frames in which any of the attributes hides the eyes.
+
+        Raises:
+            ContractError: a masker returned something else than one value for each frame.
+        """
+        hidden = np.zeros(len(clip), bool)
+        for task, masker in self._built():
+            found = np.asarray(masker.hides_eyes(clip))
+            if found.shape != hidden.shape:
+                raise ContractError(
+                    f"hides_eyes of the task {task.name} must return {list(hidden.shape)}, found {list(found.shape)}"
+                )
+            hidden |= found.astype(bool)
+        return hidden
+
     def _built(self) -> Iterator[tuple[AttributeTask, Masker]]:
         if not self._maskers:
             self._maskers = [as_masker(task.masker()) for task in self.tasks]
@@ -67,9 +83,23 @@ def _joined(clip: FaceClip, maskers: Sequence[tuple[str, MaskFunction]]) -> np.n
     return masks
 
 
-def mask_blocks(
-    maskers: TaskMaskers, track: FaceTrack, crops: Callable[[int, int], np.ndarray]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+class MaskBlock(NamedTuple):
+    """Masks of consecutive frames of a track.
+
+    Attributes:
+        start: the first frame.
+        masks: bool ``[K, R, R]``.
+        opaque: bool ``[K, R, R]``, opaque parts.
+        hidden: bool ``[K]``, frames in which the attribute hides the eyes.
+    """
+
+    start: int
+    masks: np.ndarray
+    opaque: np.ndarray
+    hidden: np.ndarray
+
+
+def mask_blocks(maskers: TaskMaskers, track: FaceTrack, crops: Callable[[int, int], np.ndarray]) -> Iterator[MaskBlock]:
     """Masks along a track, block by block, so that memory does not grow with its length.
 
     Args:
@@ -77,9 +107,6 @@ def mask_blocks(
         track: of the face.
         crops: function of a first frame of the track and the one after the last that returns their crops, uint8
             ``[K, R, R, 3]``.
-
-    Yields:
-        A first frame, and bool ``[K, R, R]`` twice: masks, and opaque parts.
     """
     for start in range(0, len(track), LENGTH):
         stop = min(start + LENGTH, len(track))
@@ -97,4 +124,4 @@ def mask_blocks(
             source_digest=track.source.digest,
         )
         inner = slice(start - low, stop - low)
-        yield start, maskers(clip)[inner], maskers.opaque(clip)[inner]
+        yield MaskBlock(start, maskers(clip)[inner], maskers.opaque(clip)[inner], maskers.hides_eyes(clip)[inner])

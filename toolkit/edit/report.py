@@ -14,7 +14,7 @@ from toolkit.edit.config import EditConfig
 from toolkit.edit.results import EditWarning, FaceReport, TrackResult
 from toolkit.progress import Observer
 
-Status = Literal["edited", "no attribute", "turned away", "no face"]
+Status = Literal["edited", "kept", "no attribute", "turned away", "no face"]
 """What happened to a frame or a video; the first one that applies."""
 
 LOCATIONS: Any = {
@@ -119,6 +119,8 @@ def status_of(faces: Sequence[FaceReport], max_turn: float) -> Status:
     """What happened to a frame with these faces."""
     if any(face.edited > 0 for face in faces):
         return "edited"
+    if any(face.kept for face in faces):
+        return "kept"
     if faces:
         return "no attribute" if any(face.turn <= max_turn for face in faces) else "turned away"
     return "no face"

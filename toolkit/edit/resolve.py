@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.backbones import BackboneSpec, backbone_names, describe, identity
 from toolkit.backbones.locations import read_config
@@ -25,6 +25,7 @@ from toolkit.edit.resolved import (
 from toolkit.errors import UsageError
 from toolkit.registry import bare_name
 from toolkit.remover import read_remover, shipped_remover
+from toolkit.task import AttributeTask
 from toolkit.validation import did_you_mean, validated
 
 EMBEDDED = "nano"
@@ -75,9 +76,7 @@ def resolve(config: EditConfig) -> ResolvedEdit:
     for remover in removers:
         tasks = [mask_task(name, options.get(bare_name(name))) for name in remover.tasks] if finds_masks else []
         resolved_options |= {task.name: task.options.model_dump(mode="json") for task in tasks}
-        exact = all(task.exact_mask for task in tasks)
-        negative_prompt = ", ".join(task.negative_prompt for task in tasks if task.negative_prompt)
-        resolved_removers.append(_remover(remover, config.masking, finds_masks, exact, steps, negative_prompt))
+        resolved_removers.append(_remover(remover, config.masking, finds_masks, tasks, steps))
     return ResolvedEdit(
         removers=tuple(resolved_removers),
         backbone=identity(spec, used_parts(spec, motion.motion_adapter)),
@@ -270,8 +269,9 @@ def _finds_masks(config: MaskConfig, removers: Sequence[EditRemover]) -> bool:
 
 
 def _remover(
-    remover: EditRemover, config: MaskConfig, finds_masks: bool, exact: bool, steps: int, negative_prompt: str
+    remover: EditRemover, config: MaskConfig, finds_masks: bool, tasks: Sequence[AttributeTask[Any]], steps: int
 ) -> ResolvedRemover:
+    exact = all(task.exact_mask for task in tasks)
     if config.second_pass == "auto":
         second_pass = finds_masks and not exact and steps <= FEW_STEPS
     else:
@@ -287,10 +287,11 @@ def _remover(
         tasks=remover.tasks,
         origin=dict(remover.origin),
         prompt=remover.prompt,
-        negative_prompt=negative_prompt,
+        negative_prompt=", ".join(task.negative_prompt for task in tasks if task.negative_prompt),
         resolution=remover.resolution,
         hint=remover.hint,
         exact_masks=exact,
+        spares_eyes=bool(tasks) and all(task.spares_eyes for task in tasks),
         fill_opaque=finds_masks and config.fill_opaque and remover.hint == "frame",
         second_pass=second_pass and remover.hint == "frame",
         normalisation=normalisation,

@@ -40,6 +40,7 @@ class ResolvedRemover(_Resolved):
     resolution: int = Field(description="Side of its pictures in pixels.")
     hint: Hint = Field(description="Input of its ControlNet: the frame, or the frame without the masked part.")
     exact_masks: bool = Field(description="Whether masks find the attribute itself; else they are search areas.")
+    spares_eyes: bool = Field(description="Whether the attribute never surrounds both eyes.")
     fill_opaque: bool = Field(description="Whether opaque parts are filled before it sees a frame.")
     second_pass: bool = Field(description="Whether it is applied twice.")
     normalisation: Normalisation = Field(description="How the masked latents' colours are matched.")

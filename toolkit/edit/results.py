@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.video.notes import NoteKind, VideoNote
 
+Kept = Literal["eyes hidden", "face paint"]
+"""Why a face that shows the attribute was kept as it is."""
+
 
 class FaceReport(BaseModel):
     """One face in one frame; shares are of the crop's pixels."""
@@ -20,8 +23,14 @@ class FaceReport(BaseModel):
     box: list[float] = Field(description="x0 y0 x1 y1 in pixels of the video.")
     turn: float = Field(description="Degrees by which the head is turned or tilted from the camera.")
     mask: float | None = Field(description="Share of the crop that the masks cover; null if no masks were needed.")
+    kept: Kept | None = Field(description="Why the face was kept as it is; null if it was not.")
     edited: float = Field(description="Share of the crop that was pasted; soft edges count in part.")
     change: float = Field(description="Mean absolute change of the pasted pixels, 0..255.")
+    tint_before: float | None = Field(
+        description="How far the strongest colours where the attribute is are from the skin around it, in CIELAB "
+        "without lightness; null if masks do not show the attribute itself, or too little is seen."
+    )
+    tint: float | None = Field(description="The same in the result.")
     flicker: float = Field(
         description="Change of the pasted pixels from frame to frame, relative to the original's; 1 is as steady."
     )
@@ -30,7 +39,19 @@ class FaceReport(BaseModel):
         "no face was found after the edit."
     )
     eyes_edited: float | None = Field(description="Share of the eyes that was replaced; null if they are too small.")
+    eyes_hidden: bool = Field(description="Whether the attribute hides the eyes in the original.")
+    eye_contrast_before: float | None = Field(description="Contrast within the clearer eye of the original, 0..1.")
     eye_contrast: float | None = Field(description="Contrast within the clearer eye of the result, 0..1.")
+
+
+class RemoverFindings(BaseModel):
+    """What a remover's masks and output say about a track."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hidden: list[bool] = Field(description="For each frame, whether the attribute hides the eyes.")
+    painted: bool = Field(False, description="Whether the remover takes face paint for the attribute.")
+    kept: Kept | None = Field(None, description="Why the face was kept as it is; null if it was not.")
 
 
 class EditWarning(BaseModel):
@@ -38,7 +59,20 @@ class EditWarning(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["identity moved", "flicker", "eyes hidden", "face lost", "turned away"] | NoteKind
+    kind: (
+        Literal[
+            "identity moved",
+            "flicker",
+            "eyes hidden",
+            "eyes invented",
+            "eyes lost",
+            "face lost",
+            "face paint",
+            "tint left",
+            "turned away",
+        ]
+        | NoteKind
+    )
     track: int | None = Field(description="Number of the face's track; null if the whole video is concerned.")
     start: int = Field(description="First frame.")
     stop: int = Field(description="Frame after the last.")

@@ -264,11 +264,9 @@ class _VideoEdit:
 
     def _edit_track(self, track: FaceTrack, stores: TrackStores) -> TrackResult:
         started = time.monotonic()
-        resolved, removers = self._resolved, len(self._resolved.removers)
         remove_attributes(self._session, track, stores, self._advance)
-        write_patches(track, stores, removers)
-        analyser, masked = self._session.single_face_analyser, resolved.masking.finds_masks
-        result = review_track(track, stores, removers, masked, analyser, resolved.crop.max_turn)
+        write_patches(track, stores, len(self._resolved.removers))
+        result = review_track(track, stores, self._resolved, self._session.single_face_analyser)
         stores.close()
         for warning in result.warnings:
             self._observer.warning(warning.sentence)

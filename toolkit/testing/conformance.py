@@ -198,6 +198,14 @@ def _opaque(subject: Subject) -> None:
     assert np.array_equal(parts, again), "the masker must return the same opaque parts for the same clip"
 
 
+def _hides_eyes(subject: Subject) -> None:
+    clip = subject.clip
+    frames = subject.masker.hides_eyes(clip)
+    _check_hides_eyes(frames, clip)
+    again = subject.masker.hides_eyes(clip)
+    assert np.array_equal(frames, again), "the masker must find the eyes hidden in the same frames of the same clip"
+
+
 def _masker_without_face(subject: Subject) -> None:
     clip = _read_only(no_face_clip())
     masks = subject.masker(clip)
@@ -206,6 +214,9 @@ def _masker_without_face(subject: Subject) -> None:
     parts = subject.masker.opaque(clip)
     _check_opaque(parts, clip)
     assert not parts.any(), f"without a face the opaque parts must be empty, found {int(parts.sum())} pixels"
+    frames = subject.masker.hides_eyes(clip)
+    _check_hides_eyes(frames, clip)
+    assert not frames.any(), f"without a face no eyes are hidden, found {int(frames.sum())} frames"
 
 
 def _check_masks(masks, clip: FaceClip) -> None:
@@ -223,6 +234,12 @@ def _check_opaque(parts, clip: FaceClip) -> None:
     assert isinstance(parts, np.ndarray), f"opaque parts must be an array, found {type(parts).__name__}"
     assert parts.shape == shape, f"opaque parts must be {shape}, found {parts.shape}"
     assert parts.dtype == np.bool_, f"opaque parts must be bool, found {parts.dtype}"
+
+
+def _check_hides_eyes(frames, clip: FaceClip) -> None:
+    assert isinstance(frames, np.ndarray), f"hides_eyes must return an array, found {type(frames).__name__}"
+    assert frames.shape == (len(clip),), f"hides_eyes must return ({len(clip)},) values, found {frames.shape}"
+    assert frames.dtype == np.bool_, f"hides_eyes must return bool, found {frames.dtype}"
 
 
 def _pairs(subject: Subject) -> None:
@@ -357,6 +374,7 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "pickling": _pickling,
     "masker": _masker,
     "opaque parts": _opaque,
+    "hidden eyes": _hides_eyes,
     "masker without a face": _masker_without_face,
     "pairs": _pairs,
     "nothing outside the mask": _outside,

@@ -10,11 +10,13 @@ import torch
 from toolkit.diffusion.edit_pipeline import CHUNK
 from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.edit.masks import mask_blocks
-from toolkit.edit.removal.changes import removed_parts
+from toolkit.edit.removal.changes import changed_parts, removed_parts
+from toolkit.edit.removal.paint import shows_paint
 from toolkit.edit.removal.paste_weights import composite_over, paste_weights
 from toolkit.edit.removal.stores import TrackStores
-from toolkit.edit.removal.stretches import active_stretches
+from toolkit.edit.removal.stretches import active_stretches, mostly_hidden
 from toolkit.edit.resolved import OWN_FRAME
+from toolkit.edit.results import RemoverFindings
 from toolkit.edit.session import Session
 from toolkit.edit.tracks.track import FaceTrack
 from toolkit.errors import ToolkitError
@@ -82,7 +84,12 @@ class _Application:
     def run(self) -> None:
         """Edit the stretches that show the attribute, with a window of frames around them."""
         shown = self._track.turns <= self._resolved.crop.max_turn
-        stretches = active_stretches(self._find_masks() & shown, self._resolved.motion.context_length)
+        masked, hidden = self._find_masks()
+        stretches = active_stretches(masked & shown, self._resolved.motion.context_length)
+        findings = RemoverFindings(hidden=hidden.tolist())
+        if self._resolved.crop.hidden_eyes == "keep" and mostly_hidden(hidden, masked & shown):
+            findings, stretches = findings.model_copy(update={"kept": "eyes hidden"}), []
+        self._stores.write_findings(self._index, findings)
         if not stretches:
             self._pass_through()
             return
@@ -93,6 +100,12 @@ class _Application:
             self._denoise(stretch, name, second_pass=False)
             if self._remover.second_pass and self._find_removed(stretch):
                 self._denoise(stretch, f"{name}-again", second_pass=True)
+        if self._is_painted(stretches):
+            kept = "face paint" if self._resolved.crop.face_paint == "keep" else None
+            self._stores.write_findings(self._index, findings.model_copy(update={"painted": True, "kept": kept}))
+            if kept:
+                self._pass_through()
+                return
         self._weigh(shown)
 
     def _input(self, start: int, stop: int) -> np.ndarray:
@@ -104,16 +117,18 @@ class _Application:
         for first in range(start, stop, CHUNK):
             yield first, min(first + CHUNK, stop)
 
-    def _find_masks(self) -> np.ndarray:
-        """Store the masks; bool ``[T]``: frames in which there is a mask."""
+    def _find_masks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Store the masks; bool ``[T]`` twice: frames in which there is a mask, and in which it hides the eyes."""
+        masked, hidden = np.zeros((2, len(self._track)), bool)
         if self._session.maskers is None:
-            return np.ones(len(self._track), bool)
-        masked = np.zeros(len(self._track), bool)
-        for start, masks, opaque in mask_blocks(self._session.maskers[self._index], self._track, self._input):
-            masked[start : start + len(masks)] = masks.any(axis=(1, 2))
-            self._stores.masks(self._index).write(start, masks.astype(np.uint8))
-            self._stores.opaque(self._index).write(start, opaque.astype(np.uint8))
-        return masked
+            return ~masked, hidden
+        for block in mask_blocks(self._session.maskers[self._index], self._track, self._input):
+            frames = slice(block.start, block.start + len(block.masks))
+            masked[frames] = block.masks.any(axis=(1, 2))
+            hidden[frames] = block.hidden & masked[frames]
+            self._stores.masks(self._index).write(block.start, block.masks.astype(np.uint8))
+            self._stores.opaque(self._index).write(block.start, block.opaque.astype(np.uint8))
+        return masked, hidden
 
     def _find_removed(self, stretch: tuple[int, int]) -> bool:
         """Store what the first pass removed; whether it removed anything."""
@@ -124,6 +139,19 @@ class _Application:
             self._stores.removed(self._index).write(k, parts.astype(np.uint8)[None])
             found |= bool(parts.any())
         return found
+
+    def _is_painted(self, stretches: list[tuple[int, int]]) -> bool:
+        """Whether the remover took face paint for the attribute, in most frames of the stretches."""
+        if not self._remover.spares_eyes:
+            return False
+        masking, regions = self._resolved.masking, self._track.topology.regions
+        eyes, votes = (regions["left_eye"], regions["right_eye"]), []
+        for k in (k for stretch in stretches for k in range(*stretch)):
+            original, output = self._input(k, k + 1)[0], self._stores.output(self._index).read(k, k + 1)[0]
+            changed = changed_parts(original, output, masking.min_change, masking.min_peak_change)
+            area = self._read_masks(k, k + 1)[0]
+            votes.append(shows_paint(changed, area, self._track.landmarks(k, k + 1)[0], eyes))
+        return 2 * sum(votes) > len(votes)
 
     def _denoise(self, stretch: tuple[int, int], name: str, second_pass: bool) -> None:
         """Write the remover's output for a stretch."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from toolkit.diffusion.frame_store import FrameStore
+from toolkit.edit.results import RemoverFindings
 from toolkit.files import publish, read_json, sync, write_json
 
 _CROPPED, _FINISHED = "cropped", "finished.json"
@@ -121,6 +122,14 @@ class TrackStores:
         for name in (f"colours-{index}", f"paste-weights-{index}"):
             publish(self.folder / f"{name}.new", self.folder / name, durable=True)
         write_json(self.folder / _FINISHED, index + 1, durable=True)
+
+    def findings(self, index: int) -> RemoverFindings:
+        """What was found out before and after the remover ran."""
+        return RemoverFindings.model_validate(read_json(self.folder / f"findings-{index}.json"))
+
+    def write_findings(self, index: int, findings: RemoverFindings) -> None:
+        """Store what was found out."""
+        write_json(self.folder / f"findings-{index}.json", findings.model_dump(mode="json"), durable=True)
 
     def close(self) -> None:
         """Close all files; they are opened again when they are used."""

@@ -19,6 +19,16 @@ def active_stretches(masked: np.ndarray, margin: int) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
+def mostly_hidden(hidden: np.ndarray, shown: np.ndarray) -> bool:
+    """Whether an attribute hides the eyes in most of the frames that show it. One answer for a track: no flicker.
+
+    Args:
+        hidden: bool ``[T]``: frames in which it hides the eyes.
+        shown: bool ``[T]``: frames that show it.
+    """
+    return bool(shown.any()) and float(hidden[shown].mean()) > 0.5
+
+
 def count_windows(length: int, denoising: ResolvedDenoising, motion: ResolvedMotion, passes: int) -> int:
     """Most windows that are denoised on a track of `length` frames, over all timesteps and passes."""
     from toolkit.diffusion.context_windows import context_windows
