@@ -15,6 +15,7 @@ from toolkit.cli import main
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.edit import EditObserver, edit_video, edit_videos
 from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.video.carrying import plan_carrying
 
 
 def planes(path):
@@ -142,6 +143,18 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(video, whole, 
     assert np.array_equal(planes(tmp_path / "face.mkv"), expected)
 
 
+def test_a_failure_that_would_repeat_leaves_no_folder(video, settings, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise av.ArgumentError(22, "Invalid argument")
+
+    target = tmp_path / "face.mkv"
+    monkeypatch.setattr("toolkit.video.remux.publish", refuse)
+    monkeypatch.setattr("toolkit.edit.video.check_target", lambda *_: plan_carrying(video, ".mkv"))
+    with pytest.raises(InputError, match="would fail again") as raised:
+        edit_video(video, target, settings())
+    assert "disk" not in str(raised.value) and not list(tmp_path.iterdir())
+
+
 def test_intermediate_files_go_to_the_chosen_folder(video, settings, tmp_path):
     (tmp_path / "work").mkdir()
     config = settings(work_dir=tmp_path / "work")
@@ -202,6 +215,25 @@ def test_a_folder_is_edited_and_a_failure_does_not_stop_the_others(folder, setti
     assert main(words) == 1
     said = capsys.readouterr()
     assert "2 videos edited, 1 copied, 1 failed" in said.out and "broken.mp4" in said.err
+
+
+def test_videos_of_one_stem_and_of_any_kind_have_results_of_their_own(video, write_video, settings, tmp_path):
+    source, target = tmp_path / "videos", tmp_path / "out"
+    source.mkdir()
+    room = write_video(tmp_path / "room.mp4", np.full((8, 64, 96, 3), 90, np.uint8))
+    for name in ("same.flv", "same.wmv"):  # MP4 inside: FFmpeg goes by content
+        (source / name).write_bytes(room.read_bytes())
+    (source / "face.ts").write_bytes(video.read_bytes())
+    config = settings(writing={"lossless": False})
+    report = edit_videos(source, target, config)
+    assert [one.outcome for one in report.done] == ["edited", "no face", "no face"] and not report.failed
+    names = ["face.mp4", "same.flv", "same.wmv"]
+    assert [one.target for one in report.done] == names
+    assert sorted(path.name for path in target.iterdir()) == sorted([*names, *(f"{name}.json" for name in names)])
+    assert all((target / name).read_bytes() == room.read_bytes() for name in names[1:])
+    stamps = [path.stat().st_mtime_ns for path in sorted(target.iterdir())]
+    assert len(edit_videos(source, target, config).done) == 3  # finished before
+    assert [path.stat().st_mtime_ns for path in sorted(target.iterdir())] == stamps
 
 
 def test_results_may_go_into_the_folder_above(folder, settings, tmp_path):

@@ -234,3 +234,11 @@ def test_raw_sound_of_a_camera_is_kept(shared, tmp_path):
         _, samples, start = sound(tmp_path / f"out{suffix}")
         before = sound(shared("cases/pcm_cam.mxf"))[1]
         assert start == 0 and np.array_equal(samples[: len(before)], before)
+
+
+def test_a_playlist_is_not_followed(tmp_path, with_sound):
+    with_sound(tmp_path / "in.ts", "aac")
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nin.ts\n#EXT-X-ENDLIST\n")
+    for plan in (plan_carrying, plan_copying):
+        with pytest.raises(InputError):
+            plan(tmp_path / "list.mp4", ".mp4")

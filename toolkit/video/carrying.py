@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from toolkit.video.container import DAMAGE
+from toolkit.video.container import DAMAGE, open_video
 from toolkit.video.copying import PacketCopier, SoundConverter, TrackCarrier, timed_packets
 from toolkit.video.notes import VideoNote
 from toolkit.video.timing import Timeline
@@ -80,9 +80,9 @@ def plan_carrying(source: Path, suffix: str, audio: AudioMode = "copy", others: 
         others: suffixes of other containers that a note may recommend, if they turn out to keep a track.
 
     Raises:
-        av.FFmpegError: the source cannot be read.
+        InputError: the source cannot be read.
     """
-    with _opened(source) as reader:
+    with open_video(source) as (reader, _):
         streams = [stream for stream in reader.streams if stream.type in CARRIED]
         copied = tuple(Track(stream.index) for stream in streams if _copies(stream, suffix))
         if len(copied) == len(streams) and _works(source, suffix, copied):
@@ -105,9 +105,9 @@ def plan_carrying(source: Path, suffix: str, audio: AudioMode = "copy", others: 
 
 def plan_copying(source: Path, suffix: str) -> CarryingPlan | None:
     """The plan to copy pictures and all other tracks as they are; None if the container does not take them."""
-    with _opened(source) as reader:
-        streams = [*shown(reader), *(stream for stream in reader.streams if stream.type in CARRIED)]
-        tracks = tuple(Track(stream.index) for stream in sorted(streams, key=lambda stream: stream.index))
+    with open_video(source) as (reader, _):
+        streams = [stream for stream in reader.streams if stream.type in ("video", *CARRIED)]
+        tracks = tuple(Track(stream.index) for stream in streams)
         if all(_copies(stream, suffix) for stream in streams) and _works(source, suffix, tracks, drawn=False):
             return CarryingPlan(suffix, tracks)
     return None
@@ -122,7 +122,7 @@ def best_plan(source: Path, suffixes: Sequence[str], audio: AudioMode) -> Carryi
         audio: as for `plan_carrying`; with `convert`, converted sound is as good as copied.
 
     Raises:
-        av.FFmpegError: the source cannot be read.
+        InputError: the source cannot be read.
     """
     best: CarryingPlan | None = None
     for suffix in suffixes:

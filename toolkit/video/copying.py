@@ -42,9 +42,15 @@ class TrackCarrier(Protocol):
 
 
 class PacketCopier:
-    """Copies packets bit for bit; only times that the muxer would refuse are moved."""
+    """Copies packets bit for bit; only times that the muxer would refuse are moved.
+
+    Raises:
+        ValueError: the container does not take the track, or the track has no codec or sample rate.
+    """
 
     def __init__(self, writer: OutputContainer, stream: Stream):
+        if isinstance(stream, AudioStream):
+            check_sound(stream)
         self._writer = writer
         self._copy = writer.add_stream_from_template(stream)
         if isinstance(stream, AudioStream) and isinstance(self._copy, AudioStream):
@@ -75,9 +81,14 @@ class SoundConverter:
 
     Samples follow each other without a gap. Where times jump by more than `TOLERANCE`, silence is added or samples are
     left out, so that sound stays in step with the pictures. Damaged packets become silence.
+
+    Raises:
+        ValueError: the track has no codec or sample rate.
+        av.FFmpegError: the encoder does not take such sound.
     """
 
     def __init__(self, writer: OutputContainer, stream: AudioStream, encoder: str):
+        check_sound(stream)
         self._writer, self._stream = writer, stream
         source = stream.codec_context
         codec = av.Codec(encoder, "w")
@@ -150,6 +161,17 @@ class SoundConverter:
             silent = 128 if samples.dtype == np.uint8 else 0
             return np.pad(samples, ((0, 0), (ahead, 0)), constant_values=silent)
         return samples[:, -ahead:] if -ahead > TOLERANCE * self._rate else samples
+
+
+def check_sound(stream: AudioStream) -> None:
+    """Refuse sound of unknown rate, by which a muxer would divide.
+
+    Raises:
+        ValueError: the rate or the number of channels is not positive.
+    """
+    context = stream.codec_context
+    if context is None or context.sample_rate < 1 or context.layout.nb_channels < 1:
+        raise ValueError(f"expected a sample rate and channels, but track {stream.index} has none")
 
 
 def len_of(layout: str) -> int:
