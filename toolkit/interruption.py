@@ -8,10 +8,17 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+RESUMES = "the same command resumes"
+"""What users are told when a run stops whose finished parts are kept."""
+
 
 @contextlib.contextmanager
-def termination_interrupts() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt. Outside the main thread, nothing changes."""
+def termination_interrupts(advice: str = "") -> Iterator[None]:
+    """Make SIGTERM raise KeyboardInterrupt. Outside the main thread, nothing changes.
+
+    Args:
+        advice: what an interruption in the block tells the user, such as `RESUMES`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -22,6 +29,10 @@ def termination_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt as interruption:
+        if advice and not interruption.args:
+            raise KeyboardInterrupt(advice) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -118,7 +118,7 @@ def test_a_killed_process_leaves_no_output_and_resumes(video, whole, tmp_path, n
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     if number != signal.SIGKILL:
-        assert "interrupted" in said and "Traceback" not in said
+        assert "interrupted: the same command resumes" in said and "Traceback" not in said
     assert not target.exists() and work.is_dir()
     assert edit_video(video, target, config).resumed
     assert np.array_equal(planes(target), expected)

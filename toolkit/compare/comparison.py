@@ -18,7 +18,7 @@ from toolkit.evaluate.pairing import pair_videos
 from toolkit.evaluate.results import portable
 from toolkit.evaluate.task_measures import measures_of
 from toolkit.files import dump_json, write_text
-from toolkit.interruption import termination_interrupts
+from toolkit.interruption import RESUMES, termination_interrupts
 from toolkit.progress import Observer
 from toolkit.registry import load_task
 
@@ -97,7 +97,7 @@ def _run(config: RunConfig, plan: Plan, observer: CompareObserver) -> EvaluateRe
     pair_videos(config.videos, finished, config.measuring.target)
     _start(config)
     failed = {}
-    with termination_interrupts():
+    with termination_interrupts(RESUMES):
         for number, (name, method) in enumerate(plan.methods.items(), 1):
             observer.item(name, number, len(plan.methods))
             if not isinstance(method, Path):

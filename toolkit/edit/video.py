@@ -37,7 +37,7 @@ from toolkit.edit.tracks.track import FaceTrack, SourceVideo, groups_of, tracks_
 from toolkit.edit.workspace import Workspace
 from toolkit.errors import ContractError, InputError, MissingExtra, ToolkitError, UsageError
 from toolkit.files import derived_path, model_json, readable, remove, sha256_of, sync, write_text
-from toolkit.interruption import termination_interrupts
+from toolkit.interruption import RESUMES, termination_interrupts
 from toolkit.video import probe
 from toolkit.video.carrying import CarryingPlan
 from toolkit.video.notes import OF_SOURCE, VideoNote
@@ -114,7 +114,7 @@ def edit_in_session(
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from error
     root = target.parent / session.resolved.work_dir / derived_path(target, before=".", after=".edit").name
-    with termination_interrupts(), Workspace(root, session.description(video.digest)) as workspace:
+    with termination_interrupts(RESUMES), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):
                 edit = _VideoEdit(session, video, target, carrying, workspace, observer)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.executor import Executor, ProcessExecutor, available_cores
 from toolkit.files import differences, read_json, sha256_of, write_json
-from toolkit.interruption import termination_interrupts
+from toolkit.interruption import RESUMES, termination_interrupts
 from toolkit.portraits.listing import list_portraits
 from toolkit.progress import Observer
 
@@ -87,7 +87,7 @@ def make_people(config: PeopleConfig, observer: Observer | None = None, executor
     existing = config.clips - len(jobs)
     observer.phase("making people", config.clips, "videos", existing)
     executor = executor or ProcessExecutor(config.workers or available_cores())
-    with termination_interrupts(), closing(executor.run(_make, jobs)) as outcomes:
+    with termination_interrupts(RESUMES), closing(executor.run(_make, jobs)) as outcomes:
         for done, outcome in enumerate(outcomes, existing + 1):
             if outcome.error is not None:
                 raise outcome.error

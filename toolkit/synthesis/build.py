@@ -14,7 +14,7 @@ from toolkit.dataset.png import encode_png
 from toolkit.dataset.preview import render_preview
 from toolkit.errors import ContractError, InputError, MissingExtra, UsageError
 from toolkit.executor import Executor, ProcessExecutor, available_cores
-from toolkit.interruption import termination_interrupts
+from toolkit.interruption import RESUMES, termination_interrupts
 from toolkit.registry import entry, load_task
 from toolkit.synthesis.config import BuildConfig, ResolvedBuild
 from toolkit.synthesis.output import OutputFolder
@@ -59,7 +59,7 @@ def build_dataset(
     observer.phase("inspecting the videos", None, "videos")
     plan = make_plan(settings, observer.note)
     folder = OutputFolder(settings.output, _document(settings, task, plan))
-    with termination_interrupts(), folder:
+    with termination_interrupts(RESUMES), folder:
         try:
             failures = _build_shards(settings, plan, folder, observer, executor)
         except SetupError:
