@@ -153,7 +153,7 @@ def sightings(rows, count, landmarks=None):
 def test_tracks_follow_faces_and_fill_gaps():
     box = np.array([10.0, 10, 30, 30])
     rows = [(0, 0, box), (1, 0, box + 2), (1, 1, box + 50), (4, 0, box + 8), (6, 2, box)]
-    points = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
+    points = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((1, 478, 3), np.float32)
     seen = sightings(rows, 8, points)
     topology = load_topology("mediapipe478")
     one, other, last = tracks_of(seen, SourceVideo(Path("v"), "0"), crop_scale=1.6, side=SIDE, topology=topology)
@@ -177,6 +177,7 @@ class Scripted:
 
     class topology:
         count = 2
+        mean = np.float32([[-1, -1, 0], [1, 1, 0]])
 
     def __init__(self, places):
         self._places, self._frame, self.resets = places, 0, 0

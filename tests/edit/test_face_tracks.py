@@ -20,6 +20,7 @@ class Scripted:
 
     class topology:
         count = 3
+        mean = np.float32([[-1, -1, 0], [1, -1, 1], [1, 1, 2]])
 
     def __init__(self, script):
         self._script, self._frame, self.resets, self.widths = script, 0, [], []

@@ -21,7 +21,10 @@ class FaceReport(BaseModel):
     found: bool = Field(description="False if the face was missed in this frame and its position was interpolated.")
     confidence: float = Field(description="Confidence of the face analyser, 0..1.")
     box: list[float] = Field(description="x0 y0 x1 y1 in pixels of the video.")
-    turn: float = Field(description="Degrees by which the head is turned or tilted from the camera.")
+    turn: float = Field(description="Degrees between head and camera, without those in `orientation`.")
+    orientation: int = Field(
+        0, description="Degrees, in steps of 90, by which the face leans to the picture's right: it was edited upright."
+    )
     mask: float | None = Field(description="Share of the crop that the masks cover; null if no masks were needed.")
     kept: Kept | None = Field(description="Why the face was kept as it is; null if it was not.")
     edited: float = Field(description="Share of the crop that was pasted; soft edges count in part.")

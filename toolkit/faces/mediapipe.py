@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import MissingExtra
-from toolkit.faces.mediapipe_solutions import SolutionsMesh
-from toolkit.faces.mediapipe_tasks import TasksMesh
-from toolkit.faces.plausible import box_around, check_frame, plausible_faces
+from toolkit.faces.mediapipe_solutions import SolutionsDetector, SolutionsMesh
+from toolkit.faces.mediapipe_tasks import TasksDetector, TasksMesh, check_bundle
+from toolkit.faces.orientation import AnyWayUp
+from toolkit.faces.plausible import check_frame, plausible_faces
 from toolkit.faces.topology import load_topology
 from toolkit.faces.types import Face
 from toolkit.fetch.downloads import DOWNLOADS
@@ -54,8 +55,8 @@ class MediapipeAnalyser:
     By default, the analyser uses the models in the wheel (mediapipe up to 0.10.21) and searches a second time for faces
     that are too far away for their detector. If the wheel has no models, it uses the file that
     `toolkit fetch mediapipe` downloaded. A ``face_landmarker.task`` file selects the tasks API, which all later
-    releases have. The same frames give the same faces in every process. Scores are always 1.0, because MediaPipe does
-    not expose its own; it returns only faces above 0.5.
+    releases have. Faces that lie or are upside down are found too. The same frames give the same faces in every
+    process. Scores are always 1.0, because MediaPipe does not expose its own; it returns only faces above 0.5.
 
     Args:
         max_faces: most faces per frame; the largest are kept.
@@ -74,9 +75,12 @@ class MediapipeAnalyser:
         if model_file is None:
             model_file = require_models()
         if model_file is None:
-            self._mesh: SolutionsMesh | TasksMesh = SolutionsMesh(max_faces)
+            self._faces = AnyWayUp(lambda: SolutionsMesh(max_faces), SolutionsDetector, self.topology.mean)
         else:
-            self._mesh = TasksMesh(max_faces, model_file)
+            bundle = check_bundle(model_file)
+            self._faces = AnyWayUp(
+                lambda: TasksMesh(max_faces, bundle), lambda: TasksDetector(bundle), self.topology.mean
+            )
 
     def analyse(self, frame: np.ndarray) -> list[Face]:
         """Faces of one RGB frame, uint8 ``[H, W, 3]``, the largest first.
@@ -87,15 +91,14 @@ class MediapipeAnalyser:
         check_frame(frame)
         if min(frame.shape[:2]) < MIN_FRAME_SIDE:
             return []
-        found = self._mesh.landmarks(np.ascontiguousarray(frame))
-        faces = [Face(box_around(landmarks), 1.0, landmarks) for landmarks in found]
         height, width, _ = frame.shape
+        faces = self._faces.faces(np.ascontiguousarray(frame))
         return plausible_faces(faces, (height, width))[: self.max_faces]
 
     def reset(self) -> None:
         """Forget the previous frames."""
-        self._mesh.reset()
+        self._faces.reset()
 
     def close(self) -> None:
         """Free the models."""
-        self._mesh.close()
+        self._faces.close()

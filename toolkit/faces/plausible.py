@@ -41,7 +41,7 @@ def plausible_faces(faces: list[Face], frame_size: tuple[int, int]) -> list[Face
         if not np.isfinite(face.landmarks).all() or max(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
             continue
         inside = _area(_intersection(box, frame_box)) >= MIN_INSIDE * _area(box)
-        if inside and not any(_iou(box, other.box) > SAME_FACE_IOU for other in kept):
+        if inside and not any(iou(box, other.box) > SAME_FACE_IOU for other in kept):
             kept.append(face)
     return kept
 
@@ -71,6 +71,7 @@ def _area(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Overlap of two boxes, the common area as a share of the area of both."""
     common = _area(_intersection(a, b))
     return common / max(_area(a) + _area(b) - common, 1e-9)

@@ -11,6 +11,7 @@ from toolkit.edit.output.territories import Territory, shares
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.tracks.crops import reach
 from toolkit.edit.tracks.layers import Layers
+from toolkit.edit.tracks.squares import scale_of
 from toolkit.edit.tracks.track import FaceTrack
 
 PATCHES = "patches"
@@ -134,14 +135,14 @@ def paste(
     """
     import cv2
 
-    resolution = len(edited)
+    resolution, scale = len(edited), scale_of(to_crop)
     x0, y0, x1, y1 = reach(to_crop, resolution, frame.shape, pad=0)
     if x0 >= x1 or y0 >= y1:
         return frame.copy()
     from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
-    flags = (cv2.INTER_LINEAR if to_crop[0, 0] > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
+    flags = (cv2.INTER_LINEAR if scale > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     size = (x1 - x0, y1 - y0)
-    smooth = _smoothed(edited, weights, to_crop[0, 0])
+    smooth = _smoothed(edited, weights, scale)
     picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     rimmed = (weights * _rim(resolution)).astype(np.float32)
     rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolkit.edit.tracks.squares import scale_of
 from toolkit.edit.tracks.track import FaceTrack
 from toolkit.video.types import Frame
 
@@ -59,7 +60,7 @@ def cut(frame: np.ndarray, to_crop: np.ndarray, resolution: int) -> np.ndarray:
     """
     import cv2
 
-    scale = to_crop[0, 0]
+    scale = scale_of(to_crop)
     if scale < 1:  # smooth only the pixels that are needed, so that the cost depends on the face's size
         x0, y0, x1, y1 = reach(to_crop, resolution, frame.shape, pad=3 / scale)
         part = cv2.GaussianBlur(frame[y0:y1, x0:x1], (0, 0), 0.5 * np.sqrt(1 / scale**2 - 1) + 1e-3)
@@ -72,9 +73,11 @@ def cut(frame: np.ndarray, to_crop: np.ndarray, resolution: int) -> np.ndarray:
 
 def reach(to_crop: np.ndarray, resolution: int, shape: tuple[int, ...], pad: float) -> tuple[int, int, int, int]:
     """Pixels x0 y0 x1 y1 of the frame that the crop touches, grown by `pad` pixels, within the frame."""
-    scale, offset = to_crop[0, 0], to_crop[:, 2]
-    low = np.floor((-0.5 - offset) / scale - pad).astype(int)
-    high = np.ceil((resolution - 0.5 - offset) / scale + pad).astype(int) + 1
+    scale = scale_of(to_crop)
+    turn, offset = np.rint(to_crop[:, :2] / scale), to_crop[:, 2]
+    corners = [(edge - offset) @ turn / scale for edge in (-0.5, resolution - 0.5)]
+    low = np.floor(np.minimum(*corners) - pad).astype(int)
+    high = np.ceil(np.maximum(*corners) + pad).astype(int) + 1
     limit = np.array([shape[1], shape[0]])
     # A crop beyond the border still needs the pixel at the edge that is repeated there.
     low, high = np.clip(low, 0, limit - (1 if pad else 0)), np.clip(high, 1 if pad else 0, limit)

@@ -1,4 +1,4 @@
-"""The square that is cut out around a face: it follows the face smoothly, and only its content is edited."""
+"""The square that is cut out around a face: it follows the face smoothly, and only its content is edited, upright."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ more visible than a centre that drifts."""
 
 @dataclass(frozen=True, eq=False)
 class Squares:
-    """An upright square for each frame, in pixels of the frame; it may reach beyond the frame's border.
+    """A square for each frame, in pixels of the frame; it may reach beyond the frame's border.
 
     Attributes:
         centres: float64 ``[T, 2]``, x and y; NaN if the face is not in the frame.
         sides: float64 ``[T]``; NaN in the same frames.
+        quarters: how often ``np.rot90`` turns a crop so that the face in it is upright, 0..3.
     """
 
     centres: np.ndarray
     sides: np.ndarray
+    quarters: int = 0
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -43,7 +45,16 @@ class Squares:
         """
         scale = resolution / self.sides[index]
         corner = self.centres[index] - self.sides[index] / 2
-        return np.array([[scale, 0, -scale * corner[0] - 0.5], [0, scale, -scale * corner[1] - 0.5]])
+        upright = np.array([[scale, 0, -scale * corner[0] - 0.5], [0, scale, -scale * corner[1] - 0.5]])
+        if not self.quarters:
+            return upright
+        x, y, far = upright[0], upright[1], np.array([0, 0, resolution - 1])
+        return np.stack([[x, y], [y, far - x], [far - x, far - y], [far - y, x]][self.quarters])
+
+
+def scale_of(to_crop: np.ndarray) -> float:
+    """Pixels of the crop for one of the frame, of a matrix from `Squares.to_crop`."""
+    return float(np.hypot(to_crop[0, 0], to_crop[1, 0]))
 
 
 def follow(boxes: np.ndarray, times: np.ndarray, crop_scale: float = 1.6) -> Squares:

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.edit.tracks.sightings import Sightings
-from toolkit.edit.tracks.squares import Squares, follow
+from toolkit.edit.tracks.squares import Squares, follow, scale_of
 from toolkit.faces.topology import Topology
+from toolkit.faces.turning import apart, rolls
 
 BLOCK = 32
 """Frames whose landmarks are in memory at a time."""
+
+MAX_LEAN, LEANING = 60.0, 3
+"""Degrees by which a face leans to the side, and number of such frames, from which its crops are turned by quarters."""
 
 _SMOOTHING_REACH = 10
 """Frames that the smoothing of landmarks looks at on either side."""
@@ -125,8 +129,7 @@ def tracks_of(
         topology: of the landmarks.
     """
     tracks: list[FaceTrack] = []
-    for number in np.unique(sightings.tracks):
-        sighted = np.flatnonzero(sightings.tracks == number)
+    for sighted, quarters in _upright_parts(sightings, topology):
         frames = sightings.frames[sighted]
         start, stop = int(frames[0]), int(frames[-1]) + 1
         every, indices = np.arange(stop - start), frames - frames[0]
@@ -135,7 +138,7 @@ def tracks_of(
         found[indices], scores[indices], rows[indices] = True, sightings.scores[sighted], sighted
         boxes = np.stack([np.interp(every, indices, edge) for edge in sightings.boxes[sighted].T], axis=1)
         times = sightings.times[start:stop]
-        squares = follow(boxes, times, crop_scale)
+        squares = replace(follow(boxes, times, crop_scale), quarters=quarters)
         tracks.append(
             FaceTrack(
                 number=0,
@@ -155,6 +158,40 @@ def tracks_of(
         )
     tracks.sort(key=lambda track: (track.start, track.stop, track.boxes[0, 0]))
     return [replace(track, number=number) for number, track in enumerate(tracks)]
+
+
+def _upright_parts(sightings: Sightings, topology: Topology) -> Iterator[tuple[np.ndarray, int]]:
+    """The sightings of each face, divided where it rolls so far that another way to turn it makes it upright.
+
+    Yields:
+        int64 ``[K]``, indices of the sightings, and the quarters by which crops are turned.
+    """
+    for number in np.unique(sightings.tracks):
+        sighted = np.flatnonzero(sightings.tracks == number)
+        blocks = (sightings.landmarks[sighted[k : k + BLOCK]] for k in range(0, len(sighted), BLOCK))
+        quarters = quarters_of(np.concatenate([rolls(block, topology.mean) for block in blocks]))
+        for part in np.split(np.arange(len(sighted)), np.flatnonzero(np.diff(quarters)) + 1):
+            yield sighted[part], int(quarters[part[0]])
+
+
+def quarters_of(angles: np.ndarray) -> np.ndarray:
+    """By how many quarters to turn a face's crops, int ``[T]`` in 0..3; an upright face is not turned.
+
+    The turn changes only where the face leans to the side by more than `MAX_LEAN` for some frames.
+
+    Args:
+        angles: ``[T]`` degrees by which the face leans, as from `rolls`.
+    """
+    quarters = np.zeros(len(angles), int)
+    start = 0
+    for k, angle in enumerate(angles):
+        quarters[k] = quarters[k - 1] if k else 0
+        if apart(angle, 90.0 * quarters[k]) <= MAX_LEAN:
+            start = k + 1
+        elif k + 1 - start >= min(LEANING, len(angles)):
+            quarters[start : k + 1] = round(angle / 90) % 4
+            start = k + 1
+    return quarters
 
 
 def groups_of(tracks: list[FaceTrack]) -> Iterator[list[FaceTrack]]:
@@ -186,7 +223,9 @@ def landmarks_in_crops(landmarks: np.ndarray, squares: Squares, start: int, side
     result = np.empty_like(landmarks)
     for k, points in enumerate(landmarks):
         matrix = squares.to_crop(start + k, side)
+        scale = np.float64(scale_of(matrix))
+        turn = np.rint(matrix[:, :2] / scale).astype(np.float32)
         # Landmarks count from the corner of the first pixel, squares from its centre.
-        result[k, :, :2] = (points[:, :2] - 0.5) * matrix[0, 0] + matrix[:, 2] + 0.5
-        result[k, :, 2] = points[:, 2] * matrix[0, 0]
+        result[k, :, :2] = (points[:, :2] - 0.5) @ turn.T * scale + matrix[:, 2] + 0.5
+        result[k, :, 2] = points[:, 2] * scale
     return result
