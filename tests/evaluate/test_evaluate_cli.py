@@ -145,10 +145,12 @@ def test_starting_it_loads_no_heavy_library():
 def test_the_help_names_every_setting(capsys):
     from toolkit.evaluate.config import EvaluateConfig
     from toolkit.faces.config import FaceConfig
+    from toolkit.video.reading import ReadingConfig
 
     assert main(["evaluate", "--help-all"]) == 0
     said = capsys.readouterr().out
-    names = (EvaluateConfig.model_fields.keys() | FaceConfig.model_fields.keys()) - {"faces", "options"}
+    groups = FaceConfig.model_fields.keys() | ReadingConfig.model_fields.keys()
+    names = (EvaluateConfig.model_fields.keys() | groups) - {"faces", "reading", "options"}
     names.add("task-option")
     flags = {name.replace("_", "-") for name in names}
     assert {name for name in flags if f"--{name}" not in said and f"--[no-]{name}" not in said} == set()

@@ -16,7 +16,7 @@ from toolkit.edit.report import EditObserver, EditReport
 PREVIEW_SECONDS = 3.0
 
 COMMON = {"task", "remover", "backbone", "device", "seed", "max_faces", "analyser", "hidden_eyes"}
-COMMON |= {"crf", "lossless", "compare", "provenance", "strict"}
+COMMON |= {"crf", "lossless", "compare", "provenance"}
 """Settings that ``--help`` shows."""
 
 UNCHANGED = {

@@ -12,6 +12,6 @@ class ReadingConfig(BaseModel):
 
     strict: bool = Field(
         False,
-        description="Refuse a video that is damaged or cut off. Without it, what can be decoded is used, and a warning "
-        "names the frames.",
+        description="Refuse damaged or cut-off videos. Without it, what can be decoded is used, and a warning names "
+        "the frames.",
     )
