@@ -40,7 +40,7 @@ test-lowest:
 	$(LOWEST)/tools/bin/uv pip compile -q --python $(PYTHON) --resolution lowest-direct $(EXTRAS:%=--extra %) \
 		pyproject.toml -o $(LOWEST)/requirements.txt
 	$(LOWEST)/tools/bin/uv venv -q --clear --python $(PYTHON) $(LOWEST)/venv
-	$(LOWEST)/tools/bin/uv pip install -q --python $(LOWEST)/venv/bin/python -r $(LOWEST)/requirements.txt pytest
+	$(LOWEST)/tools/bin/uv pip install -q --python $(LOWEST)/venv/bin/python -r $(LOWEST)/requirements.txt pytest webdataset
 	$(LOWEST)/tools/bin/uv pip install -q --python $(LOWEST)/venv/bin/python --no-deps -e .
 	$(LOWEST)/venv/bin/python -m pytest tests/walls tests/dataset/test_loading.py tests/backbones/test_loading.py tests/sample
 
