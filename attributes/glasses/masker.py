@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attributes.glasses.eyes import eye_holes
+from attributes.glasses.occlusion import covered
 from attributes.glasses.visibility import eye_visibility
 from toolkit.errors import UsageError
 from toolkit.faces.types import Face, FaceAnalyser
@@ -105,6 +106,8 @@ class EmbeddedMasker(Masker):
                 masks[t] = hard(soft[t], found.regions.scale[t])
                 opaque[t] = maps.frame[t] > OPAQUE
             masks, opaque = _widened(masks, MARGIN) & ~eye_holes(eyes), _widened(opaque, OPAQUE_MARGIN)
+            front = covered(eyes, maps.lens)
+            masks, opaque = masks & ~front, opaque & ~front
             visibility = eye_visibility(eyes, maps.dark, maps.reflection)
         return GlassesObservation(masks, opaque, presence, visibility, maps)
 

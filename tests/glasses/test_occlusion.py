@@ -1,0 +1,48 @@
+"""A hand before glasses stays out of the masks; nothing else does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attributes.glasses.example import face_with_glasses
+from attributes.glasses.masker import EmbeddedMasker
+from attributes.glasses.occlusion import covered
+
+SKIN = (205, 160, 136)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return face_with_glasses()
+
+
+def with_hand(clip, eye):
+    """The clip with a flat hand from below over one half of the face, and bool ``[T, H, W]``: where it is."""
+    frames, hand = clip.frames.copy(), np.zeros(clip.frames.shape[:3], bool)
+    for t in range(len(clip)):
+        points, face = clip.landmarks[t, clip.topology.regions[eye], :2], clip.landmarks[t, :, 0]
+        left = points[:, 0].mean() < face.mean()
+        x0, x1 = (face.min(), points[:, 0].max() + 8) if left else (points[:, 0].min() - 8, face.max())
+        hand[t, int(points[:, 1].min()) - 30 :, int(x0) : int(x1)] = True
+    frames[hand] = SKIN
+    return replace(clip, frames=frames), hand
+
+
+@pytest.mark.parametrize("eye", ["left_eye", "right_eye"])
+def test_a_hand_is_no_part_of_the_glasses(clip, eye):
+    shown, hand = with_hand(clip, eye)
+    masker = EmbeddedMasker()
+    plain, seen = masker.observe(clip), masker.observe(shown)
+    assert seen.presence and seen.mask.any()
+    assert not (seen.mask & hand).any() and not (seen.opaque & hand).any()
+    uncovered = plain.mask & ~hand
+    assert (seen.mask & uncovered).sum() > 0.6 * uncovered.sum()
+
+
+def test_without_a_hand_nothing_is_in_front(clip):
+    lens = np.ones(clip.frames.shape[:3], np.float32)
+    assert not covered(clip, lens).any()  # a lens before each eye, of whatever colour
+    assert not covered(with_hand(clip, "left_eye")[0], lens).any()
+    assert not covered(clip, 0 * lens).any()  # glasses low on the nose: the eyes are seen above them
+    assert covered(with_hand(clip, "left_eye")[0], 0 * lens).any()
