@@ -217,7 +217,8 @@ class _VideoEdit:
         self._observer.phase("finding faces", total, "frames")
         analyser, advance = self._session.analyser, self._observer.advance
         strict, root = self._session.config.reading.strict, self._workspace.root
-        found = find_faces(self._source.path, analyser, self._resolved.crop, root, preview, advance, strict)
+        backwards = self._session.single_face_analyser
+        found = find_faces(self._source.path, analyser, self._resolved.crop, root, preview, advance, strict, backwards)
         self._say(note for note in found.notes if note.kind in OF_SOURCE)
         self._notes += tuple(found.notes)
         return found

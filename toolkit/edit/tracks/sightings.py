@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import astuple, dataclass, field
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.edit.config import CropConfig
+from toolkit.edit.tracks.entering import FRAMES, SAME_IOU, at_border, earlier_faces
+from toolkit.faces.plausible import iou
 from toolkit.faces.types import Face, FaceAnalyser
 from toolkit.files import atomic
 from toolkit.video.notes import VideoNote
+from toolkit.video.types import Frame
 
 MAX_SIDE = 1920
 """Larger frames are shrunk to this side before faces are searched for."""
@@ -58,6 +62,7 @@ def find_faces(
     seconds: float | None = None,
     on_frame: Callable[[int], object] = lambda count: None,
     strict: bool = False,
+    backwards: FaceAnalyser | None = None,
 ) -> Sightings:
     """Decode a video once and follow its faces. The result is kept in `folder`, and read from there the next time.
 
@@ -69,6 +74,7 @@ def find_faces(
         seconds: stop after this time, for a preview; None for the whole video.
         on_frame: called with the number of frames that were searched.
         strict: refuse a video that is damaged or cut off.
+        backwards: finds one face; follows those that come in at the border back to where they do. None does not.
 
     Raises:
         InputError: the video cannot be decoded, or is damaged or cut off and `strict` is set.
@@ -84,9 +90,21 @@ def find_faces(
     times: list[float] = []
     cuts: list[int] = []
     rows: list[tuple[int, int, np.ndarray, float]] = []
+    recent: deque[tuple[Frame, list[tuple[int, Face]]]] = deque()
+    known = -1
     notes: list[VideoNote] = []
     small = 0
     video = read_frames(path, max_side=MAX_SIDE, strict=strict, on_note=notes.append)
+
+    def keep(count: int) -> None:
+        """Write all but the last frames."""
+        while len(recent) > count:
+            frame, tracked = recent.popleft()
+            scale = np.float32(info.width / frame.image.shape[1])
+            for track, face in sorted(tracked, key=lambda item: item[0]):
+                rows.append((frame.index, track, face.box * scale, face.score))
+                file.write((face.landmarks * scale).astype(np.float32).tobytes())
+
     with open(folder / _LANDMARKS, "wb") as file, closing(video) as frames:
         for frame in frames:
             if seconds is not None and times and frame.time - times[0] >= seconds:
@@ -94,16 +112,27 @@ def find_faces(
             times.append(frame.time)
             if detector.update(frame.image):
                 cuts.append(frame.index)
+                keep(0)
                 analyser.reset()
                 tracker.reset()
             scale = np.float32(info.width / frame.image.shape[1])
             faces = analyser.analyse(frame.image)
             usable = [face for face in faces if _side(face) * scale >= crop.min_face]
             small += len(faces) - len(usable)
-            for track, face in sorted(tracker.update(frame.index, usable), key=lambda item: item[0]):
-                rows.append((frame.index, track, face.box * scale, face.score))
-                file.write((face.landmarks * scale).astype(np.float32).tobytes())
+            tracked = tracker.update(frame.index, usable)
+            for track, face in tracked:
+                if backwards is not None and track > known and recent and at_border(face.box, frame.image.shape):
+                    before = [(earlier, others) for earlier, others in reversed(recent)]
+                    found = earlier_faces(face, frame.image, (earlier.image for earlier, _ in before), backwards)
+                    for (_, others), seen in zip(before, found):
+                        if any(iou(seen.box, other.box) > SAME_IOU for _, other in others):
+                            break
+                        others.append((track, seen))
+            known = max([known, *(track for track, _ in tracked)])
+            recent.append((frame, tracked))
+            keep(FRAMES if backwards is not None else 0)
             on_frame(len(times))
+        keep(0)
     with atomic(folder / _ARRAYS, durable=True) as staged, open(staged, "wb") as file:
         np.savez(
             file,
