@@ -10,7 +10,7 @@ LIDS = 0.5
 """Width of the zone of lids and lashes around an eye, as a share of the eye's width."""
 PAINTED = 0.3
 """Share of the zones around both eyes that a remover changes from which the eyes are painted. It was at least 0.59 in
-all frames of a clip of a painted face."""
+all frames of the one clip of a painted face, and 0 in 59 real clips of unpainted faces."""
 EVERYWHERE = 0.5
 """Share of the search area from which a remover changes everything and tells nothing about the eyes."""
 
