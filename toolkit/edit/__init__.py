@@ -15,6 +15,7 @@ The modules, in the order of the work; each imports only from those before it:
     masks       where the attribute is along a track
     session     models, maskers and analysers, loaded once for all videos of a run
     removal     a track through the removers, and how much of the result is pasted
+    tint        colours that an attribute leaves
     review      numbers and warnings from the original and the result
     output      paste, encode, compare, mark and sign
     report      the JSON file beside the video

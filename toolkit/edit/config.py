@@ -166,8 +166,7 @@ class CropConfig(BaseModel):
     )
     hidden_eyes: Literal["keep", "remove"] = Field(
         "keep",
-        description="What to do with an attribute that hides the eyes, such as dark or mirroring lenses: `keep` it, "
-        "because an edit could only invent the eyes, or `remove` it.",
+        description="What to do with attributes that hide the eyes, such as sunglasses.",
     )
     face_paint: Literal["keep", "remove"] = Field(
         "keep",
@@ -234,8 +233,8 @@ class EditConfig(BaseModel):
     backbone: str | None = Field(
         None,
         min_length=1,
-        description="Name or folder of the models that the removers were trained on. If unset, the backbone that the "
-        "first remover names, or the embedded nano.",
+        description="Name or folder of the models that the removers were trained on. If unset, that of the first "
+        "remover, or nano.",
     )
     options: dict[str, dict[str, Any]] = Field(
         default={}, description='Options of the tasks, which find the masks: {"TASK": {"OPTION": VALUE}}.'
