@@ -166,7 +166,7 @@ class CropConfig(BaseModel):
     )
     hidden_eyes: Literal["keep", "remove"] = Field(
         "keep",
-        description="What to do with attributes that hide the eyes, such as sunglasses.",
+        description="What to do with what hides the eyes, as sunglasses do.",
     )
     face_paint: Literal["keep", "remove"] = Field(
         "keep",
