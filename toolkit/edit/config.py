@@ -166,7 +166,7 @@ class CropConfig(BaseModel):
     )
     hidden_eyes: Literal["keep", "remove"] = Field(
         "keep",
-        description="What to do with what hides the eyes, as sunglasses do.",
+        description="Attributes that hide the eyes, such as sunglasses.",
     )
     face_paint: Literal["keep", "remove"] = Field(
         "keep",
