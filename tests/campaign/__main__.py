@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="Run only groups whose name contains this.")
     parser.add_argument("--output", type=Path, default=Path(tempfile.gettempdir()) / "toolkit-campaign")
+    parser.add_argument("--few", action="store_true", help="Only a few trials of each part, always the same.")
     parser.add_argument("--table", action="store_true", help="Only print the table of the results so far.")
     args = parser.parse_args()
     output = args.output.resolve()
@@ -32,9 +33,9 @@ def main() -> int:
         sys.path.insert(0, str(made.site))
         for name in names:
             part = PARTS[name]
-            count = part.count if args.count is None else args.count
+            count, only = part.few if args.few else (args.count or part.count, args.only)
             done = results.counts(name, args.seed)
-            for record in part.run(made, output / name, count, args.seed, done, args.only):
+            for record in part.run(made, output / name, count, args.seed, done, only):
                 results.add(name, args.seed, record)
                 if record["finds"]:
                     print(f"{name}, {record['group']}: {record['finds'][0][:2000]}", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -351,7 +352,7 @@ class Mutations:
             path.write_bytes(b"\n".join(lines) + b"\n")
         elif path.suffix == ".safetensors" and len(data) > 8:
             path.write_bytes(mutators.safetensors(data, rng))
-        elif path.suffix == ".tar":
+        elif path.suffix == ".tar" and tarfile.is_tarfile(path):
             path.write_bytes(mutators.tar(data, rng))
         elif path.suffix == ".png":
             path.write_bytes(rng.choice((mutators.png, mutators.damage))(data, rng))

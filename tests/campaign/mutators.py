@@ -259,8 +259,10 @@ def tar(data: bytes, rng: random.Random) -> bytes:
     members = []
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
-            file = archive.extractfile(member)
+            file = archive.extractfile(member) if member.isreg() else None
             members.append((member, file.read() if file else b""))
+    if not members:
+        return damage(data, rng)
     at = rng.randrange(len(members))
     member, content = members[at]
     match rng.randrange(8):

@@ -269,3 +269,30 @@ def test_impossible_folders_are_refused(folder, settings, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="no video"):
         edit_videos(tmp_path / "nothing", tmp_path / "out", settings())
+
+
+def test_what_a_run_left_that_ended_before_its_last_step_is_removed(video, settings, tmp_path, monkeypatch):
+    from toolkit.edit.workspace import Workspace
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "face.mp4").write_bytes(video.read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "done", lambda self: None)
+        edit_videos(tmp_path / "in", tmp_path / "out", settings())
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    edit_videos(tmp_path / "in", tmp_path / "out", settings())
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_the_lock_of_intermediate_files_is_deleted_last(tmp_path, monkeypatch):
+    """A power cut may bring back what was deleted last; files without the lock would be taken for somebody else's."""
+    import shutil
+
+    from toolkit.edit.workspace import Workspace
+
+    with Workspace(tmp_path / "work", {}) as workspace:
+        workspace.write("faces.json", "x")
+        left = []
+        monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: left.extend(path.iterdir()))
+        workspace.done()
+    assert [path.name for path in left] == ["lock"]

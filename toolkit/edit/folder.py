@@ -11,7 +11,8 @@ from toolkit.edit.output.checks import plan_folder_result
 from toolkit.edit.output.names import FolderName, folder_names
 from toolkit.edit.report import EditObserver, EditReport
 from toolkit.edit.session import Session
-from toolkit.edit.video import earlier_report, edit_in_session, open_session
+from toolkit.edit.video import earlier_report, edit_in_session, open_session, work_folder
+from toolkit.edit.workspace import clear
 from toolkit.errors import ToolkitError, UsageError
 
 
@@ -71,6 +72,7 @@ def _edit(session: Session, video: Path, target: Path, name: FolderName, observe
     finished = earlier_report(session, video, name.paths(target, writing))
     if finished is not None:
         report, path = finished
+        clear(work_folder(session, path))  # a run that ended just before its last step left it
         observer.finished(report, path)
         return report
     carrying = plan_folder_result(video, name.suffixes, writing)

@@ -85,6 +85,11 @@ def open_session(config: EditConfig) -> Session:
     return Session(config)
 
 
+def work_folder(session: Session, target: Path) -> Path:
+    """The folder of intermediate files of a result."""
+    return target.parent / session.resolved.work_dir / derived_path(target, before=".", after=".edit").name
+
+
 def edit_in_session(
     session: Session,
     source: Path,
@@ -113,7 +118,7 @@ def edit_in_session(
         video = SourceVideo(source, sha256_of(source))
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from error
-    root = target.parent / session.resolved.work_dir / derived_path(target, before=".", after=".edit").name
+    root = work_folder(session, target)
     with termination_interrupts(RESUMES), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):

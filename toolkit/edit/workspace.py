@@ -14,6 +14,13 @@ from toolkit.files import locked, remove, write_text
 _DESCRIPTION, _LOCK = "edit.json", "lock"
 
 
+def clear(root: Path) -> None:
+    """Remove a folder of intermediate files that nobody needs or uses any more."""
+    if (root / _LOCK).is_file():
+        with contextlib.suppress(OSError, UsageError), locked(root / _LOCK, "in use"):
+            shutil.rmtree(root)
+
+
 class Workspace:
     """Holds the folder of intermediate files while a video is edited; the folder is removed once the edit is complete.
 
@@ -71,7 +78,9 @@ class Workspace:
                 remove(path)
 
     def done(self) -> None:
-        """Remove the folder."""
+        """Remove the folder; the lock last, because a folder with files and without a lock is not ours."""
+        with contextlib.suppress(OSError):
+            self._clear()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def folder(self, name: str) -> Path:

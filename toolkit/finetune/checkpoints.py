@@ -135,12 +135,17 @@ class Checkpoints:
             raise InputError(f"every checkpoint in {self._folder} is damaged; train again with another --output")
         return None, []
 
-    def forget_after(self, step: int) -> None:
-        """Delete the checkpoints that a training resumed from `step` will write again."""
+    def resume_from(self, step: int, best: int | None) -> None:
+        """Delete the checkpoints that a training resumed from `step` will write again, and those beyond the limit.
+
+        Args:
+            best: step of the best weights so far.
+        """
         for kind in ("checkpoint", "best"):
             for later in self.steps(kind):
                 if later > step:
                     shutil.rmtree(self.path(kind, later))
+        self._prune(best)  # what a run did not finish to delete
 
     def _whole(self, step: int) -> Checkpoint:
         """Read a checkpoint, and check the best weights that it needs."""

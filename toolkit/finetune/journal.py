@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Journal:
         """Log the measures on held-out pairs, write their sheet, and return its path."""
         path = self._output / SHEETS / f"step-{step:06d}.png"
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, encode_png(sheet))
+        write_bytes(path, encode_png(sheet), durable=True)
         self._write({"step": step, "validation": figures})
         self._accelerator.log({f"validation/{name}": value for name, value in figures.items()}, step=step)
         for tracker in self._accelerator.trackers:
@@ -54,9 +55,16 @@ class Journal:
             tracker.log_images({"validation": sheet[None]}, step=step, **form)
         return path
 
+    def sync(self) -> None:
+        """Flush the log to disk, before a checkpoint or a remover counts on it."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """End the log and the tracker."""
         if self._file is not None:
+            self.sync()
             self._file.close()
         self._accelerator.end_training()
 

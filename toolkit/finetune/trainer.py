@@ -84,7 +84,7 @@ class Trainer:
         self.stopping = EarlyStopping.from_state(state["stopping"], self.stopping.patience)
         self.figures = {int(step): figures for step, figures in state["figures"].items()}
         if self._accelerator.is_main_process:
-            self._checkpoints.forget_after(self.step)
+            self._checkpoints.resume_from(self.step, self.stopping.best_step)
         self._journal.rewind(self.step)
         self._observer.note(f"resuming from step {self.step}")
 
@@ -251,6 +251,7 @@ class Trainer:
                 "figures": self.figures,
                 "best_step": self.stopping.best_step,
             }
+            self._journal.sync()
             self._observer.saved(self._checkpoints.save(self.step, self.controlnet, training, state))
         self._accelerator.wait_for_everyone()
 

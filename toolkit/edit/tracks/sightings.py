@@ -15,7 +15,7 @@ from toolkit.edit.config import CropConfig
 from toolkit.edit.tracks.entering import FRAMES, SAME_IOU, at_border, earlier_faces
 from toolkit.faces.plausible import iou
 from toolkit.faces.types import Face, FaceAnalyser
-from toolkit.files import atomic
+from toolkit.files import atomic, sync
 from toolkit.video.notes import VideoNote
 from toolkit.video.types import Frame
 
@@ -133,6 +133,7 @@ def find_faces(
             keep(FRAMES if backwards is not None else 0)
             on_frame(len(times))
         keep(0)
+    sync(folder / _LANDMARKS)  # the arrays count for both files
     with atomic(folder / _ARRAYS, durable=True) as staged, open(staged, "wb") as file:
         np.savez(
             file,
