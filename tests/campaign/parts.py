@@ -27,7 +27,7 @@ class Part:
 PARTS = {
     "kills": Part(kills.campaign, 100, (1, "edit")),
     "power": Part(power.campaign, 100, (1, "edit a folder")),
-    "mutations": Part(mutations.campaign, 2000, (18, "")),
+    "mutations": Part(mutations.campaign, 2000, (9, "")),
     "faults": Part(faults.campaign, 40, (1, "a link where")),
-    "memory": Part(memory.campaign, 500, (12, "videos of one session")),
+    "memory": Part(memory.campaign, 500, (10, "videos of one session")),
 }
