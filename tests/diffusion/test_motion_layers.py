@@ -10,10 +10,11 @@ from toolkit.diffusion.motion_layers import (
     PAPER,
     NoMotion,
     motion_layer_names,
+    named_motion_layers,
     remove_motion_layers,
     restore_motion_layers,
 )
-from toolkit.errors import UsageError
+from toolkit.errors import InputError, UsageError
 
 
 @pytest.fixture
@@ -72,3 +73,10 @@ def test_the_papers_five_exist_in_the_shape_of_sd15():
     with torch.device("meta"):
         unet = UNetMotionModel(cross_attention_dim=768, block_out_channels=(32, 64, 64, 64), norm_num_groups=8)
     assert len(remove_motion_layers(unet)) == len(PAPER) == 5
+
+
+@pytest.mark.parametrize("layers", [[], [1], ["x", 1], None])
+def test_an_adapter_that_does_not_say_how_many_layers_it_has_is_refused(layers):
+    unet = {"down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"]}
+    with pytest.raises(InputError, match="found motion_layers_per_block"):
+        named_motion_layers(unet, {"motion_layers_per_block": layers})

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from toolkit.errors import UsageError
+from toolkit.errors import InputError, UsageError
 from toolkit.validation import did_you_mean
 
 PAPER = (
@@ -35,10 +35,19 @@ def motion_layer_names(unet: torch.nn.Module) -> list[str]:
 
 
 def named_motion_layers(unet: Mapping[str, Any], adapter: Mapping[str, Any]) -> list[str]:
-    """The same names from the configurations of a UNet and a motion adapter, without loading weights."""
+    """The same names from the configurations of a UNet and a motion adapter, without loading weights.
+
+    Raises:
+        InputError: the adapter does not say how many layers each level has.
+    """
     levels = len(unet["down_block_types"])
     layers = adapter.get("motion_layers_per_block", 2)
     layers = list(layers) if isinstance(layers, list | tuple) else [layers] * levels
+    if len(layers) < levels or not all(isinstance(count, int) for count in layers):
+        raise InputError(
+            f"expected a number of motion layers for each of {levels} levels in the motion adapter's configuration, "
+            f"found motion_layers_per_block {layers}; fetch or save the adapter again"
+        )
     names = [f"down_blocks.{i}.motion_modules.{k}" for i in range(levels) for k in range(layers[i])]
     names += [f"up_blocks.{i}.motion_modules.{k}" for i in range(levels) for k in range(layers[-1 - i] + 1)]
     return [*names, "mid_block.motion_modules.0"] if adapter.get("use_motion_mid_block", True) else names
