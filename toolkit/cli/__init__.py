@@ -56,15 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from toolkit.cli import streams
     from toolkit.errors import ToolkitError
+    from toolkit.words import printable
 
     with streams.tolerant() as losses:
         try:
             code = _dispatch(list(sys.argv[1:] if argv is None else argv))
         except ToolkitError as error:
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt as interruption:
-            print("interrupted" + (f": {interruption}" if str(interruption) else ""), file=sys.stderr)
+            print(printable("interrupted" + (f": {interruption}" if str(interruption) else "")), file=sys.stderr)
             return 130
         sys.stdout.flush()
         lost = losses.out.error

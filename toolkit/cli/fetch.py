@@ -19,7 +19,11 @@ def configure(parser: argparse.ArgumentParser, argv: list[str]) -> None:
         help="Weights to download. Without a name, or with `list`, show what is available.",
     )
     parser.add_argument(
-        "--parts", nargs="+", metavar="PART", help="Download only these parts of a backbone, such as `vae unet`."
+        "--parts",
+        nargs="+",
+        action="extend",
+        metavar="PART",
+        help="Download only these parts of a backbone, such as `vae unet`.",
     )
     parser.epilog = "No other command downloads anything. Interrupted downloads resume."
 
