@@ -11,6 +11,7 @@ import pytest
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.video import read_frames
 from toolkit.video.carrying import FORMATS, best_plan, plan_carrying, plan_copying
+from toolkit.video.copying import PacketCopier
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.target import UnwritableStreams, write_errors
 
@@ -167,6 +168,38 @@ def test_pictures_and_tracks_are_copied_together_or_not_at_all(tmp_path, with_so
     source = with_sound(tmp_path / "in.mkv", "pcm_s16le")
     assert plan_copying(source, ".mp4") is None
     assert [track.index for track in plan_copying(source, ".mov").tracks] == [0, 1]
+
+
+@pytest.mark.parametrize("codecs", [("aac", "ac3"), ("ac3", "aac")])
+def test_damaged_sound_does_not_end_the_file(tmp_path, with_sound, codecs):
+    parts = [with_sound(tmp_path / f"{codec}.ts", codec) for codec in codecs]
+    source = tmp_path / "a.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))  # the second sound is noise to the first codec
+    made = retouch(source, tmp_path / "b.mp4")
+    assert kinds(made) == ["damaged sound"] and codecs[0] in made.notes[0].sentence
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 40
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) > 30000
+
+
+def test_a_wrong_time_of_sound_does_not_end_the_file(tmp_path, with_sound):
+    class Wrong(PacketCopier):
+        count = 0
+
+        def carry(self, packet):
+            self.count += 1
+            packet.dts = packet.pts = packet.dts + (90000 // 4 if self.count == 4 else 0)
+            super().carry(packet)
+
+    source = with_sound(tmp_path / "a.mpg", "mp2")
+    with av.open(str(source)) as reader, av.open(str(tmp_path / "b.mp4"), "w") as writer:
+        carrier = Wrong(writer, reader.streams.audio[0])
+        for packet in reader.demux(audio=0):
+            if packet.dts is not None:
+                carrier.carry(packet)
+    with av.open(str(tmp_path / "b.mp4")) as result:
+        assert sum(packet.size > 0 for packet in result.demux(audio=0)) == carrier.count > 20
 
 
 def test_links_are_written_through(tmp_path, with_sound):

@@ -1,5 +1,7 @@
 """Reading goes on over damage, says where it is, and gives the same frames every time."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -29,6 +31,29 @@ def transport(tmp_path_factory, picture, make_video):
     frames = [np.clip(image, 0, 255).astype(np.uint8) for image in noisy]
     path = make_video(tmp_path_factory.mktemp("transport") / "a.ts", frames, g=10, sc_threshold=0)
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def with_longer_sound(picture):
+    """``with_longer_sound(path)``: 8 pictures in 0.32 s and 0.6 s of sound."""
+
+    def make(path):
+        with av.open(str(path), "w") as target:
+            video = target.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
+            sound = target.add_stream("ac3", rate=48000, layout="mono")
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 28800), np.float32), "fltp", "mono")
+            tone.sample_rate, tone.pts = 48000, 0
+            packets = [*sound.encode(tone), *sound.encode(None)]
+            for number in range(8):
+                shown = av.VideoFrame.from_ndarray(picture(64, 48, number), "rgb24")
+                shown.pts, shown.time_base = number, Fraction(1, 25)
+                packets += video.encode(shown)
+            packets += video.encode(None)
+            for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+                target.mux(packet)
+        return path
+
+    return make
 
 
 def packets(data):
@@ -97,6 +122,48 @@ def test_a_recording_that_begins_between_key_frames(tmp_path, transport):
     assert len(frames) == 20 and frames[0].time == pytest.approx(0.28) and probe(tmp_path / "a.ts").width == 128
     assert [note.kind for note in notes] == ["late start"]
     assert "first 6 pictures" in notes[0].sentence and "0.28 s" in notes[0].sentence
+
+
+def test_pictures_that_the_decoder_drops_without_an_error_are_counted(tmp_path, picture, make_video):
+    path = make_video(tmp_path / "a.mp4", [picture(64, 48, t) for t in range(12)], g=6, bf=2, sc_threshold=0)
+    with av.open(str(path)) as container:
+        found = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for position, size in found[2:5]:
+        data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+    frames, notes = read(path)
+    missing = 12 - len(frames)
+    assert missing and [note.kind for note in notes] == ["damaged frames"]
+    assert f"{missing} picture" in notes[0].sentence
+
+
+def test_missing_pictures_at_the_end_are_said(tmp_path, picture, make_video):
+    path = make_video(tmp_path / "a.mov", [picture(64, 48, t) for t in range(12)], "mjpeg", "yuvj420p")
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][11]
+    data = bytearray(path.read_bytes())
+    data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+    assert "1 picture after frame 10 (0.40 s)" in read(path)[1][0].sentence
+
+
+@pytest.mark.parametrize("suffix", ["ts", "m2ts"])
+def test_a_gap_of_pictures_at_a_join_is_no_damage(tmp_path, with_longer_sound, suffix):
+    part = with_longer_sound(tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"joined.{suffix}").write_bytes(3 * part)
+    frames, notes = read(tmp_path / f"joined.{suffix}", strict=True)
+    assert len(frames) == 24 and [note.kind for note in notes] == ["times repaired"]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_a_late_or_slow_clock_is_no_missing_end(tmp_path, picture, make_video, suffix):
+    codec = "libvpx" if suffix == "webm" else "libx264"
+    images = [picture(64, 48, t) for t in range(10)]
+    late = [5_000_000 + 40 * number for number in range(10)]
+    slow = [40 * number + (60_000 if number > 7 else 0) for number in range(10)]
+    for name, ticks in (("late", late), ("slow", slow)):
+        assert read(make_video(tmp_path / f"{name}.{suffix}", images, codec, ticks=ticks))[1] == []
 
 
 def test_pictures_that_cannot_be_decoded_are_left_out(tmp_path, picture, make_video):

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -122,9 +123,8 @@ def edit_in_session(
     with termination_interrupts(RESUMES), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):
-                edit = _VideoEdit(session, video, target, carrying, workspace, observer)
-                edit.copy, edit.exact = copy, exact
-                report, written = edit.run()
+                destination = _Destination(target, carrying, copy, exact)
+                report, written = _VideoEdit(session, video, destination, workspace, observer).run()
         except (UsageError, InputError, MissingExtra, ContractError):
             workspace.done()  # the same command would fail in the same way
             raise
@@ -176,6 +176,16 @@ def _disk_errors(root: Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Destination:
+    """Where the result goes; as the arguments of `edit_in_session`."""
+
+    target: Path
+    carrying: CarryingPlan
+    copy: Path | None
+    exact: bool
+
+
 class _VideoEdit:
     """The steps of one video, in their order."""
 
@@ -183,17 +193,15 @@ class _VideoEdit:
         self,
         session: Session,
         source: SourceVideo,
-        target: Path,
-        carrying: CarryingPlan,
+        destination: _Destination,
         workspace: Workspace,
         observer: EditObserver,
     ):
-        self._session, self._source, self._target, self._carrying = session, source, target, carrying
-        self.copy: Path | None = None
-        self.exact = False
+        self._session, self._source, self._destination = session, source, destination
+        self._target = destination.target
         self._workspace, self._observer = workspace, observer
         self._resolved, self._writing = session.resolved, session.config.writing
-        self._notes: tuple[VideoNote, ...] = carrying.notes
+        self._notes: tuple[VideoNote, ...] = destination.carrying.notes
         self._seconds: dict[str, float] = {}
         self._windows = 0
 
@@ -292,7 +300,7 @@ class _VideoEdit:
             return WrittenVideo(comparison=None, signed=False, seconds=[])
         self._say(note for note in sightings.notes if note.kind not in OF_SOURCE)
         self._observer.phase("writing", len(sightings.times), "frames")
-        return write_video(
+        written = write_video(
             self._source.path,
             self._target,
             PatchPaster(tracks, self._workspace.root),
@@ -300,17 +308,20 @@ class _VideoEdit:
             self._resolved.tasks if edited else [],
             sightings.times,
             self._observer.advance,
-            self._carrying,
+            self._destination.carrying,
         )
+        self._say(written.notes)
+        self._notes += written.notes
+        return written
 
     def _copy(self) -> bool:
         """Copy the source; False if the new video must be encoded."""
         source, named = self._source.path, self._target
-        if self.copy is not None:
-            copy_bytes(source, self.copy)
-            self._target = self.copy
+        if self._destination.copy is not None:
+            copy_bytes(source, self._destination.copy)
+            self._target = self._destination.copy
         elif not copy_whole(source, named):
-            if self.exact:
+            if self._destination.exact:
                 return False
             self._target = other_name(source, named)
             copy_bytes(source, self._target)
@@ -318,6 +329,8 @@ class _VideoEdit:
                 f"there is nothing to edit, and a {named.suffix} file cannot hold {source.name} unchanged, so it was "
                 f"copied to {self._target.name}"
             )
+        if self._destination.carrying.notes:
+            self._observer.note("there is nothing to edit, so the video was copied with all its tracks")
         self._notes = tuple(note for note in self._notes if note.kind in OF_SOURCE)  # a copy leaves nothing out
         return True
 

@@ -68,7 +68,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise InputError(f"expected a video, but the format of {path} is '{container.format.long_name}'; {ADVICE}")
         streams = _pictures(container)
         if not streams:
-            found = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            kinds = {"a cover picture" if s.type == "video" else s.type for s in container.streams}
+            found = ", ".join(sorted(kinds)) or "nothing"
             raise InputError(f"expected a video stream in {path}, but it holds {found} only; name a video file")
         stream = streams[0]
         if stream.codec_context is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol, cast
 
@@ -32,7 +33,13 @@ TOLERANCE = 0.1
 
 
 class TrackCarrier(Protocol):
-    """Takes the packets of one track in the order of the file."""
+    """Takes the packets of one track in the order of the file.
+
+    Attributes:
+        damaged: number of packets that are damaged and were left out.
+    """
+
+    damaged: int
 
     def carry(self, packet: Packet) -> None:
         """Write a packet. It must not be used afterwards."""
@@ -43,6 +50,8 @@ class TrackCarrier(Protocol):
 
 class PacketCopier:
     """Copies packets bit for bit; only times that the muxer would refuse are moved.
+
+    Sound packets that are visibly damaged are left out: MP4 and MOV need their headers, and would end the whole file.
 
     Raises:
         ValueError: the container does not take the track, or the track has no codec or sample rate.
@@ -58,19 +67,31 @@ class PacketCopier:
             if layout != stream.codec_context.layout.name:
                 self._copy.codec_context.layout = layout
         describe(self._copy, stream)
+        self.damaged = 0
+        self._intact = HEADERS.get(stream.codec_context.name if stream.codec_context is not None else "")
+        if self._intact is _is_adts and stream.codec_context.extradata:
+            self._intact = None  # the header is in the file's, not in each packet
         # Matroska allows packets of one time, such as subtitles that are shown together.
-        self._step = 0 if "matroska" in writer.format.name else 1
+        self._equal = "matroska" in writer.format.name
         self._last: int | None = None
 
     def carry(self, packet: Packet) -> None:
+        if self._intact is not None and not self._intact(bytes(packet)):
+            self.damaged += 1
+            return
         if packet.dts is not None:
-            if self._last is not None and packet.dts < self._last + self._step:
-                packet.dts = self._last + self._step
+            least = packet.dts if self._last is None else self._last + (0 if self._equal else self._step(packet))
+            packet.dts = max(packet.dts, least)
             if packet.pts is not None and packet.pts < packet.dts:
                 packet.pts = packet.dts
             self._last = packet.dts
         packet.stream = self._copy
         self._writer.mux(packet)
+
+    def _step(self, packet: Packet) -> int:
+        """The smallest step in the packet's ticks that is one in those of the new file."""
+        self._writer.start_encoding()  # which settles them
+        return max(1, math.ceil((self._copy.time_base or 0) / packet.time_base))
 
     def finish(self) -> None:
         pass
@@ -89,6 +110,7 @@ class SoundConverter:
 
     def __init__(self, writer: OutputContainer, stream: AudioStream, encoder: str):
         check_sound(stream)
+        self.damaged = 0
         self._writer, self._stream = writer, stream
         source = stream.codec_context
         codec = av.Codec(encoder, "w")
@@ -116,6 +138,7 @@ class SoundConverter:
         try:
             frames = self._stream.codec_context.decode(packet)
         except DAMAGE:
+            self.damaged += 1
             return
         for frame in frames:
             self._encode(frame)
@@ -161,6 +184,24 @@ class SoundConverter:
             silent = 128 if samples.dtype == np.uint8 else 0
             return np.pad(samples, ((0, 0), (ahead, 0)), constant_values=silent)
         return samples[:, -ahead:] if -ahead > TOLERANCE * self._rate else samples
+
+
+def _is_adts(packet: bytes) -> bool:
+    """Whether AAC begins with a header (ISO 13818-7, 6.2)."""
+    return len(packet) > 7 and packet[0] == 0xFF and packet[1] & 0xF6 == 0xF0 and packet[2] >> 2 & 15 < 13
+
+
+def _is_ac3(packet: bytes) -> bool:
+    """Whether AC-3 begins with a header (ATSC A/52, 5.3.1)."""
+    return len(packet) > 7 and packet[:2] == b"\x0b\x77" and packet[4] >> 6 < 3 and packet[4] & 63 < 38
+
+
+def _is_eac3(packet: bytes) -> bool:
+    return len(packet) > 7 and packet[:2] == b"\x0b\x77"
+
+
+HEADERS: dict[str, Callable[[bytes], bool]] = {"aac": _is_adts, "ac3": _is_ac3, "eac3": _is_eac3}
+"""For codecs whose packets MP4 and MOV examine: whether a packet begins as it must."""
 
 
 def check_sound(stream: AudioStream) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -19,6 +20,8 @@ APART = 1.0
 """Seconds between two places of damage, from which they are told apart."""
 NAMED = 10
 """Places that get a note of their own."""
+SENT = 300
+"""Pictures that a decoder may hold back, many more than any does."""
 
 
 @dataclass
@@ -29,6 +32,7 @@ class _Place:
         start, stop: first frame that may show errors, and the one after the last.
         begin, end: their times in seconds.
         missing: pictures that cannot be decoded.
+        last: whether these are the last of the video.
     """
 
     start: int
@@ -36,12 +40,14 @@ class _Place:
     begin: float
     end: float
     missing: int
+    last: bool = False
 
     @property
     def sentence(self) -> str:
         parts = []
         if self.missing:
-            where = f"before frame {self.start} ({self.begin:.2f} s)"
+            frame = f"after frame {self.start - 1}" if self.last else f"before frame {self.start}"
+            where = f"{frame} ({self.begin:.2f} s)"
             verb = "was" if self.missing == 1 else "were"
             parts.append(f"{counted(self.missing, 'pictures')} {where} cannot be decoded and {verb} left out")
         if self.stop == self.start + 1:
@@ -62,14 +68,16 @@ class Damage:
     Args:
         path: the video.
         strict: raise an error instead.
+        joins: times in seconds at which recordings were joined, where a gap is no damage; may grow while reading.
     """
 
-    def __init__(self, path: Path, strict: bool = False):
-        self._path, self._strict = path, strict
+    def __init__(self, path: Path, strict: bool = False, joins: Sequence[Fraction] = ()):
+        self._path, self._strict, self._joins = path, strict, joins
         self._places: list[_Place] = []
         self._open = False  # the last place may go on
         self._bad: set[int | None] = set()
         self._lost: list[int] = []
+        self._sent: list[int] = []  # times of pictures that the decoder has not returned yet
         self._early: list[int] | None = []
         self._next_is_bad = False
         self._suspect = 0  # packets that are still near a wrong counter
@@ -90,7 +98,7 @@ class Damage:
             self._suspect = 3
         # Where a counter is wrong, whole pictures may be missing.
         late = packet.dts is not None and self._due is not None and packet.dts > self._due
-        bad, self._suspect = bad or (late and self._suspect > 0), self._suspect - 1
+        bad, self._suspect = bad or (late and self._suspect > 0 and not self._joined(packet)), self._suspect - 1
         self._due = packet.dts + 3 * packet.duration // 2 if packet.dts is not None and packet.duration else None
         if bad:
             self._refuse(f"is damaged or cut off at frame {self._frames}")
@@ -98,6 +106,8 @@ class Damage:
         ticks = _ticks(packet)
         if self._early is not None and ticks is not None and not packet.is_discard:
             self._early.append(ticks)
+        if packet.pts is not None and not packet.is_discard:
+            self._sent = [*self._sent[-SENT:], packet.pts]
 
     def undecodable(self, packet: av.Packet | None, why: str) -> None:
         """The decoder refused a packet, or its last frames.
@@ -119,10 +129,12 @@ class Damage:
         if frame.is_corrupt:
             self._refuse(f"is damaged at frame {self._frames}")
         ticks = _ticks(frame)
-        bad = frame.is_corrupt or (ticks is not None and ticks in self._bad)
+        bad = frame.is_corrupt or (ticks is not None and (ticks in self._bad or ticks in self._lost))
+        passed = self._passed(frame)
         if self._early is not None:
             self._begin(ticks, time)
-        missing = sum(ticks is None or lost <= ticks for lost in self._lost)
+            passed = []
+        missing = len({*passed, *(lost for lost in self._lost if ticks is None or lost < ticks)})
         self._lost = [lost for lost in self._lost if ticks is not None and lost > ticks]
         if bad or missing:
             place = self._place(time)
@@ -145,13 +157,24 @@ class Damage:
         if not any(note.kind == "cut off" for note in self._others):
             self._others.append(VideoNote("cut off", sentence))
         self._lost.clear()
+        self._sent.clear()
+
+    def finish(self) -> None:
+        """The decoder returned its last frame.
+
+        Raises:
+            InputError: damaged pictures are missing at the end, if `strict`.
+        """
+        if any(self._is_damaged(sent) for sent in self._sent):
+            self._lost = sorted({*self._lost, *self._sent})
 
     def notes(self, start: int = 0, stop: int | None = None) -> Iterator[VideoNote]:
         """What was found in frames `start` to `stop`."""
         if start == 0:
             yield from (note for note in self._others if note.kind == "late start")
         if self._lost and not self._open:
-            self._place(self._time)
+            place = self._place(self._time)
+            place.last = place.start == self._frames
         if self._lost:
             self._places[-1].missing += len(self._lost)
             self._lost.clear()
@@ -166,6 +189,27 @@ class Damage:
             )
             yield VideoNote("damaged frames", sentence, more[0].start, max(more[-1].stop, more[-1].start + 1))
         yield from (note for note in self._others if note.kind == "cut off")
+
+    def _passed(self, frame: VideoFrame) -> list[int]:
+        """Pictures before this frame that the decoder left out because of damage, often without an error.
+
+        Without damage, packets that give no picture are ordinary: hidden frames, and second fields.
+        """
+        if frame.pts is None:
+            return []
+        passed = [sent for sent in self._sent if sent < frame.pts]
+        self._sent = [sent for sent in self._sent if sent > frame.pts]
+        return passed if any(self._is_damaged(sent) for sent in passed) else []
+
+    def _is_damaged(self, ticks: int) -> bool:
+        return ticks in self._bad or ticks in self._lost
+
+    def _joined(self, packet: av.Packet) -> bool:
+        """Whether recordings were joined near a packet."""
+        ticks = _ticks(packet)
+        if ticks is None:
+            return False
+        return any(abs(float(join - ticks * packet.time_base)) < APART for join in self._joins)
 
     def _refuse(self, problem: str) -> None:
         if self._strict:

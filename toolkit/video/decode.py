@@ -62,7 +62,8 @@ def read_frames(
     if stop == start:
         return
     with open_video(path) as (container, stream):
-        timeline, damage = Timeline(container, stream), Damage(path, strict)
+        timeline = Timeline(container, stream)
+        damage = Damage(path, strict, timeline.joins)
         begin = 0.0 if start == 0 else math.inf
         try:
             for _, _, frame in shown_frames(path, container, stream, start, stop, max_side, timeline, damage):
@@ -85,9 +86,12 @@ def shown_frames(
     damage: Damage | None = None,
 ) -> Iterator[tuple[VideoFrame, Display, Frame]]:
     """Like `read_frames` for an open video; yields each frame with its decoded form and its display."""
-    converter, timeline, damage = RGBConverter(), timeline or Timeline(container, stream), damage or Damage(path)
+    converter, timeline = RGBConverter(), timeline or Timeline(container, stream)
+    damage = damage or Damage(path, joins=timeline.joins)
     display: Display | None = None
+    end = 0.0
     for index, (decoded, time) in enumerate(decode(path, container, stream, timeline.packets(stream), damage)):
+        end = time
         if index < start:
             continue
         display = display or display_of(decoded, pixel_aspect(stream), max_side)
@@ -100,8 +104,9 @@ def shown_frames(
         if stop is not None and index + 1 >= stop:
             return
     if "matroska" in container.format.name and container.duration is not None:
-        stated = container.duration / av.time_base
-        if timeline.end < 0.9 * stated and timeline.end < stated - 0.5:
+        stated = container.duration / av.time_base - float(timeline.origin)
+        end = max(end, float(timeline.end))
+        if end < 0.9 * stated and end < stated - 0.5:
             damage.cut_off(f"its header states {stated:.2f} s")
 
 
@@ -151,6 +156,7 @@ def decode(
     unlisted = "mp4" in container.format.name and stored < stream.frames
     if missing or unlisted:
         damage.cut_off(f"{missing} bytes are missing" if missing else f"its index lists {stream.frames} frames")
+    damage.finish()
 
 
 def _readable(packets: Iterable[av.Packet], damage: Damage) -> Iterator[av.Packet]:

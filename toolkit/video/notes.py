@@ -8,6 +8,7 @@ from typing import Literal
 NoteKind = Literal[
     "late start",
     "damaged frames",
+    "damaged sound",
     "cut off",
     "times repaired",
     "stream dropped",

@@ -11,18 +11,21 @@ from typing import Self
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from toolkit.errors import InputError, UsageError
 from toolkit.files import publish, remove, staging_path
-from toolkit.video.carrying import AudioMode, CarryingPlan, carriers, exact_starts, plan_carrying
+from toolkit.video.carrying import AudioMode, CarryingPlan, carriers, describe_track, exact_starts, plan_carrying
 from toolkit.video.container import ADVICE, open_video
 from toolkit.video.copying import describe, lasting, shifted_chapters, timed_packets
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
+from toolkit.video.notes import VideoNote
 from toolkit.video.target import check_distinct, check_target, repeatable, write_errors, written_through
 from toolkit.video.timing import Timeline
+from toolkit.words import counted
 
 
 class Remuxer:
@@ -94,8 +97,10 @@ class Remuxer:
                 with self._reporting():
                     self._output.mux(self._stream.encode(None))
                     self._copy_until(self._stop_time)
-                    for track in self._tracks.values():
+                    for index, track in self._tracks.items():
                         track.finish()
+                        if track.damaged:
+                            self.notes.append(_damaged(self._others.streams[index], track.damaged))
                     self._opened.close()
                     publish(self._staged, self._written, durable=True)
         finally:
@@ -161,6 +166,11 @@ class Remuxer:
                 raise InputError(
                     f"a stream to copy from {self.source} is damaged: {error.strerror}; {ADVICE}"
                 ) from None
+
+
+def _damaged(stream: Stream, packets: int) -> VideoNote:
+    verb = "is damaged and was" if packets == 1 else "are damaged and were"
+    return VideoNote("damaged sound", f"{counted(packets, 'packets')} of {describe_track(stream)} {verb} left out")
 
 
 def copy_attachments(source: InputContainer, output: OutputContainer, target: Path) -> None:

@@ -52,9 +52,18 @@ def _packets(path: Path, position: int) -> Iterator[bytes]:
     """Packets of 188 bytes from a position on, each with the bytes that Blu-ray and DVB put between them."""
     with path.open("rb") as file:
         file.seek(position)
-        head = file.read(205)
-        size = next((size for size in (188, 192, 204) if head[size : size + 1] == bytes([SYNC])), 188)
-        file.seek(position)
+        head = file.read(4 + 204 + 1)
+        # The position is that of the packet or, in Blu-ray, of the time before it.
+        begin, size = next(
+            (
+                (begin, size)
+                for begin in (0, 4)
+                for size in (188, 192, 204)
+                if head[begin : begin + 1] == head[begin + size : begin + size + 1] == bytes([SYNC])
+            ),
+            (0, 188),
+        )
+        file.seek(position + begin)
         for _ in range(LONGEST // size):
             data = file.read(size)[:188]
             if len(data) < 188:

@@ -19,6 +19,7 @@ from toolkit.edit.output.provenance import container_metadata
 from toolkit.edit.output.signing import sign
 from toolkit.files import derived_path, publish, remove, remove_remains
 from toolkit.video.carrying import CarryingPlan
+from toolkit.video.notes import VideoNote
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
 from toolkit.video.target import written_through
@@ -35,11 +36,13 @@ class WrittenVideo:
         comparison: name of the comparison video, if there is one.
         signed: whether the video has a signed manifest.
         seconds: time that pasting and writing took, for each frame.
+        notes: what was noticed in the other tracks while they were written.
     """
 
     comparison: str | None
     signed: bool
     seconds: list[float]
+    notes: tuple[VideoNote, ...] = ()
 
 
 def write_video(
@@ -104,7 +107,8 @@ def write_video(
         publish(staged, written, durable=True)
     finally:
         remove(staged)
-    return WrittenVideo(compared.name if writing.compare is not None else None, signed, seconds)
+    comparison_made = compared.name if writing.compare is not None else None
+    return WrittenVideo(comparison_made, signed, seconds, tuple(retoucher.notes[len(carrying.notes) :]))
 
 
 def _end(times: np.ndarray) -> float:
