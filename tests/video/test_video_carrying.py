@@ -11,7 +11,7 @@ import pytest
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.video import read_frames
 from toolkit.video.carrying import FORMATS, best_plan, plan_carrying, plan_copying
-from toolkit.video.copying import PacketCopier
+from toolkit.video.copying import PacketCopier, SoundConverter
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.target import UnwritableStreams, write_errors
 
@@ -181,6 +181,29 @@ def test_damaged_sound_does_not_end_the_file(tmp_path, with_sound, codecs):
         assert sum(1 for _ in container.decode(video=0)) == 40
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert sum(frame.samples for frame in container.decode(audio=0)) > 30000
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_converted_sound_stays_in_step_after_a_lost_packet(tmp_path, with_sound, damaged):
+    source = with_sound(tmp_path / "a.mkv", "mp2")  # packets of 24 ms
+    with av.open(str(source)) as reader, av.open(str(tmp_path / "b.mkv"), "w") as writer:
+        carrier = SoundConverter(writer, reader.streams.audio[0], "flac")
+        for number, packet in enumerate(reader.demux(audio=0)):
+            if number == 10 and damaged:
+                lost = av.Packet(bytes(packet.size))
+                lost.pts, lost.dts, lost.time_base, lost.stream = (
+                    packet.pts,
+                    packet.dts,
+                    packet.time_base,
+                    packet.stream,
+                )
+                packet = lost
+            if packet.size and (number != 10 or damaged):
+                carrier.carry(packet)
+        carrier.finish()
+    assert carrier.damaged == damaged
+    whole, made = sound(source)[1], sound(tmp_path / "b.mkv")[1]
+    assert abs(len(made) - len(whole)) <= 48 and np.corrcoef(whole[20000:30000], made[20000:30000])[0, 1] > 0.9
 
 
 def test_a_wrong_time_of_sound_does_not_end_the_file(tmp_path, with_sound):

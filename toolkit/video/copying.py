@@ -30,6 +30,8 @@ BITS_PER_SECOND = 128_000
 """Rate of converted lossy sound, for each channel."""
 TOLERANCE = 0.1
 """Seconds by which the times of sound may wander; a larger gap is filled with silence, a larger overlap cut."""
+LOST = 0.02
+"""Seconds of a sudden gap that is filled too, if it is about as long as a packet: one was lost."""
 
 
 class TrackCarrier(Protocol):
@@ -100,8 +102,8 @@ class PacketCopier:
 class SoundConverter:
     """Decodes sound and encodes it again, from the same sample on.
 
-    Samples follow each other without a gap. Where times jump by more than `TOLERANCE`, silence is added or samples are
-    left out, so that sound stays in step with the pictures. Damaged packets become silence.
+    Samples follow each other without a gap. Where a packet is damaged or missing, or times jump by more than
+    `TOLERANCE`, silence is added or samples are left out, so that sound stays in step with the pictures.
 
     Raises:
         ValueError: the track has no codec or sample rate.
@@ -131,6 +133,8 @@ class SoundConverter:
         describe(self._encoded, stream)
         self._next: int | None = None
         """The next sample's number since time 0."""
+        self._ahead = 0
+        """Samples by which the times were ahead of those written."""
         self._resampler: AudioResampler | None = None
         self._decoded: tuple[str, int, int] | None = None
 
@@ -179,8 +183,11 @@ class SoundConverter:
         """The samples with silence before them, or without their beginning, if they start too late or too early."""
         if self._next is None:
             self._next = start
-        ahead = start - self._next
-        if ahead > TOLERANCE * self._rate:
+        ahead, before = start - self._next, self._ahead
+        self._ahead = ahead
+        lost = ahead - before > max(LOST * self._rate, 0.9 * samples.shape[1])
+        if ahead > 0 and (lost or ahead > TOLERANCE * self._rate):
+            self._ahead = 0
             silent = 128 if samples.dtype == np.uint8 else 0
             return np.pad(samples, ((0, 0), (ahead, 0)), constant_values=silent)
         return samples[:, -ahead:] if -ahead > TOLERANCE * self._rate else samples
