@@ -122,6 +122,9 @@ def test_a_recording_that_begins_between_key_frames(tmp_path, transport):
     assert len(frames) == 20 and frames[0].time == pytest.approx(0.28) and probe(tmp_path / "a.ts").width == 128
     assert [note.kind for note in notes] == ["late start"]
     assert "first 6 pictures" in notes[0].sentence and "0.28 s" in notes[0].sentence
+    (tmp_path / "short.ts").write_bytes(transport[:564] + transport[starts[4] : starts[14]])
+    frames, notes = read(tmp_path / "short.ts")  # most pictures are not damaged but from before the recording
+    assert len(frames) == 4 and [note.kind for note in notes] == ["late start"]
 
 
 def test_pictures_that_the_decoder_drops_without_an_error_are_counted(tmp_path, picture, make_video):

@@ -79,6 +79,8 @@ class Damage:
         self._lost: list[int] = []
         self._sent: list[int] = []  # times of pictures that the decoder has not returned yet
         self._early: list[int] | None = []
+        self.early = 0
+        """Number of pictures before the first one that can be decoded, whose key frame is not in the file."""
         self._next_is_bad = False
         self._suspect = 0  # packets that are still near a wrong counter
         self._due: int | None = None  # the latest time that the next packet should have
@@ -225,7 +227,7 @@ class Damage:
     def _begin(self, ticks: int | None, time: float) -> None:
         """Note pictures before the first one that can be decoded."""
         early = [] if ticks is None or self._early is None else [one for one in self._early if one < ticks]
-        self._early = None
+        self._early, self.early = None, len(early)
         if early and ticks is not None:
             self._lost = [lost for lost in self._lost if lost > ticks]
             sentence = (

@@ -149,6 +149,7 @@ def decode(
             frames += 1
     if not frames:
         raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
+    packets -= damage.early
     if frames < packets / 2:
         raise InputError(f"{path} is damaged: only {frames} of its {packets} frames can be decoded; {ADVICE}")
     missing = missing_bytes(path)
