@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,12 @@ from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError
 
 Config = Mapping[str, Any]
+
+_LIMITS = (("layers", 256), ("length", 4096), ("position", 4096), ("", 1 << 20))
+"""Largest numbers in a configuration, by a word in the setting's name; far above those of known models."""
+
+_LONGEST = 64
+"""Most values in a list of a configuration."""
 
 
 def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
@@ -20,6 +27,9 @@ def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
         UsageError, MissingExtra: as for `part_folder`.
     """
     configs = {name: read_config(spec, name) for name in spec.parts if name in parts}
+    for name, config in configs.items():
+        if spec.parts[name].weights is not None:
+            _check_sizes(spec, name, config)
     try:
         problem = next(_problems(spec, configs), None)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
@@ -28,6 +38,21 @@ def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
         ) from error
     if problem:
         raise InputError(f"the parts of the backbone {spec.name} do not fit together: {problem}")
+
+
+def _check_sizes(spec: BackboneSpec, name: str, config: Config) -> None:
+    """Refuse a configuration for which building the model alone would take gigabytes or hours."""
+    for key, value in config.items():
+        largest = next(limit for word, limit in _LIMITS if word in key)
+        values = value if isinstance(value, list) else [value]
+        numbers = [one for one in values if isinstance(one, (int, float)) and not -largest <= one <= largest]
+        if numbers or len(values) > _LONGEST:
+            found = reprlib.repr(numbers[0]) if numbers else f"a list of {len(values)} values"
+            limit = f"numbers up to {largest}" if numbers else f"at most {_LONGEST} values"
+            raise InputError(
+                f"the configuration of the {name} of the backbone {spec.name} expects {limit} as {key}, found {found}; "
+                "it is damaged, or no model of this kind"
+            )
 
 
 def cell_size(vae: Config) -> int:
