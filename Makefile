@@ -34,7 +34,7 @@ campaign: setup
 # The lowest versions that pyproject.toml admits, in an environment of their own (needs the network). mediapipe 0.10.21
 # needs numpy<2, and pyarrow 25 does not work with that. Three packages share the folder cv2: the complete one comes last.
 LOWEST := build/lowest
-EXTRAS := facer bfm train identity lpips
+EXTRAS := facer bfm train identity lpips c2pa
 LOWEST_TESTS := tests/walls tests/sample tests/dataset/test_loading.py tests/backbones/test_loading.py tests/remover \
 	tests/fetch/test_fetch.py tests/finetune/test_finetune_run.py
 test-lowest:
