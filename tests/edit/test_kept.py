@@ -66,13 +66,17 @@ def test_paint_around_both_eyes_is_no_sticker(video, settings, tmp_path, monkeyp
     assert ("--face-paint remove" in said) == (setting == "keep")
 
 
-def test_only_what_surrounds_both_eyes_counts():
+def test_only_what_is_on_the_lids_of_both_eyes_counts():
     clip = sample_clip(1)
     eyes = tuple(clip.topology.regions[name] for name in ("left_eye", "right_eye"))
     changed = np.ones(clip.frames.shape[1:3], bool)
     assert changed_lids(changed, clip.landmarks[0], eyes) == 1
     changed[:, : int(clip.landmarks[0, :, 0].mean())] = False  # one half of the face, as with a sticker beside an eye
     assert changed_lids(changed, clip.landmarks[0], eyes) < PAINTED
+    changed = around_eyes(clip)
+    lowest = max(clip.landmarks[0, side, 1].mean() for side in eyes)
+    changed[: int(lowest) + 1] = False  # stickers below both eyes
+    assert changed.any() and changed_lids(changed, clip.landmarks[0], eyes) < PAINTED
     area = np.ones_like(changed)
     assert shows_paint(around_eyes(clip), area, clip.landmarks[0], eyes)
     assert not shows_paint(area, area, clip.landmarks[0], eyes)  # a remover that changes everything
