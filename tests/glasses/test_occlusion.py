@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from attributes.glasses.example import face_with_glasses
+from attributes.glasses.eyes import eye_holes
 from attributes.glasses.masker import EmbeddedMasker
 from attributes.glasses.occlusion import covered
+from attributes.glasses.segmenter.model import GlassesMaps
 
 SKIN = (205, 160, 136)
 
@@ -40,9 +43,32 @@ def test_a_hand_is_no_part_of_the_glasses(clip, eye):
     assert (seen.mask & uncovered).sum() > 0.6 * uncovered.sum()
 
 
+def maps_of(clip, lens, dark):
+    nothing = np.zeros(clip.frames.shape[:3], np.float32)
+    return GlassesMaps(nothing, lens, nothing, dark, np.ones(len(clip), np.float32))
+
+
 def test_without_a_hand_nothing_is_in_front(clip):
     lens = np.ones(clip.frames.shape[:3], np.float32)
-    assert not covered(clip, lens).any()  # a lens before each eye, of whatever colour
-    assert not covered(with_hand(clip, "left_eye")[0], lens).any()
-    assert not covered(clip, 0 * lens).any()  # glasses low on the nose: the eyes are seen above them
-    assert covered(with_hand(clip, "left_eye")[0], 0 * lens).any()
+    assert not covered(clip, maps_of(clip, lens, 0 * lens)).any()  # a lens before each eye, of whatever colour
+    assert not covered(with_hand(clip, "left_eye")[0], maps_of(clip, lens, 0 * lens)).any()
+    assert not covered(clip, maps_of(clip, 0 * lens, 0 * lens)).any()  # low on the nose: the eyes are seen above them
+    assert covered(with_hand(clip, "left_eye")[0], maps_of(clip, 0 * lens, 0 * lens)).any()
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_dark_lens_before_one_eye_that_goes_on_beyond_the_glasses_is_none(clip, far):
+    holes = [eye_holes(clip, [eye]) for eye in ("left_eye", "right_eye")]
+    frames, thing = clip.frames.copy(), _grown(holes[0])
+    if far:  # a sleeve; else one dark lens
+        for t in range(len(clip)):
+            y, x = np.nonzero(thing[t])
+            thing[t, y.min() :, x.min() : x.max()] = True
+    frames[thing] = (30, 40, 110)
+    lens = (_grown(holes[0]) | _grown(holes[1])).astype(np.float32)
+    found = covered(replace(clip, frames=frames), maps_of(clip, lens, np.float32(0.9) * _grown(holes[0])))
+    assert found[thing].mean() > 0.9 if far else not found.any()
+
+
+def _grown(masks):
+    return np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((9, 9))) for mask in masks]) > 0
