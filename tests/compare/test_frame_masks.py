@@ -28,6 +28,9 @@ class Dots:
     def opaque(self, clip):
         return np.zeros(clip.frames.shape[:3], bool)
 
+    def hides_eyes(self, clip):
+        return np.zeros(len(clip.frames), bool)
+
 
 @pytest.fixture(scope="module")
 def analyser():

@@ -50,10 +50,10 @@ def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypat
     edit_video(video, tmp_path / "whole.mkv", settings())
     publish = stores.publish
 
-    def stops(staged, path):
+    def stops(staged, path, **options):
         if path.name == "paste-weights-0":
             raise StopError
-        publish(staged, path)
+        publish(staged, path, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(stores, "publish", stops)

@@ -20,7 +20,7 @@ MODULES: dict[str | None, tuple[str, ...]] = {
     None: (
         *("accelerate", "albumentations", "av", "cv2", "diffusers", "embreex", "huggingface_hub", "isal", "matplotlib"),
         *("mediapipe", "numpy", "PIL", "pydantic", "rich", "safetensors", "scipy", "shtab", "skimage", "torch"),
-        *("torchvision", "transformers", "trimesh"),
+        *("torchvision", "transformers", "trimesh", "yaml"),
     ),
     "facer": ("facer",),
     "bfm": ("h5py",),
