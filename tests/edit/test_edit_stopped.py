@@ -254,7 +254,8 @@ def test_a_missing_comparison_is_written_again(video, settings, tmp_path):
 
 
 def test_half_written_files_of_a_killed_run_are_removed(video, settings, tmp_path):
-    for name in ("..out.staged.123.part.mkv", ".out.compare.123.part.mkv", ".other.staged.1.part.mkv"):
+    mine = ("..out.staged.123.part.mkv", ".out.compare.123.part.mkv", "..out.trial.part.123.part.mkv")
+    for name in (*mine, ".other.staged.1.part.mkv"):
         (tmp_path / name).write_bytes(b"half")
     edit_video(video, tmp_path / "out.mkv", settings())
     assert {path.name for path in tmp_path.iterdir()} == {"out.mkv", "out.mkv.json", ".other.staged.1.part.mkv"}

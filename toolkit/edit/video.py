@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from toolkit.edit.config import EditConfig
-from toolkit.edit.output.checks import check_target
+from toolkit.edit.output.checks import check_target, remove_trials
 from toolkit.edit.output.copying import copy_bytes, copy_whole, other_name
 from toolkit.edit.output.names import comparison_name, preview_name, report_name
 from toolkit.edit.output.pasting import WrittenVideo, write_video
@@ -123,6 +123,7 @@ def edit_in_session(
     with termination_interrupts(RESUMES), Workspace(root, session.description(video.digest)) as workspace:
         try:
             with _disk_errors(root):
+                remove_trials(target)
                 destination = _Destination(target, carrying, copy, exact)
                 report, written = _VideoEdit(session, video, destination, workspace, observer).run()
         except (UsageError, InputError, MissingExtra, ContractError):

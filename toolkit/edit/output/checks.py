@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from toolkit.edit.config import WritingConfig
 from toolkit.edit.output.names import SUFFIXES, comparison_name, report_name
 from toolkit.errors import InputError, ToolkitError, UsageError
-from toolkit.files import derived_path, remove, staging_path
+from toolkit.files import derived_path, remove, remove_remains, staging_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def check_target(
         suffix = target.suffix.lower()
         with _readable(source):
             carrying = plan_carrying(source, suffix, config.audio, SUFFIXES[config.lossless])
-    _try(source, written.with_name(f"{written.stem}{target.suffix}"), config, carrying)
+    _try(source, _trial(target), config, carrying)
     if config.compare is not None:
         check_distinct(source, comparison_name(target))
     if target.exists() and not os.access(target, os.W_OK):
@@ -90,12 +90,25 @@ def plan_folder_result(source: Path, suffixes: Sequence[str], config: WritingCon
         return best_plan(source, suffixes, config.audio)
 
 
-def _try(source: Path, target: Path, config: WritingConfig, carrying: CarryingPlan) -> None:
+def remove_trials(target: Path) -> None:
+    """Delete what killed runs left of `check_target`; no other process writes `target` now."""
+    remove_remains(_trial(target))
+    remove(_trial(target))
+
+
+def _trial(target: Path) -> Path:
+    """The file that is written to find out whether `target` can be."""
+    from toolkit.video.target import written_through
+
+    written = written_through(target)
+    return staging_path(derived_path(written.with_name(f"{written.stem}{target.suffix}"), mark=".trial"))
+
+
+def _try(source: Path, trial: Path, config: WritingConfig, carrying: CarryingPlan) -> None:
     """Write the first frames and the packets beside them."""
     from toolkit.video.retouch import VideoRetoucher
     from toolkit.video.rewrite import VideoRewriter
 
-    trial = staging_path(derived_path(target, mark=".trial"))
     try:
         with VideoRetoucher(
             source, trial, config.crf, config.lossless, stop=TRIED_FRAMES, carrying=carrying
