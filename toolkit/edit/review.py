@@ -242,8 +242,8 @@ def warnings_of(
             "face paint",
             paint,
             0.0,
-            f"the remover of {what} takes make-up or face paint for them, so the face was left as it is; --face-paint "
-            "remove removes what it can",
+            f"the remover of {what} takes make-up, face paint or glasses for them, so the face was left as it is; "
+            "--face-paint remove removes what it can",
         ),
         ("face paint", edited & painted, 0.0, f"make-up or face paint was taken for {what} and comes off unevenly"),
         ("eyes invented", invented, SECONDS, f"the eyes cannot be seen behind the {what} and are invented"),

@@ -141,8 +141,12 @@ class _Application:
         return found
 
     def _is_painted(self, stretches: list[tuple[int, int]]) -> bool:
-        """Whether the remover took face paint for the attribute, in most frames of the stretches."""
-        if not self._remover.spares_eyes:
+        """Whether the remover took face paint for the attribute, in most frames of the stretches.
+
+        Nothing is told if the edit also removes an attribute that may lie on the eyes, such as glasses: it would be
+        taken for paint.
+        """
+        if not all(remover.spares_eyes for remover in self._resolved.removers):
             return False
         masking, regions = self._resolved.masking, self._track.topology.regions
         eyes, votes = (regions["left_eye"], regions["right_eye"]), []
