@@ -1,4 +1,4 @@
-"""Numbers and names in sentences."""
+"""Numbers and names in sentences, on terminals and in Markdown."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def counted(number: int, unit: str) -> str:
 def printable(text: str) -> str:
     """The text for a terminal: characters that would move the cursor, colour or reorder text become escapes."""
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def markdown_text(value: object) -> str:
+    """One line of text, escaped for Markdown tables, links and HTML."""
+    text = " ".join(str(value).split())
+    for sign in "\\|<[`*":
+        text = text.replace(sign, "\\" + sign)
+    return text

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import yaml
 
 from toolkit.dataset.layout import CARD, COLUMNS, CONFIG, MANIFEST, PREVIEW, SPLITS, Manifest, manifest_bytes
-from toolkit.words import counted
+from toolkit.words import counted, markdown_text
 
 _MEANING = {
     "text": "prompt: describes the face without the attribute",
@@ -121,8 +121,8 @@ def render_card(manifest: Manifest, description: str, prompt: str) -> str:
     )
     return front + _BODY.format(
         task=manifest.task,
-        description=description,
-        prompt=prompt,
+        description=markdown_text(description),
+        prompt=markdown_text(prompt),
         preview=PREVIEW,
         config=CONFIG,
         manifest=MANIFEST,

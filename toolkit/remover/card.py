@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from toolkit.remover.layout import CONTROLNET, CURVE, GRID, IMAGES, RECORD, RemoverRecord
+from toolkit.words import markdown_text
 
 _BODY = """
 # Remover of {tasks}
@@ -84,9 +85,9 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
     """
     uses = record.datasets
     return _front(record) + _BODY.format(
-        tasks=" and ".join(map(_plain, record.tasks)),
+        tasks=" and ".join(map(markdown_text, record.tasks)),
         backbone=_backbone(record),
-        backbone_name=_plain(record.backbone.get("name")),
+        backbone_name=markdown_text(record.backbone.get("name")),
         pictures="".join(
             f"\n![{alt}]({IMAGES}/{name})\n\n{caption}\n" for name, alt, caption in _PICTURES if name in pictures
         ),
@@ -98,7 +99,7 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
             ((use.name, use.task, use.pairs, use.clips, "perfect" if use.perfect else "imperfect") for use in uses),
         ),
         step=record.step,
-        stopped=_plain(record.stopped).rstrip("."),
+        stopped=markdown_text(record.stopped).rstrip("."),
         settings=_table(("setting", "value"), _settings(record.config)),
         record=RECORD,
         figures=_table(
@@ -125,7 +126,7 @@ def _front(record: RemoverRecord) -> str:
 
 
 def _backbone(record: RemoverRecord) -> str:
-    name = _plain(record.backbone.get("name"))
+    name = markdown_text(record.backbone.get("name"))
     repository = record.backbone["parts"]["unet"].get("repository")
     return f"{name} ([{repository}](https://huggingface.co/{repository}))" if repository else name
 
@@ -141,12 +142,4 @@ def _settings(config: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
-
-
-def _plain(value: object) -> str:
-    """One line of text, escaped for Markdown tables, links and HTML."""
-    text = " ".join(str(value).split())
-    for sign in "\\|<[`*":
-        text = text.replace(sign, "\\" + sign)
-    return text
+    return "\n".join(f"| {' | '.join(map(markdown_text, line))} |" for line in lines)
