@@ -17,6 +17,8 @@ from toolkit.dataset.png import SIGNATURE, _chunk, decode_png, encode_png
 from toolkit.dataset.reader import read_samples
 from toolkit.errors import InputError
 
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs Linux's /proc")
+
 
 def first_shard(root):
     return root / json.loads((root / "manifest.json").read_text())["shards"][0]["path"]
@@ -104,6 +106,16 @@ def test_pictures_that_are_links_pipes_or_devices(copy):
     assert "regular file" in refused(root)
 
 
+@needs_proc
+def test_shards_that_cannot_be_read(copy):
+    root = copy("webdataset")
+    shard = first_shard(root)
+    shard.unlink()
+    shard.symlink_to("/proc/self/mem")  # a plain file, whose first byte is an input/output error
+    problems = check_dataset(root).problems
+    assert f"{shard.relative_to(root).as_posix()} cannot be read: Input/output error" in problems
+
+
 def test_rows_that_are_no_json(copy):
     root = copy("imagefolder")
     metadata = first_shard(root) / "metadata.jsonl"
@@ -188,6 +200,7 @@ def zeros(size):
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
 
 
+@needs_proc
 def test_bombs(tmp_path):
     """Small files that unpack to much: pixels, text and colour profiles."""
     much = zeros(200 << 20)

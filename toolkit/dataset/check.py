@@ -74,7 +74,10 @@ def check_dataset(root: str | Path) -> CheckReport:
         if shard.path is None or not (root / shard.path).exists():
             continue
         report.shards += 1
-        report.problems += shard_problems(root, manifest.format, shard)
+        try:
+            report.problems += shard_problems(root, manifest.format, shard)
+        except OSError as error:
+            report.problems.append(f"{shard.path} cannot be read: {error.strerror or error}")
         names: set[str] = set()
         seen: set[tuple[str, str]] = set()
         count = 0
