@@ -346,7 +346,7 @@ class Mutations:
         elif path.suffix == ".json":
             path.write_bytes(mutators.json_text(data, rng))
         elif path.suffix == ".jsonl":
-            lines = data.splitlines()
+            lines = data.splitlines() or [b"{}"]
             at = rng.randrange(len(lines))
             lines[at] = mutators.json_text(lines[at], rng)
             path.write_bytes(b"\n".join(lines) + b"\n")

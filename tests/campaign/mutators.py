@@ -226,21 +226,25 @@ def _changed(value: Any, path: tuple, change: Callable[[Any], Any] | None) -> An
 
 def safetensors(data: bytes, rng: random.Random) -> bytes:
     """Change the header of a safetensors file, or its length, or the numbers."""
-    (length,) = struct.unpack_from("<Q", data)
-    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        header, body = dict(json.loads(data[8 : 8 + length])), data[8 + length :]
+    except (struct.error, ValueError, TypeError):  # it was changed before
+        return damage(data, rng)
     match rng.randrange(6):
         case 0:
             return (
-                struct.pack("<Q", rng.choice((0, 1, length - 1, length + 1, 2**31, 2**40, 2**63, 2**64 - 1))) + data[8:]
+                struct.pack("<Q", rng.choice((0, 1, max(0, length - 1), length + 1, 2**31, 2**40, 2**63, 2**64 - 1)))
+                + data[8:]
             )
-        case 1:
+        case 1 if header:
             name = rng.choice(list(header))
             entry = header[name]
             if isinstance(entry, dict) and "shape" in entry:
                 entry[rng.choice(("shape", "data_offsets", "dtype"))] = rng.choice(
                     ([2**40], [2**32, 2**32], [0], [-1], [], [1, 2**62], "F64", "BOOL", "Q9", [0, 2**50], [10, 5])
                 )
-        case 2:
+        case 2 if header:
             name = rng.choice(list(header))
             header[rng.choice(("x", "", "../x", name + ".y"))] = header.pop(name)
         case 3:
