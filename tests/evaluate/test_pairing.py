@@ -109,3 +109,8 @@ def test_targets_are_found_in_the_same_way(folder):
     original, target = folder("o", "a.mp4", "b.mp4"), folder("t", "a.mkv")
     first, second = pair_videos(original, {"m": original}, target)
     assert first.target == (target / "a.mkv").resolve() and second.target is None
+
+
+def test_a_path_that_is_too_long_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match="check the path"):
+        pair_videos(tmp_path / ("x" * 300), {"ours": tmp_path})

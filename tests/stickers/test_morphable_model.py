@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -95,6 +96,25 @@ def test_truncated_files_are_refused(synthetic, write_h5, write_mat, share, tmp_
         path.write_bytes(data[: int(len(data) * share)])
         with pytest.raises(InputError):
             load_morphable_model(path)
+
+
+def test_absurd_sizes_are_refused_before_they_are_read(synthetic, write_h5, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    large = write_h5(synthetic)
+    with h5py.File(large, "a") as file:
+        del file["shape/model/mean"]
+        file.create_dataset("shape/model/mean", (1 << 40,), np.float32)  # takes no room in the file
+    with pytest.raises(InputError, match="an array of 4096 GiB"):
+        load_morphable_model(large)
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(bomb, "w") as archive, archive.open("neutral.npy", "w", force_zip64=True) as member:
+        member.write(b"x")
+    data = bytearray(bomb.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 24 : at + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    bomb.write_bytes(data)
+    with pytest.raises(InputError, match="an array of 4 GiB"):
+        load_morphable_model(bomb)
 
 
 def test_damaged_bytes_never_end_in_another_error(synthetic, write_h5, write_mat, tmp_path):

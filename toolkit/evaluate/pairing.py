@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ def _videos(
     path: Path, what: str, may_be_empty: bool = False, tell: Callable[[str], None] | None = None
 ) -> dict[str, Path]:
     """Name relative to the folder -> video."""
-    if not path.exists():
+    if not os.path.exists(path):  # False for a name that is too long, which is an error to `Path.exists`
         raise UsageError(f"expected {what} at {path}, found nothing; check the path")
     try:
         # Not `distinct`: several targets may be links to one clean video.

@@ -9,6 +9,7 @@ micrometres, triangles counted from 1, standard deviations. ICT-FaceKit (Li et a
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ from toolkit.errors import InputError, MissingExtra
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 KINDS = "a Basel Face Model (.h5 of 2017 or 2019, .mat of 2009) or an ICT-FaceKit .npz"
+
+LARGEST = 1 << 30
+"""Bytes of the largest array that is read; the largest known has 0.13 GB. A damaged file may claim terabytes."""
 
 BLENDSHAPE_STD = 0.3
 """Deviation of ICT's expressions, which are hand-made shapes with factors from 0 to 1 and no statistics."""
@@ -66,15 +70,19 @@ def _read_hdf5(path: Path) -> MorphableModel:
 
             def group(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 model = file[f"{name}/model"]
-                parts = (model[key][()] for key in ("mean", "pcaBasis", "pcaVariance"))
+                parts = (read(model[key]) for key in ("mean", "pcaBasis", "pcaVariance"))
                 mean, basis, variance = (_numbers(part) for part in parts)
                 return mean, basis, variance
 
+            def read(node):
+                _check_size(node.nbytes)
+                return node[()]
+
             mean, identity, variance = group("shape")
-            cells = _numbers(file["shape/representer/cells"][()], np.int64)
+            cells = _numbers(read(file["shape/representer/cells"]), np.int64)
             expression = group("expression") if "expression/model" in file else None
-            raw = file["metadata/landmarks/json"][()] if "metadata/landmarks/json" in file else b"[]"
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raw = read(file["metadata/landmarks/json"]) if "metadata/landmarks/json" in file else b"[]"
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise InputError(f"{path}: expected a Basel Face Model, found a truncated or damaged HDF5: {error}") from error
     except KeyError as error:
         raise InputError(
@@ -102,6 +110,11 @@ def _read_hdf5(path: Path) -> MorphableModel:
     )
 
 
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"it claims to hold an array of {size / 2**30:.0f} GiB")
+
+
 def _landmarks(path: Path, raw) -> dict[str, np.ndarray]:
     """Named points of ``metadata/landmarks/json``: a list of ``{"id": name, "coordinates": [x, y, z]}``."""
     try:
@@ -117,13 +130,18 @@ def _landmarks(path: Path, raw) -> dict[str, np.ndarray]:
 
 
 def _read_mat(path: Path) -> MorphableModel:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
     wanted = ("shapeMU", "shapePC", "shapeEV", "tl", "tri", "expMU", "expPC", "expEV")
     try:
+        for _, shape, _ in whosmat(path):
+            _check_size(8 * math.prod(shape))
         raw = {key: _numbers(value) for key, value in loadmat(path, variable_names=wanted).items() if key in wanted}
-    except (MatReadError, OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
+    except (
+        *(MatReadError, OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error),
+        *(MemoryError, OverflowError),
+    ) as error:
         raise InputError(f"{path}: expected a Basel Face Model 2009, found a damaged MATLAB file: {error}") from error
     cells = raw.get("tl", raw.get("tri"))
     missing = [key for key in wanted[:3] if key not in raw] + (["tl"] if cells is None else [])
@@ -155,12 +173,14 @@ def _read_mat(path: Path) -> MorphableModel:
 def _read_npz(path: Path) -> MorphableModel:
     wanted = ("neutral", "identity", "expression", "faces")
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_size(max((member.file_size for member in archive.infolist()), default=0))
         with np.load(path, allow_pickle=False) as file:
             missing = [key for key in wanted if key not in file]
             if missing:
                 raise InputError(f"{path}: expected the arrays {', '.join(wanted)}, found no {', '.join(missing)}")
             neutral, identity, expression, faces = (_numbers(file[key]) for key in wanted)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: expected {KINDS}, found a damaged archive or one with pickles: {error}") from error
     if (
         identity.ndim != 3
