@@ -21,6 +21,8 @@ from toolkit.errors import InputError
         ("unet", {"norm_eps": float("inf")}),
         ("unet", {"in_channels": -(10**300)}),
         ("vae", {"latent_channels": 10**5000}),
+        ("vae", {"block_out_channels": None}),
+        ("vae", {"block_out_channels": []}),
         ("motion_adapter", {"motion_max_seq_length": 2**20}),
         ("text_encoder", {"vocab_size": 2**33}),
         ("text_encoder", {"num_hidden_layers": 10**5}),

@@ -43,6 +43,11 @@ def check_compatible(spec: BackboneSpec, parts: Collection[str]) -> None:
 def _check_sizes(spec: BackboneSpec, name: str, config: Config) -> None:
     """Refuse a configuration for which building the model alone would take gigabytes or hours."""
     for key, value in config.items():
+        if key == "block_out_channels" and value in (None, []):
+            raise InputError(
+                f"the configuration of the {name} of the backbone {spec.name} expects a list as {key}, found "
+                f"{reprlib.repr(value)}; it is damaged, or no model of this kind"
+            )
         largest = next(limit for word, limit in _LIMITS if word in key)
         values = value if isinstance(value, list) else [value]
         numbers = [one for one in values if isinstance(one, (int, float)) and not -largest <= one <= largest]
