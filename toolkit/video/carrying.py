@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -13,10 +12,10 @@ from typing import Literal
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from toolkit.video.container import DAMAGE, open_video
+from toolkit.video.container import DAMAGE, open_source, open_video, picture_streams
 from toolkit.video.copying import PacketCopier, SoundConverter, TrackCarrier, timed_packets
 from toolkit.video.notes import VideoNote
 from toolkit.video.timing import Timeline
@@ -199,7 +198,7 @@ def _options(stream: Stream, suffix: str, audio: AudioMode) -> Iterator[Track]:
 def _works(source: Path, suffix: str, tracks: tuple[Track, ...], drawn: bool = True) -> bool:
     """Whether the real muxer takes these tracks, beside drawn pictures: header, first packets and trailer."""
     try:
-        with _opened(source) as reader, av.open(BytesIO(), "w", format=FORMATS[suffix]) as writer:
+        with open_source(source) as reader, av.open(BytesIO(), "w", format=FORMATS[suffix]) as writer:
             pictures = _pictures(writer) if drawn else None
             made = carriers(reader, writer, CarryingPlan(suffix, tracks))
             if pictures is not None:
@@ -207,7 +206,7 @@ def _works(source: Path, suffix: str, tracks: tuple[Track, ...], drawn: bool = T
             counts = dict.fromkeys(made, 0)
             size = 0
             streams = [reader.streams[index] for index in made]
-            videos = shown(reader)
+            videos = picture_streams(reader)
             packets = timed_packets(Timeline(reader, videos[0]), streams) if streams and videos else ()
             for packet in packets:
                 size += packet.size
@@ -229,17 +228,6 @@ def _pictures(writer: av.container.OutputContainer) -> av.VideoStream:
     stream = writer.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
     stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
     return stream
-
-
-def shown(reader: InputContainer) -> list[VideoStream]:
-    """The video streams that are not cover pictures."""
-    return [stream for stream in reader.streams.video if not stream.disposition & Disposition.attached_pic]
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[InputContainer]:
-    with av.open(f"file:{source}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as reader:
-        yield reader
 
 
 def _dropped(source: Path, stream: Stream, suffix: str, audio: AudioMode, others: Sequence[str]) -> VideoNote:

@@ -48,6 +48,16 @@ def check_file(path: Path) -> None:
         raise InputError(f"expected to read {path}, but the system reports: {error.strerror}; check the path") from None
 
 
+def open_source(path: Path) -> InputContainer:
+    """Open a file to read its streams.
+
+    Raises:
+        av.FFmpegError: it cannot be opened. Damaged headers raise the other errors of `DAMAGE`.
+    """
+    # The scheme and the whitelist prevent a file's name or content from opening anything else.
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open `path` and select its video stream: the first one that is not a cover picture.
@@ -59,14 +69,13 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """
     check_file(path)
     try:
-        # The scheme and the whitelist prevent a file's name or content from opening anything else.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = open_source(path)
     except DAMAGE as error:
         raise InputError(f"expected a video, but {path} cannot be opened ({_why(path, error)}); {ADVICE}") from None
     with container:
         if REFUSED_FORMATS.intersection(container.format.name.split(",")):
             raise InputError(f"expected a video, but the format of {path} is '{container.format.long_name}'; {ADVICE}")
-        streams = _pictures(container)
+        streams = picture_streams(container)
         if not streams:
             kinds = {"a cover picture" if s.type == "video" else s.type for s in container.streams}
             found = ", ".join(sorted(kinds)) or "nothing"
@@ -82,13 +91,13 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def left_out(container: InputContainer, video: VideoStream) -> Iterator[VideoNote]:
     """Notes on video streams that are not read."""
-    more = len([stream for stream in _pictures(container) if stream.index != video.index])
+    more = len([stream for stream in picture_streams(container) if stream.index != video.index])
     if more:
         number = "the second video stream was" if more == 1 else f"{more} more video streams were"
         yield VideoNote("stream ignored", f"{number} left out: only the first one is read")
 
 
-def _pictures(container: InputContainer) -> list[VideoStream]:
+def picture_streams(container: InputContainer) -> list[VideoStream]:
     """Video streams that are not cover pictures."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from toolkit.errors import InputError, UsageError
 from toolkit.files import publish, remove, staging_path
 from toolkit.video.carrying import AudioMode, CarryingPlan, carriers, describe_track, exact_starts, plan_carrying
-from toolkit.video.container import ADVICE, open_video
+from toolkit.video.container import ADVICE, open_source, open_video
 from toolkit.video.copying import describe, lasting, shifted_chapters, timed_packets
 from toolkit.video.decode import frame_rate
 from toolkit.video.encode import THREADS
@@ -65,7 +65,7 @@ class Remuxer:
         with ExitStack() as opened:
             self._source, self._video = opened.enter_context(open_video(self.source))
             # A second reader, so that sound is copied at the pace of the pictures.
-            self._others = opened.enter_context(av.open(f"file:{self.source}", metadata_errors="replace"))
+            self._others = opened.enter_context(open_source(self.source))
             if self._video.time_base is None:
                 raise InputError(f"expected a video with a time base, but {self.source} has none; {ADVICE}")
             self._clock: Fraction = self._video.time_base

@@ -61,7 +61,8 @@ def other_name(source: Path, target: Path) -> Path:
 def _remux(source: Path, target: Path, plan: CarryingPlan) -> bool:
     import av
 
-    from toolkit.video.carrying import FORMATS, carriers, shown
+    from toolkit.video.carrying import FORMATS, carriers
+    from toolkit.video.container import open_source, picture_streams
     from toolkit.video.copying import lasting, shifted_chapters, timed_packets
     from toolkit.video.remux import copy_attachments
     from toolkit.video.target import UnwritableStreams, repeatable, write_errors, written_through
@@ -72,10 +73,10 @@ def _remux(source: Path, target: Path, plan: CarryingPlan) -> bool:
         with (
             write_errors(target),
             atomic(written_through(target), shared=True, durable=True) as staged,
-            av.open(f"file:{source}", metadata_errors="replace") as reader,
+            open_source(source) as reader,
             av.open(f"file:{staged}", "w", format=form, options=options, metadata_errors="replace") as writer,
         ):
-            timeline = Timeline(reader, shown(reader)[0])
+            timeline = Timeline(reader, picture_streams(reader)[0])
             writer.metadata.update(lasting(reader.metadata))
             writer.set_chapters(shifted_chapters(reader, timeline.origin))
             tracks = carriers(reader, writer, plan)
