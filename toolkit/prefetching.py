@@ -58,6 +58,7 @@ class _Work(Generic[Item]):
         self._free = threading.Semaphore(depth)  # places for items that wait
         self._done: SimpleQueue[tuple[bool, Any]] = SimpleQueue()  # an item, or how the iterable ended
         self._stopping = False
+        self._ended = threading.Event()
         self._closing_error: BaseException | None = None
         context = contextvars.copy_context()
         # A daemon, so that an interpreter that ends without closing generators does not wait for it.
@@ -90,11 +91,14 @@ class _Work(Generic[Item]):
         if self._thread is threading.current_thread():
             return  # the garbage collector runs in any thread
         interruption: BaseException | None = None
-        while self._thread.is_alive():
+        # Not `join`: once it was interrupted, Python 3.11 takes the thread for ended.
+        while self._thread.is_alive() and not self._ended.is_set():
             try:
-                self._thread.join()
+                self._ended.wait()
             except KeyboardInterrupt as error:
                 interruption = error
+        if self._ended.is_set():
+            self._thread.join()
         if interruption is not None:
             raise interruption
         if self._closing_error is not None:
@@ -109,6 +113,8 @@ class _Work(Generic[Item]):
             self._done.put((False, error))
         else:
             self._done.put((False, None))
+        finally:
+            self._ended.set()
 
     def _next(self, iterator: Iterator[Item]) -> bool:
         """Compute one item; False at the end."""
