@@ -283,17 +283,3 @@ def test_what_a_run_left_that_ended_before_its_last_step_is_removed(video, setti
     assert len(list((tmp_path / "out").iterdir())) == 3
     edit_videos(tmp_path / "in", tmp_path / "out", settings())
     assert len(list((tmp_path / "out").iterdir())) == 2
-
-
-def test_the_lock_of_intermediate_files_is_deleted_last(tmp_path, monkeypatch):
-    """A power cut may bring back what was deleted last; files without the lock would be taken for somebody else's."""
-    import shutil
-
-    from toolkit.edit.workspace import Workspace
-
-    with Workspace(tmp_path / "work", {}) as workspace:
-        workspace.write("faces.json", "x")
-        left = []
-        monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: left.extend(path.iterdir()))
-        workspace.done()
-    assert [path.name for path in left] == ["lock"]

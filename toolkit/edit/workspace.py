@@ -18,7 +18,20 @@ def clear(root: Path) -> None:
     """Remove a folder of intermediate files that nobody needs or uses any more."""
     if (root / _LOCK).is_file():
         with contextlib.suppress(OSError, UsageError), locked(root / _LOCK, "in use"):
-            shutil.rmtree(root)
+            _delete(root)
+
+
+def _empty(root: Path) -> None:
+    for path in root.iterdir():
+        if path.name != _LOCK:
+            remove(path)
+
+
+def _delete(root: Path) -> None:
+    """Delete the folder; the lock last, because a folder with files and without a lock is not ours."""
+    with contextlib.suppress(OSError):
+        _empty(root)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 class Workspace:
@@ -59,7 +72,7 @@ class Workspace:
             found = self.root / _DESCRIPTION
             self.resumed = found.is_file() and found.read_text(encoding="utf-8") == text
             if not self.resumed:
-                self._clear()
+                _empty(self.root)
                 self.write(_DESCRIPTION, text)
         except OSError as error:
             self._held.close()
@@ -72,16 +85,9 @@ class Workspace:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def _clear(self) -> None:
-        for path in self.root.iterdir():
-            if path.name != _LOCK:
-                remove(path)
-
     def done(self) -> None:
-        """Remove the folder; the lock last, because a folder with files and without a lock is not ours."""
-        with contextlib.suppress(OSError):
-            self._clear()
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Remove the folder."""
+        _delete(self.root)
 
     def folder(self, name: str) -> Path:
         """A sub-folder, created if it does not exist."""
