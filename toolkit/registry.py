@@ -242,15 +242,17 @@ def _discover() -> Iterator[_Found]:
     """
     seen = set()
     for distribution in distributions():
-        name, version = _identity(distribution)
-        if _canonical(name) in seen:
+        key = _canonical(_folder_name(distribution) or _identity(distribution)[0])
+        if key in seen:
             continue
-        seen.add(_canonical(name))
+        seen.add(key)
+        if GROUP not in _entry_points_text(distribution):
+            continue  # before metadata is parsed, which takes long in an environment of many distributions
+        name, version = _identity(distribution)
         try:
             points = distribution.entry_points.select(group=GROUP)
         except Exception as error:
-            if GROUP in _entry_points_text(distribution):
-                yield _Found(name, name, version, None, problem=f"its entry_points.txt is damaged: {_one_line(error)}")
+            yield _Found(name, name, version, None, problem=f"its entry_points.txt is damaged: {_one_line(error)}")
             continue
         for point in points:
             yield _Found(point.name, name, version, point, point.value)
@@ -263,12 +265,17 @@ def _entry_points_text(distribution: Distribution) -> str:
         return error.object.decode(errors="replace")
 
 
+def _folder_name(distribution: Distribution) -> str:
+    """The name in that of its metadata's folder, ``NAME-VERSION.dist-info``; empty if the folder has another."""
+    name, _, suffix = getattr(getattr(distribution, "_path", None), "name", "").rpartition(".")
+    return name.split("-")[0] if suffix in ("dist-info", "egg-info") else ""
+
+
 def _identity(distribution: Distribution) -> tuple[str, str]:
     name = version = None
     with suppress(Exception):  # a dist-info folder without METADATA, left by an interrupted uninstall
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
-    folder = getattr(distribution, "_path", None)
-    return name or (folder.name.split("-")[0] if folder is not None else "unknown"), version or ""
+    return name or _folder_name(distribution) or "unknown", version or ""
 
 
 def _canonical(name: str) -> str:
