@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -44,14 +45,23 @@ class Outcome:
     details: str = ""
 
 
+OnEvent = Callable[[Any, Any], object]
+"""Receives an item, and an event of the work on it."""
+
+
 class Executor(Protocol):
     """Applies a function to items, in any order and in any process."""
 
-    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
+    def run(
+        self, function: Callable[..., Any], items: Iterable[Any], on_event: OnEvent | None = None
+    ) -> Generator[Outcome, None, None]:
         """Yield one outcome per item, in order of completion. Closing the iterator stops the remaining work.
 
         Args:
-            function: a module-level function. It and its results are pickled.
+            function: a module-level function, or an object that can be called. It is pickled once for each process, and
+                its results too.
+            on_event: if given, called here with each event that the function reports before its result. The function
+                then gets a second argument, which it calls with an event.
         """
         ...
 
@@ -64,10 +74,12 @@ def available_cores() -> int:
 class InlineExecutor:
     """Runs items one after the other in this process, for tests and debugging."""
 
-    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
+    def run(
+        self, function: Callable[..., Any], items: Iterable[Any], on_event: OnEvent | None = None
+    ) -> Generator[Outcome, None, None]:
         for item in items:
             try:
-                yield Outcome(item, function(item))
+                yield Outcome(item, function(item) if on_event is None else function(item, partial(on_event, item)))
             except ToolkitError as error:
                 yield Outcome(item, error=error)
             except Exception as error:
@@ -88,7 +100,9 @@ class ProcessExecutor:
     def __init__(self, workers: int, threads: int | None = 1):
         self._workers, self._threads = workers, threads
 
-    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Generator[Outcome, None, None]:
+    def run(
+        self, function: Callable[..., Any], items: Iterable[Any], on_event: OnEvent | None = None
+    ) -> Generator[Outcome, None, None]:
         waiting = deque(items)
         busy: dict[Any, tuple[_Worker, Any]] = {}
         workers: list[_Worker] = []
@@ -98,7 +112,7 @@ class ProcessExecutor:
             worker.send(busy[worker.connection][1])
 
         def start() -> None:
-            workers.append(_Worker(function, self._threads))
+            workers.append(_Worker(function, self._threads, reports=on_event is not None))
             give(workers[-1])
 
         try:
@@ -106,8 +120,13 @@ class ProcessExecutor:
                 start()
             while busy:
                 for connection in wait(list(busy)):
-                    worker, item = busy.pop(connection)
-                    outcome = worker.outcome(item)
+                    worker, item = busy[connection]
+                    message = worker.receive(item)
+                    if isinstance(message, _Event):
+                        assert on_event is not None  # else the function could not report
+                        on_event(item, message.value)
+                        continue
+                    outcome, _ = message, busy.pop(connection)
                     if waiting and worker.process.is_alive():
                         give(worker)
                     else:
@@ -123,10 +142,17 @@ class ProcessExecutor:
                 worker.close()
 
 
+@dataclass(frozen=True)
+class _Event:
+    """What a function reports before its result."""
+
+    value: Any
+
+
 class _Worker:
     """A process, our end of its pipe, and the file that receives its stderr."""
 
-    def __init__(self, function: Callable[[Any], Any], threads: int | None):
+    def __init__(self, function: Callable[..., Any], threads: int | None, reports: bool):
         # Native libraries write log lines that would tear the progress bar; `--verbose` shows them.
         try:
             self.messages = tempfile.NamedTemporaryFile(prefix="toolkit-worker-", suffix=".log")  # noqa: SIM115
@@ -139,7 +165,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, self.messages.name, function), daemon=True
+            target=_serve, args=(theirs, self.messages.name, function, reports), daemon=True
         )
         with native_logs.environment(_thread_limits(threads)):
             self.process.start()
@@ -150,13 +176,16 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(item)
 
-    def outcome(self, item: Any) -> Outcome:
-        """Wait for the result of `item`."""
+    def receive(self, item: Any) -> Outcome | _Event:
+        """Wait for the result of `item`, or an event before it."""
         try:
-            value, error, details = self.connection.recv()
+            message = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             return Outcome(item, error=WorkerError(_died(self.process.exitcode)), details=self._tail())
+        if isinstance(message, _Event):
+            return message
+        value, error, details = message
         if details:
             details += self._tail()
         return Outcome(item, value, error, details)
@@ -187,8 +216,8 @@ def _thread_limits(threads: int | None) -> dict[str, str]:
     return {} if threads is None else dict.fromkeys(_THREADS, str(threads))
 
 
-def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]) -> None:
-    """The worker's loop: receive an item, send value, error and details."""
+def _serve(connection: Connection, messages: str, function: Callable[..., Any], reports: bool) -> None:
+    """The worker's loop: receive an item, send value, error and details, and events before."""
     # Ctrl-C reaches the whole process group, and the parent decides how to react.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, args=(messages,), daemon=True).start()
@@ -201,6 +230,7 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
     import cv2
 
     cv2.setNumThreads(1)
+    arguments = (lambda event: connection.send(_Event(event)),) if reports else ()
     while True:
         try:
             item = connection.recv()
@@ -209,7 +239,7 @@ def _serve(connection: Connection, messages: str, function: Callable[[Any], Any]
         if kept:
             os.ftruncate(2, 0)  # messages of earlier items do not matter
         try:
-            answer: tuple[Any, ToolkitError | None, str] = (function(item), None, "")
+            answer: tuple[Any, ToolkitError | None, str] = (function(item, *arguments), None, "")
         except ToolkitError as error:
             answer = None, _portable(error), ""
         except Exception as error:

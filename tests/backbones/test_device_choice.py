@@ -1,9 +1,11 @@
 """Choosing device, dtype and memory format."""
 
+import threading
+
 import pytest
 import torch
 
-from toolkit.device import DTYPES, ComputeDevice, available_devices, choose_device, choose_device_name
+from toolkit.device import DTYPES, ComputeDevice, available_devices, choose_device, choose_device_name, intra_op_threads
 from toolkit.errors import UsageError
 
 
@@ -85,3 +87,19 @@ def test_prepare(dtype):
     assert placed[0].weight.dtype == getattr(torch, dtype)
     assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert placed[1].num_batches_tracked.dtype == torch.int64
+
+
+def test_threads_of_an_operation_hold_in_the_block_and_in_threads_that_start_there():
+    def seen():
+        found = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0], torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    with intra_op_threads(3):
+        assert seen() == (3, 3)
+        with intra_op_threads(None):
+            assert seen() == (3, 3)
+    assert seen() == (before, before)

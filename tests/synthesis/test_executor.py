@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.executor import ProcessExecutor, WorkerError
+from toolkit.executor import InlineExecutor, ProcessExecutor, WorkerError
 
 
 def alive(pid):
@@ -96,6 +96,24 @@ def test_the_noise_of_a_worker_is_not_on_our_stderr():
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert ended.stderr == ""
     assert ended.stdout.splitlines() == ["one fine", "print fine", "refuse the item must be good, found a bad one"]
+
+
+@pytest.mark.parametrize("executor", [ProcessExecutor(2), InlineExecutor()])
+def test_events_arrive_in_order_before_the_result_of_their_item(plugin, executor):
+    seen = []
+    report_letters = importlib.import_module("dotty").report_letters
+    for outcome in executor.run(report_letters, ["one", "three"], lambda item, event: seen.append((item, event))):
+        assert [event for item, event in seen if item == outcome.item] == list(outcome.item)
+        assert outcome.value == len(outcome.item)
+    assert len(seen) == 8
+
+
+def test_events_of_a_worker_that_dies_are_not_lost(plugin):
+    seen = []
+    report_letters = importlib.import_module("dotty").report_letters
+    (outcome,) = ProcessExecutor(1).run(report_letters, ["a!b"], lambda item, event: seen.append(event))
+    assert seen == ["a", "!"]
+    assert "was ended by SIGKILL" in str(outcome.error)
 
 
 def test_closing_stops_the_workers(work):

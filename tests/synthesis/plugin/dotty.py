@@ -92,6 +92,15 @@ def work(item):
     return item, os.getpid()
 
 
+def report_letters(item, report):
+    """Report each letter of an item before its length; or die half-way."""
+    for letter in item:
+        report(letter)
+        if letter == "!":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return len(item)
+
+
 def main():
     """For a run in its own process: work on the items that are named, then say so."""
     from toolkit.executor import ProcessExecutor
