@@ -15,7 +15,7 @@ from toolkit.video import read_frames
 def test_each_variant_differs_from_ours(ablation):
     plan = plan_ablation(ablation())
     assert list(plan.methods) == ["ours", "cross-frame", "ion", "adain", "masks-off", "all-motion-layers", "no-motion"]
-    assert set(plan.left_out) == {"no-normalisation", "masks-on"}
+    assert set(plan.left_out) == {"no-normalisation", "masks-on", "papers-motion-layers"}
     for name, method in plan.methods.items():
         group, change = CHANGES.get(name, ("motion", {}))
         settings = getattr(method._config, group)
@@ -26,7 +26,8 @@ def test_what_ours_does_already_depends_on_the_settings(ablation):
     plan = plan_ablation(
         ablation(masking={"masks": "off"}, motion={"motion_layers": "none", "reference_frames": "first+middle"})
     )
-    assert set(plan.left_out) == {"cross-frame", "no-normalisation", "masks-off", "all-motion-layers", "no-motion"}
+    assert set(plan.left_out) == {"cross-frame", "no-normalisation", "masks-off", "no-motion"}
+    assert {"papers-motion-layers", "all-motion-layers"} < set(plan.methods)
     assert "equals the settings of ours" in plan.left_out["cross-frame"]
     with pytest.raises(UsageError, match="equals the settings of ours"):
         plan_ablation(ablation(variants=["masks-on"]))

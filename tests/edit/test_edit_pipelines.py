@@ -90,15 +90,24 @@ def test_names_of_layers_follow_from_the_configurations(parts):
     assert sorted(known) == sorted(motion_layer_names(unet))
 
 
-@torch.no_grad()
-def test_without_a_motion_adapter_every_frame_is_on_its_own(parts):
-    alone = load(parts.spec, ("unet", "scheduler"), CPU)
-    unet = motion_unet(alone, resolve_motion(MotionConfig(motion_layers="none"), alone.spec, 20))
-    sample = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    states = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(1))
-    t = torch.tensor(300)
-    video = unet(sample.transpose(0, 1)[None], t, encoder_hidden_states=states).sample[0].transpose(0, 1)
-    assert torch.allclose(video, alone.unet(sample, t, states).sample, atol=1e-5)
+def test_without_motion_layers_the_unet_is_the_backbones_own(parts):
+    every = named_motion_layers(read_config(parts.spec, "unet"), read_config(parts.spec, "motion_adapter"))
+    for layers in ("none", every):
+        motion = resolve_motion(MotionConfig(motion_layers=layers), parts.spec, 20)
+        assert motion_unet(parts, motion) is parts.unet
+        assert (motion.motion_adapter, motion.context_overlap, motion.shared_noise) == (False, 0, True)
+    looking = resolve_motion(MotionConfig(motion_layers="none", reference_frames="first"), parts.spec, 20)
+    assert looking.context_overlap == 4
+
+
+@pytest.mark.parametrize(("layers", "steps", "used"), [("auto", 2, False), ("auto", 3, True), ("paper", 1, True)])
+def test_motion_layers_are_used_at_the_steps_where_they_are_worth_their_cost(parts, layers, steps, used):
+    spec = parts.spec.model_copy(update={"min_motion_steps": 3})
+    motion = resolve_motion(MotionConfig(motion_layers=layers), spec, steps)
+    assert motion.motion_adapter == used
+    assert motion.context_overlap == (4 if used else 0)
+    assert len(motion.removed_motion_layers) == (4 if used else 0)
+    assert motion == resolve_motion(MotionConfig(motion_layers="paper" if used else "none"), spec, steps)
 
 
 def test_settings_that_the_backbone_does_not_have(backbone, remover):

@@ -101,6 +101,12 @@ class BackboneSpec(BaseModel):
     num_inference_steps: int | None = Field(
         None, ge=1, le=1000, description="Denoising steps that the backbone is made for. If unset, the caller chooses."
     )
+    min_motion_steps: int = Field(
+        1,
+        ge=1,
+        description="Fewest denoising steps at which the motion layers are worth their cost. Edits with fewer steps "
+        "leave them out by default.",
+    )
     training_timesteps: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
         min_length=1,

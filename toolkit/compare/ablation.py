@@ -18,6 +18,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "no-normalisation": ("masking", {"normalisation": "none"}),
     "masks-on": ("masking", {"masks": "on"}),
     "masks-off": ("masking", {"masks": "off"}),
+    "papers-motion-layers": ("motion", {"motion_layers": "paper"}),
     "all-motion-layers": ("motion", {"motion_layers": "all"}),
     "no-motion": ("motion", {"motion_layers": "none"}),
 }
@@ -28,7 +29,7 @@ def plan_ablation(config: AblateConfig) -> Plan:
     """Plan our settings, and each variant that differs from them.
 
     Raises:
-        UsageError: a named variant equals our settings, or needs motion layers and ours uses none.
+        UsageError: a named variant equals our settings.
         ToolkitError: as for `toolkit.edit.edit_video`.
     """
     base = config.edit(config.remover)
@@ -38,8 +39,6 @@ def plan_ablation(config: AblateConfig) -> Plan:
         group, change = CHANGES[name]
         changed = base.model_copy(update={group: getattr(base, group).model_copy(update=change)})
         try:
-            if "motion_layers" in change and not ours.resolved.motion.motion_adapter:
-                raise UsageError(f"{name} changes the motion layers, and {OURS} uses none")
             method = EditMethod(EditConfig.model_validate(changed.model_dump()))
             if _effect(method.resolved) == _effect(ours.resolved):
                 raise UsageError(f"{name} equals the settings of {OURS}")

@@ -22,7 +22,8 @@ def context_windows(
 
     The windows of a shot are spaced evenly. Their number is chosen so that neighbours share as close to
     `context_overlap` frames as possible, and at least half of that. A shot that fits in one window has one. The paper
-    uses windows of 16 frames with 4 shared frames (section C.2).
+    uses windows of 16 frames with 4 shared frames (section C.2). With an overlap of 0 no frame is in two windows, and
+    the windows of a shot differ by at most one frame in length.
 
     Args:
         length: frames in the clip, at least 1.
@@ -43,6 +44,10 @@ def context_windows(
     for first, last in pairwise(edges):
         if last - first <= context_length:
             windows.append((first, last))
+            continue
+        if not context_overlap:
+            count = ceil((last - first) / context_length)
+            windows += pairwise(first + k * (last - first) // count for k in range(count + 1))
             continue
         room, step = last - first - context_length, context_length - context_overlap
         steps = max(round(room / step), ceil(room / (context_length - (context_overlap + 1) // 2)))

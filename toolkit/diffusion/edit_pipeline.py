@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,9 +14,12 @@ import numpy as np
 import torch
 from diffusers import (
     AnimateDiffVideoToVideoControlNetPipeline,
+    AutoencoderKL,
     ControlNetModel,
+    DDIMScheduler,
     DiffusionPipeline,
     StableDiffusionMixin,
+    UNet2DConditionModel,
     UNetMotionModel,
 )
 from diffusers.models.modeling_utils import ModelMixin
@@ -30,8 +34,9 @@ from toolkit.diffusion.context_windows import Window, WindowBlender, context_win
 from toolkit.diffusion.cross_frame_attention import CrossFrameAttention
 from toolkit.diffusion.edit_progress import EditProgress
 from toolkit.diffusion.edit_settings import EditSettings
-from toolkit.diffusion.frame_store import FrameStore
+from toolkit.diffusion.frame_store import Frames
 from toolkit.diffusion.mask_schedule import original_weights
+from toolkit.diffusion.motion_layers import has_motion
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
@@ -43,6 +48,8 @@ Chunks: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray | None]]
 
 CHUNK = 16
 """Frames that go through the VAE together: diffusers' `decode_chunk_size`, which random draws depend on."""
+
+NO_FRAMES = "there is nothing to edit: the clip has no frames"
 
 
 @dataclass
@@ -78,13 +85,14 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
 
     Without masks, and on at most `context_length` frames, it matches diffusers'
     `AnimateDiffVideoToVideoControlNetPipeline`. Longer clips are denoised in overlapping windows, which are blended at
-    every step. Frames and latents are kept on disk, so memory use depends on the window and not on the clip.
+    every step. Frames and latents are kept on disk, so memory use depends on the window and not on the clip. Clips
+    whose frames are `independent` need no disk.
 
     Args:
         vae: an autoencoder of diffusers with 2D latents.
         text_encoder: a `CLIPTextModel`, or, if `tokenizer` is None, a model that returns one embedding without input.
         tokenizer: the text encoder's, or None.
-        unet: a UNet with motion modules. Some of its motion layers may be removed (`remove_motion_layers`).
+        unet: a UNet with motion modules, some of which may be removed (`remove_motion_layers`), or one without.
         controlnet: the remover's. Its input is the frame, RGB in 0..1.
         scheduler: the motion module's. For AnimateDiff, one with a linear beta schedule.
         hint: ``masked`` for ControlNet 1.1 inpaint, which expects -1 in masked pixels.
@@ -102,7 +110,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         vae: ModelMixin,
         text_encoder: PreTrainedModel | ModelMixin,
         tokenizer: PreTrainedTokenizerBase | None,
-        unet: UNetMotionModel,
+        unet: UNetMotionModel | UNet2DConditionModel,
         controlnet: ControlNetModel,
         scheduler: KarrasDiffusionSchedulers,
         hint: str = "frame",
@@ -162,6 +170,24 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         edited = list(self.stream(chunks, settings=settings, generator=generator))
         return VideoEditOutput(frames=torch.cat(edited) if settings.output_type == "latent" else np.concatenate(edited))
 
+    def independent(self, settings: EditSettings) -> bool:
+        """Whether each frame's result depends on that frame alone.
+
+        Nothing looks across frames then (motion layers, reference frames, normalisation), and nothing is drawn but one
+        noise for all of them. Such a clip can be edited in parts that start at multiples of `CHUNK`: with generators
+        of the same seed, the parts have the same bytes as the whole.
+        """
+        scheduler = self.scheduler
+        draws = "generator" in inspect.signature(scheduler.step).parameters and not isinstance(scheduler, DDIMScheduler)
+        return (
+            settings.shared_noise
+            and settings.reference_frames is None
+            and settings.normalisation == "none"
+            and not has_motion(self.unet)
+            and not isinstance(self.vae, AutoencoderKL)
+            and not draws
+        )
+
     @torch.no_grad()
     def stream(
         self,
@@ -176,13 +202,15 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
     ) -> Iterator[np.ndarray | torch.Tensor]:
         """Edit a clip of any length, chunk by chunk.
 
+        If its frames are `independent`, each chunk is yielded before the next one is read, and nothing is kept on disk.
+
         Args:
             chunks: frames and masks, `CHUNK` frames in each chunk, fewer in the last one.
             settings, generator, changes: as for the pipeline itself.
             folder: holds frames and latents during the edit, about 1.1 MB a frame at 512 pixels. If None, the system's
                 temporary folder.
             resume: keep everything in `folder`, and continue after the last timestep completed there. The caller must
-                pass the same arguments again, and delete the folder at the end.
+                pass the same arguments again, and delete the folder at the end. Without effect on `independent` frames.
             on_windows: called with the number of windows completed since the last call, over all timesteps. The first
                 call counts those of an earlier run.
 
@@ -198,20 +226,54 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             raise UsageError(f"hint must be frame or masked, found {hint!r}")
         if resume and folder is None:
             raise UsageError("resuming an edit needs a folder that outlives it; pass `folder`")
-        with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
-            progress = EditProgress(folder if folder and resume else Path(temporary), resume)
-            clip = self._clip(chunks, progress, generator, settings.shared_noise, hint == "masked")
-            if not clip.count:
-                raise InputError("there is nothing to edit: the clip has no frames")
-            if settings.normalisation != "none" and clip.mask is None:
-                raise UsageError(f"normalisation={settings.normalisation!r} needs masks; pass masks, or use 'none'")
-            latents = self._denoised(clip, progress, settings, generator, on_windows or (lambda count: None))
-            if settings.normalisation != "none":
-                latents = self._normalised(latents, clip, settings.normalisation, progress)
-            yield from self._decoded(latents, settings.output_type)
-            latents.close()
-            clip.close()
-            self.maybe_free_model_hooks()
+        advance = on_windows or (lambda count: None)
+        if self.independent(settings):
+            yield from self._edited_by_chunk(chunks, settings, generator, advance)
+        else:
+            with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
+                progress = EditProgress(folder if folder and resume else Path(temporary), resume)
+                yield from self._edited(chunks, progress, settings, generator, advance)
+        self.maybe_free_model_hooks()
+
+    def _edited_by_chunk(
+        self,
+        chunks: Chunks,
+        settings: EditSettings,
+        generator: torch.Generator | None,
+        on_windows: Callable[[int], None],
+    ) -> Iterator[np.ndarray | torch.Tensor]:
+        """Edit each chunk as a clip of its own, with the same noise."""
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        settings, state, empty = replace(settings, cuts=(), context_overlap=0), generator.get_state(), True
+        for chunk in chunks:
+            generator.set_state(state)
+            yield from self._edited([chunk], EditProgress(), settings, generator, on_windows)
+            empty = False
+        if empty:
+            raise InputError(NO_FRAMES)
+
+    def _edited(
+        self,
+        chunks: Chunks,
+        progress: EditProgress,
+        settings: EditSettings,
+        generator: torch.Generator | None,
+        on_windows: Callable[[int], None],
+    ) -> Iterator[np.ndarray | torch.Tensor]:
+        """Edit a clip as a whole."""
+        hidden = (settings.hint or self.config.hint) == "masked"
+        clip = self._clip(chunks, progress, generator, settings.shared_noise, hidden)
+        if not clip.count:
+            raise InputError(NO_FRAMES)
+        if settings.normalisation != "none" and clip.mask is None:
+            raise UsageError(f"normalisation={settings.normalisation!r} needs masks; pass masks, or use 'none'")
+        latents = self._denoised(clip, progress, settings, generator, on_windows)
+        if settings.normalisation != "none":
+            latents = self._normalised(latents, clip, settings.normalisation, progress)
+        yield from self._decoded(latents, settings.output_type)
+        latents.close()
+        clip.close()
 
     def _clip(
         self,
@@ -238,7 +300,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         settings: EditSettings,
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
-    ) -> FrameStore:
+    ) -> Frames:
         """Run all timesteps over all windows."""
         device = self._execution_device
         plan = _Plan(
@@ -302,7 +364,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
     def _predictions(
         self,
         plan: _Plan,
-        latents: FrameStore,
+        latents: Frames,
         t: torch.Tensor,
         scaling: Any,
         attention: CrossFrameAttention | None,
@@ -395,7 +457,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             else:
                 clip.noise.write(start, randn_tensor(shape, generator=generator, device=device, dtype=dtype))
 
-    def _add_noise(self, latents: FrameStore, clip: StoredClip, timestep: torch.Tensor) -> None:
+    def _add_noise(self, latents: Frames, clip: StoredClip, timestep: torch.Tensor) -> None:
         """Fill `latents` with the original, noised to the first timestep."""
         for start in range(0, clip.count, CHUNK):
             part = start, min(start + CHUNK, clip.count)
@@ -428,13 +490,15 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         """The guided prediction for a window, ``[F, C, h, w]``."""
         groups, count = len(embeds), len(sample)
         *down, mid = [residual.flatten(0, 1).to(sample.dtype) for residual in control]
+        moves = isinstance(self.unet, UNetMotionModel)
         predicted = self.unet(
-            torch.stack([sample] * groups).transpose(1, 2),
+            torch.stack([sample] * groups).transpose(1, 2) if moves else torch.cat([sample] * groups),
             t,
             encoder_hidden_states=embeds.repeat_interleave(count, dim=0),
             down_block_additional_residuals=tuple(down),
             mid_block_additional_residual=mid,
-        ).sample.transpose(1, 2)
+        ).sample
+        predicted = predicted.transpose(1, 2) if moves else predicted.unflatten(0, (groups, count))
         if groups == 1:
             return predicted[0]
         negative, positive = predicted
@@ -452,7 +516,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         return blend(latents, source, noise, 1 - kept, scheduler, following, ratio=1.0)
 
     @staticmethod
-    def _normalised(latents: FrameStore, clip: StoredClip, kind: str, progress: EditProgress) -> FrameStore:
+    def _normalised(latents: Frames, clip: StoredClip, kind: str, progress: EditProgress) -> Frames:
         """Gather statistics over the whole clip, then normalise it into another store."""
         if clip.mask is None:
             return latents
@@ -470,7 +534,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         latents.close()
         return normalised
 
-    def _decoded(self, latents: FrameStore, output_type: str) -> Iterator[np.ndarray | torch.Tensor]:
+    def _decoded(self, latents: Frames, output_type: str) -> Iterator[np.ndarray | torch.Tensor]:
         """Decode chunk by chunk."""
         for start in range(0, len(latents), CHUNK):
             part = latents.read(start, min(start + CHUNK, len(latents)))

@@ -1,4 +1,4 @@
-"""Progress of an edit on disk, so that a killed run resumes after its last completed timestep."""
+"""Stores and progress of an edit; on disk, so that a killed run resumes after its last completed timestep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from toolkit.diffusion.frame_store import FrameStore
+from toolkit.diffusion.frame_store import Frames, FrameStore, MemoryStore
 from toolkit.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ class EditProgress:
     """Stores and progress of one clip's edit.
 
     Args:
-        folder: of the edit.
-        keep: save the progress and name the stores, so that a later run can resume.
+        folder: of the edit. If None, everything stays in memory.
+        keep: save the progress in the folder and name the stores, so that a later run can resume.
     """
 
-    def __init__(self, folder: Path, keep: bool):
-        self.folder, self._keep = folder, keep
+    def __init__(self, folder: Path | None = None, keep: bool = False):
+        self.folder, self._file = folder, folder / _FILE if folder and keep else None
         self._values: dict[str, Any] = {}
-        if keep and (folder / _FILE).is_file():
-            self._values = read_json(folder / _FILE)
+        if self._file and self._file.is_file():
+            self._values = read_json(self._file)
 
     @property
     def clip(self) -> dict[str, Any] | None:
@@ -41,9 +41,11 @@ class EditProgress:
         """Number of completed timesteps."""
         return self._values.get("step", 0)
 
-    def store(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> FrameStore:
+    def store(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Frames:
         """Open a store for the clip's frames."""
-        return FrameStore(shape, dtype, self.folder, name if self._keep else None)
+        if self.folder is None:
+            return MemoryStore(shape, dtype)
+        return FrameStore(shape, dtype, self.folder, name if self._file else None)
 
     def encoded(self, clip: dict[str, Any], generator: torch.Generator | None) -> None:
         """Save that the original is completely encoded."""
@@ -64,8 +66,8 @@ class EditProgress:
             generator.set_state(torch.frombuffer(bytearray.fromhex(self._values["generator"]), dtype=torch.uint8))
 
     def _write(self, generator: torch.Generator | None) -> None:
-        if not self._keep:
+        if self._file is None:
             return
         if generator is not None:
             self._values["generator"] = generator.get_state().numpy().tobytes().hex()
-        write_json(self.folder / _FILE, self._values, indent=None, durable=True)
+        write_json(self._file, self._values, indent=None, durable=True)

@@ -1,12 +1,65 @@
-"""Per-frame tensors on disk, so that memory use does not grow with the video."""
+"""Per-frame tensors, on disk so that memory use does not grow with the video, or in memory for a few frames."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import torch
+
+
+class Frames(Protocol):
+    """One tensor of the same shape and dtype for each frame."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __len__(self) -> int: ...
+
+    def write(self, start: int, frames: torch.Tensor) -> None:
+        """Write frames ``[K, *shape]`` from index `start` on, converted to `dtype`."""
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        """Read frames ``[stop - start, *shape]`` to the CPU."""
+
+    def flush(self) -> None:
+        """Make sure that they survive if this process is killed."""
+
+    def close(self) -> None:
+        """Free what they need."""
+
+
+class MemoryStore:
+    """Frames in memory.
+
+    Args:
+        shape, dtype: as for `FrameStore`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype):
+        self.shape, self.dtype = tuple(shape), dtype
+        self._frames = torch.empty((0, *self.shape), dtype=dtype)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def write(self, start: int, frames: torch.Tensor) -> None:
+        """Write frames ``[K, *shape]`` from index `start` on; not beyond the end of those before."""
+        before, after = self._frames[:start], self._frames[start + len(frames) :]
+        self._frames = torch.cat([before, frames.detach().to("cpu", self.dtype), after])
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        """Read frames ``[stop - start, *shape]``. They share memory with the store."""
+        return self._frames[start:stop]
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._frames = self._frames[:0].clone()
 
 
 class FrameStore:

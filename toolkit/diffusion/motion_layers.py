@@ -34,6 +34,11 @@ def motion_layer_names(unet: torch.nn.Module) -> list[str]:
     return [name for name, _ in unet.named_modules() if name.rpartition(".")[0].endswith("motion_modules")]
 
 
+def has_motion(unet: torch.nn.Module) -> bool:
+    """Whether frames see each other in the UNet: it has motion layers that were not removed."""
+    return any(not isinstance(unet.get_submodule(name), NoMotion) for name in motion_layer_names(unet))
+
+
 def named_motion_layers(unet: Mapping[str, Any], adapter: Mapping[str, Any]) -> list[str]:
     """The same names from the configurations of a UNet and a motion adapter, without loading weights.
 

@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 
 
 class SchedulerStates:
-    """Stores the schedulers' states between steps on disk, so that memory holds only one.
+    """Stores the schedulers' states between steps; on disk, so that memory holds only one.
 
     Args:
         scheduler: with timesteps set, before its first step. Not changed.
-        folder: folder for tensors.
+        folder: folder for tensors. If None, they stay in memory, and no other process can `resume`.
     """
 
-    def __init__(self, scheduler: Any, folder: Path):
+    def __init__(self, scheduler: Any, folder: Path | None):
         self._base = copy.copy(scheduler)
         self._base.__dict__ = {name: _shallow(value) for name, value in vars(scheduler).items()}
         self._folder = folder
@@ -33,7 +33,10 @@ class SchedulerStates:
         state = self._states.get(group)
         if state is None:
             return scheduler
-        tensors = load_file(self._folder / state["file"]) if state["file"] else {}
+        if self._folder is None:
+            tensors = state["tensors"]
+        else:
+            tensors = load_file(self._folder / state["file"]) if state["file"] else {}
         for name, value in state["values"].items():
             scheduler.__dict__[name] = _unpacked(value, tensors)
         return scheduler
@@ -47,6 +50,9 @@ class SchedulerStates:
             for name, value in vars(scheduler).items()
             if name not in base or not _same(value, base[name])
         }
+        if self._folder is None:
+            self._states[group] = {"values": values, "tensors": tensors}
+            return
         file = f"scheduler-{self._turn % 2}-{group}.safetensors" if tensors else None
         if file:
             save_file(tensors, self._folder / file)

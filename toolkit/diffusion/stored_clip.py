@@ -1,4 +1,4 @@
-"""The original clip of an edit on disk: frames, latents, noise and masks."""
+"""The original clip of an edit: frames, latents, noise and masks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from toolkit.diffusion.edit_progress import EditProgress
-from toolkit.diffusion.frame_store import FrameStore
+from toolkit.diffusion.frame_store import Frames
 from toolkit.diffusion.latent_mask import mask_to_latent
 
 
 class StoredClip:
-    """An encoded clip in the stores of an edit's folder.
+    """An encoded clip in the stores of an edit.
 
     Args:
-        progress: of the edit; its folder holds the stores.
+        progress: of the edit; it opens the stores.
         picture: shape of a frame, ``(H, W, 3)``.
         latent: shape of its latents, ``(C, h, w)``.
         dtype: of the latents.
@@ -90,6 +90,6 @@ class StoredClip:
             store.close()
 
     @property
-    def _stores(self) -> list[FrameStore]:
+    def _stores(self) -> list[Frames]:
         stores = self.pictures, self.source, self.noise, self.mask, self.hidden
         return [store for store in stores if store is not None]

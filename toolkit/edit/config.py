@@ -51,19 +51,22 @@ class DenoisingConfig(BaseModel):
 
 
 class MotionConfig(BaseModel):
-    """How frames are kept consistent. The defaults are the paper's (section C.2)."""
+    """How frames are kept consistent. The defaults are the paper's (section C.2) where motion layers are used."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    motion_layers: Literal["paper", "all", "none"] | list[str] = Field(
-        "paper",
+    motion_layers: Literal["auto", "paper", "all", "none"] | list[str] = Field(
+        "auto",
         description="Motion layers to use: `paper` (all but the first five of the output blocks), `all`, `none`, or "
-        "a JSON list of the layers to remove.",
+        "a JSON list of the layers to remove. `auto` is `paper` if the backbone's are worth their cost at this number "
+        "of steps, else `none`.",
     )
     context_length: int = Field(
         16, ge=1, le=128, description="Frames that are denoised together; fewer need less memory."
     )
-    context_overlap: int = Field(4, ge=0, description="Frames that consecutive windows share.")
+    context_overlap: int = Field(
+        4, ge=0, description="Frames that consecutive windows share if anything looks across frames."
+    )
     shared_noise: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Start all frames of a shot from the same noise; `auto` does so if no motion layers are used or "

@@ -21,7 +21,7 @@ from toolkit.edit.resolved import (
 from toolkit.errors import InputError
 
 if TYPE_CHECKING:
-    from diffusers import UNetMotionModel
+    from diffusers import UNet2DConditionModel, UNetMotionModel
 
     from toolkit.backbones import Backbone
     from toolkit.diffusion import VideoEditPipeline
@@ -127,16 +127,17 @@ def load_controlnet(remover: ResolvedRemover, spec: BackboneSpec, compute: Compu
     return load(named, ("controlnet_tile",), compute).controlnet_tile
 
 
-def motion_unet(backbone: Backbone, motion: ResolvedMotion) -> UNetMotionModel:
-    """The UNet with the motion layers that are used; without any if the backbone was loaded without motion adapter."""
+def motion_unet(backbone: Backbone, motion: ResolvedMotion) -> UNetMotionModel | UNet2DConditionModel:
+    """The UNet with the motion layers that are used; the backbone's own if none are."""
+    if not motion.motion_adapter or backbone.unet is None:
+        return backbone.unet
     from diffusers import UNetMotionModel
 
-    from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
+    from toolkit.diffusion.motion_layers import remove_motion_layers
 
-    adapter = backbone.motion_adapter
     with _quiet():  # it warns of its own cast
-        unet = UNetMotionModel.from_unet2d(backbone.unet, adapter)
-    remove_motion_layers(unet, motion_layer_names(unet) if adapter is None else motion.removed_motion_layers)
+        unet = UNetMotionModel.from_unet2d(backbone.unet, backbone.motion_adapter)
+    remove_motion_layers(unet, motion.removed_motion_layers)
     return backbone.compute.prepare(unet.eval().requires_grad_(False))
 
 

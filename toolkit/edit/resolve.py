@@ -169,18 +169,24 @@ def resolve_motion(config: MotionConfig, spec: BackboneSpec, steps: int) -> Reso
     Raises:
         UsageError: the backbone has no motion adapter, or its adapter does not support the settings.
     """
+    if config.motion_layers == "auto":
+        worth = steps >= spec.min_motion_steps
+        config = config.model_copy(update={"motion_layers": "paper" if worth else "none"})
     adapter = config.motion_layers != "none" and spec.motion_adapter is not None
     if not adapter and not isinstance(config.motion_layers, str) and set(config.motion_layers) - {"paper"}:
         raise UsageError(
             f"--motion-layers names layers to remove, but the backbone {spec.name} has no motion adapter; drop the "
             "option"
         )
+    removed = check_motion(spec, config) if adapter else []
+    if adapter and len(removed) == len(_motion_layers(spec)):
+        adapter, removed = False, []
     shared = not adapter or steps == 1  # in one step motion layers cannot bring together frames that start apart
     return ResolvedMotion(
         motion_adapter=adapter,
-        removed_motion_layers=tuple(check_motion(spec, config)) if adapter else (),
+        removed_motion_layers=tuple(removed),
         context_length=config.context_length,
-        context_overlap=config.context_overlap,
+        context_overlap=config.context_overlap if adapter or config.reference_frames else 0,
         shared_noise=shared if config.shared_noise == "auto" else config.shared_noise == "on",
         reference_frames=config.reference_frames or OWN_FRAME,
     )
@@ -195,7 +201,7 @@ def check_motion(spec: BackboneSpec, config: MotionConfig) -> list[str]:
     Raises:
         UsageError: the adapter does not have a named layer, or cannot see the whole context at once.
     """
-    from toolkit.diffusion.motion_layers import check_motion_layers, named_motion_layers
+    from toolkit.diffusion.motion_layers import check_motion_layers
 
     adapter = read_config(spec, "motion_adapter")
     longest = adapter.get("motion_max_seq_length", 32)
@@ -204,14 +210,20 @@ def check_motion(spec: BackboneSpec, config: MotionConfig) -> list[str]:
             f"the motion adapter of {spec.name} sees {longest} frames at once, and the context length is "
             f"{config.context_length}; lower it"
         )
-    known = named_motion_layers(read_config(spec, "unet"), adapter)
+    known = _motion_layers(spec)
     names = removed_layers(config, known)
     check_motion_layers(names, known)
     return names
 
 
+def _motion_layers(spec: BackboneSpec) -> list[str]:
+    from toolkit.diffusion.motion_layers import named_motion_layers
+
+    return named_motion_layers(read_config(spec, "unet"), read_config(spec, "motion_adapter"))
+
+
 def removed_layers(config: MotionConfig, known: Sequence[str]) -> list[str]:
-    """Names of the motion layers to remove; ``paper`` stands for the paper's that the network has."""
+    """Names of the motion layers to remove if any are used; ``paper`` stands for the paper's that the network has."""
     from toolkit.diffusion.motion_layers import PAPER
 
     if config.motion_layers == "none":
@@ -219,7 +231,7 @@ def removed_layers(config: MotionConfig, known: Sequence[str]) -> list[str]:
     if config.motion_layers == "all":
         return []
     names: list[str] = []
-    for name in ["paper"] if config.motion_layers == "paper" else config.motion_layers:
+    for name in ["paper"] if config.motion_layers in ("auto", "paper") else config.motion_layers:
         names += [layer for layer in PAPER if layer in known] if name == "paper" else [name]
     return list(dict.fromkeys(names))
 

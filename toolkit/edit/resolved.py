@@ -64,9 +64,14 @@ class ResolvedMotion(_Resolved):
     motion_adapter: bool = Field(description="Whether motion layers are used.")
     removed_motion_layers: tuple[str, ...] = Field(description="Layers of the motion adapter that are removed.")
     context_length: int
-    context_overlap: int
+    context_overlap: int = Field(description="0 if nothing looks across frames.")
     shared_noise: bool
     reference_frames: str = Field(description=f"`{OWN_FRAME}`: each frame attends to itself.")
+
+    @property
+    def across_frames(self) -> bool:
+        """Whether anything in the networks looks across frames: motion layers or reference frames."""
+        return self.motion_adapter or self.reference_frames != OWN_FRAME
 
 
 class ResolvedMasking(_Resolved):

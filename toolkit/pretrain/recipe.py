@@ -128,6 +128,9 @@ class Recipe(BaseModel):
     version: int = Field(ge=1, description="Increase it when retraining makes a different backbone.")
     licence: str = Field(description="Licence of the weights.")
     num_inference_steps: int = Field(ge=1, description="Default denoising steps of an edit.")
+    min_motion_steps: int = Field(
+        1, ge=1, description="Fewest denoising steps at which edits use the motion layers by default."
+    )
     training_timesteps: list[int] = Field(
         min_length=1, description="Timesteps to train on, drawn with equal probability; repeat one to weigh it more."
     )

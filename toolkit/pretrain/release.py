@@ -50,6 +50,7 @@ def write_backbone(folder: Path, recipe: Recipe) -> None:
         prediction_type="sample",
         motion_beta_schedule=None,
         num_inference_steps=recipe.num_inference_steps,
+        min_motion_steps=recipe.min_motion_steps,
         training_timesteps=recipe.training_timesteps,
         learning_rate=recipe.learning_rate,
         licence=recipe.licence,
