@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,11 @@ class FrameMasks:
         self._sightings = find_faces(source, analyser, crop, folder)
         video = SourceVideo(source, digest)
         self._tracks = tracks_of(self._sightings, video, crop.crop_scale, SIDE, analyser.topology)
-        cropper = Cropper(source)
-        for group in groups_of(self._tracks):
-            pending = [track for track in group if not (self._of(track) / _MASKED).exists()]
-            if pending:
-                self._find(cropper, pending, maskers)
+        with closing(Cropper(source)) as cropper:
+            for group in groups_of(self._tracks):
+                pending = [track for track in group if not (self._of(track) / _MASKED).exists()]
+                if pending:
+                    self._find(cropper, pending, maskers)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield bool ``[H, W]`` for each frame of the video."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -250,19 +250,20 @@ class _VideoEdit:
         denoising, motion, passes = self._resolved.denoising, self._resolved.motion, self._resolved.passes
         windows = [count_windows(len(track), denoising, motion, passes) for track in tracks]
         self._observer.phase("editing", sum(windows), "windows")
-        cropper, results = Cropper(self._source.path), {}
-        for group in groups_of(tracks):
-            pending = []
-            for track in group:
-                text = self._workspace.read(f"{track.name}/{RESULT}")
-                if text is None:
-                    pending.append(track)
-                else:
-                    results[track.number] = TrackResult.model_validate_json(text)
-            if pending:
-                results |= self._edit_group(cropper, pending)
-            self._windows = sum(windows[number] for number in results)
-            self._observer.advance(self._windows)
+        results: dict[int, TrackResult] = {}
+        with closing(Cropper(self._source.path)) as cropper:
+            for group in groups_of(tracks):
+                pending = []
+                for track in group:
+                    text = self._workspace.read(f"{track.name}/{RESULT}")
+                    if text is None:
+                        pending.append(track)
+                    else:
+                        results[track.number] = TrackResult.model_validate_json(text)
+                if pending:
+                    results |= self._edit_group(cropper, pending)
+                self._windows = sum(windows[number] for number in results)
+                self._observer.advance(self._windows)
         return [results[track.number] for track in tracks]
 
     def _edit_group(self, cropper: Cropper, tracks: list[FaceTrack]) -> dict[int, TrackResult]:

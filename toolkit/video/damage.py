@@ -87,6 +87,10 @@ class Damage:
         self._frames, self._time = 0, 0.0
         self._others: list[VideoNote] = []
 
+    def resume(self, frames: int) -> None:
+        """Decoding begins at a key frame after a number of frames."""
+        self._frames, self._early = frames, None
+
     def packet(self, packet: av.Packet) -> None:
         """A packet that is to be decoded.
 

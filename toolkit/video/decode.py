@@ -18,6 +18,7 @@ from toolkit.video.color import RGBConverter
 from toolkit.video.container import ADVICE, DAMAGE, left_out, open_video, reason
 from toolkit.video.damage import Damage
 from toolkit.video.geometry import Display, display_of
+from toolkit.video.keyframes import Entry, NoEntry, entry_before
 from toolkit.video.notes import VideoNote
 from toolkit.video.timing import Timeline
 from toolkit.video.truncation import missing_bytes
@@ -44,7 +45,9 @@ def read_frames(
 
     Args:
         path: a file in any format that FFmpeg reads.
-        start: index of the first frame to yield; earlier frames are decoded but not converted.
+        start: index of the first frame to yield. The video is entered at a key frame before it, where it is sure that
+            this gives the same frames as decoding from the start; else earlier frames are decoded but not converted.
+            In a file that is damaged in a way that only decoding tells, pictures that are lost before it may count.
         stop: index after the last frame to yield; None for all.
         max_side: larger frames are shrunk so that their larger side has this many pixels.
         strict: refuse a video that is damaged or cut off.
@@ -61,17 +64,41 @@ def read_frames(
         raise ValueError(f"start={start}, stop={stop}, max_side={max_side}: expected 0 <= start <= stop, max_side >= 1")
     if stop == start:
         return
+    # A strict reader must see the damage before its first frame too.
+    entry = None if strict or not start else entry_before(path, start)
+    if entry is not None:
+        try:
+            yield from _read(path, start, stop, max_side, strict, on_note, entry)
+            return
+        except NoEntry:  # before the first frame
+            pass
+    yield from _read(path, start, stop, max_side, strict, on_note)
+
+
+def _read(
+    path: Path,
+    start: int,
+    stop: int | None,
+    max_side: int | None,
+    strict: bool,
+    on_note: Callable[[VideoNote], object],
+    entry: Entry | None = None,
+) -> Iterator[Frame]:
     with open_video(path) as (container, stream):
         timeline = Timeline(container, stream)
         damage = Damage(path, strict, timeline.joins)
-        begin = 0.0 if start == 0 else math.inf
+        begin, entered = 0.0 if start == 0 else math.inf, True
         try:
-            for _, _, frame in shown_frames(path, container, stream, start, stop, max_side, timeline, damage):
+            frames = shown_frames(path, container, stream, start, stop, max_side, timeline, damage, entry)
+            for _, _, frame in frames:
                 begin = min(begin, frame.time)
                 yield frame
+        except NoEntry:
+            entered = False
+            raise
         finally:
             whole = left_out(container, stream) if start == 0 else ()
-            for note in (*whole, *timeline.notes(begin), *damage.notes(start, stop)):
+            for note in (*whole, *timeline.notes(begin), *damage.notes(start, stop)) if entered else ():
                 on_note(note)
 
 
@@ -84,16 +111,24 @@ def shown_frames(
     max_side: int | None = None,
     timeline: Timeline | None = None,
     damage: Damage | None = None,
+    entry: Entry | None = None,
 ) -> Iterator[tuple[VideoFrame, Display, Frame]]:
-    """Like `read_frames` for an open video; yields each frame with its decoded form and its display."""
+    """Like `read_frames` for an open video; yields each frame with its decoded form and its display.
+
+    Raises:
+        NoEntry: before the first frame: the video cannot be entered at `entry`.
+    """
     converter, timeline = RGBConverter(), timeline or Timeline(container, stream)
     damage = damage or Damage(path, joins=timeline.joins)
     display: Display | None = None
     end = 0.0
-    for index, (decoded, time) in enumerate(decode(path, container, stream, timeline.packets(stream), damage)):
-        end = time
+    packets = timeline.packets(stream) if entry is None else entry.packets(container, stream, timeline)
+    for number, (decoded, time) in enumerate(decode(path, container, stream, packets, damage, entry)):
+        end, index = time, number if entry is None else entry.frame + number
         if index < start:
             continue
+        if entry is not None and index == start:
+            entry.finish()
         display = display or display_of(decoded, pixel_aspect(stream), max_side)
         try:
             image = converter.convert(decoded, display.width, display.height)
@@ -116,6 +151,7 @@ def decode(
     stream: VideoStream,
     demuxed: Iterable[av.Packet],
     damage: Damage | None = None,
+    entry: Entry | None = None,
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Decode all frames of a stream, each with its time in seconds.
 
@@ -124,29 +160,43 @@ def decode(
         container, stream: from `open_video`.
         demuxed: the stream's packets from a `Timeline`.
         damage: learns what is damaged or missing.
+        entry: the key frame at which the packets begin; None at the start.
 
     Raises:
+        NoEntry: frames are not those that the key frame should lead to.
         InputError: no frame, or less than half of them, can be decoded, or `damage` is strict and the stream is damaged
             or ends early; the message names the frame.
     """
     decoder, clock, damage = _decoder(stream), Clock(stream), damage or Damage(path)
     stored = packets = frames = 0
     for packet in chain(_readable(demuxed, damage), [None]):
-        if packet is not None:
-            stored += 1
+        if entry is not None and not stored:
+            stored = entry.packet
+            clock.resume(entry.last)
+            damage.resume(entry.frame)
+        leads = entry is not None and packet is not None and entry.leads(packet.pts)
+        stored += packet is not None
+        if packet is not None and not leads:
             # Frames that an edit list hides are decoded but never shown.
             packets += not packet.is_discard
             damage.packet(packet)
         try:
             decoded = decoder.decode(packet)
         except DAMAGE as error:
-            damage.undecodable(packet, reason(error))
+            if not leads:
+                damage.undecodable(packet, reason(error))
             continue
         for frame in decoded:
+            if entry is not None:
+                if entry.leads(frame.pts):
+                    continue
+                entry.check(frame)
             time = clock.time(frame)
             damage.frame(frame, time)
             yield frame, time
             frames += 1
+    if not frames and entry is not None:
+        raise NoEntry
     if not frames:
         raise InputError(f"Expected at least one frame in {path}, but it holds none; {ADVICE}")
     packets -= damage.early
@@ -196,6 +246,10 @@ class Clock:
             time = expected
         self._last = time
         return time
+
+    def resume(self, ticks: int) -> None:
+        """Go on after a frame that was shown at a time in ticks of the stream."""
+        self._last = float(ticks * (self._base or 0))
 
 
 def frame_rate(stream: VideoStream) -> float:

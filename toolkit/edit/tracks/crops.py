@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from toolkit.edit.tracks.squares import scale_of
 from toolkit.edit.tracks.track import FaceTrack
+from toolkit.prefetching import prefetched
 from toolkit.video.types import Frame
 
 
 class Cropper:
-    """Walks through a video once and cuts out groups of tracks in their order.
+    """Walks through a video once and cuts out groups of tracks in their order. Close it at the end.
 
     Args:
         path: the video.
@@ -21,7 +23,7 @@ class Cropper:
 
     def __init__(self, path: Path):
         self._path = path
-        self._frames: Iterator[Frame] | None = None
+        self._frames: Generator[Frame, None, None] | None = None
 
     def cut(self, tracks: Sequence[FaceTrack], write: Callable[[FaceTrack, int, np.ndarray], object]) -> None:
         """Cut out tracks that share frames.
@@ -33,11 +35,10 @@ class Cropper:
         Raises:
             InputError: the video cannot be decoded.
         """
-        from toolkit.video import read_frames
-
-        start, stop = min(track.start for track in tracks), max(track.stop for track in tracks)
+        stop = max(track.stop for track in tracks)
         if self._frames is None:
-            self._frames = read_frames(self._path, start)
+            first = min(tracks, key=lambda track: track.start)
+            self._frames = prefetched(frames_from(self._path, first.start, float(first.times[0])))
         for frame in self._frames:
             for track in tracks:
                 if track.start <= frame.index < track.stop:
@@ -45,6 +46,35 @@ class Cropper:
                     write(track, index, cut(frame.image, track.to_crop(index), track.side))
             if frame.index + 1 >= stop:
                 break
+
+    def close(self) -> None:
+        """Stop decoding."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+
+
+def frames_from(path: Path, start: int, time: float) -> Iterator[Frame]:
+    """The frames of a video from one on that was seen before.
+
+    Pictures that are lost in a damaged file may have been counted differently when it is entered at a key frame; the
+    time tells, and the video is then decoded from the start.
+
+    Args:
+        path: the video.
+        start: index of the first frame.
+        time: its time in seconds.
+    """
+    from toolkit.video import read_frames
+
+    with closing(read_frames(path, start)) as frames:
+        first = next(frames, None)
+        if first is not None and first.time == time:
+            yield first
+            yield from frames
+            return
+    with closing(read_frames(path)) as frames:
+        yield from (frame for frame in frames if frame.index >= start)
 
 
 def cut(frame: np.ndarray, to_crop: np.ndarray, resolution: int) -> np.ndarray:

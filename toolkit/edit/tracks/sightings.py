@@ -16,6 +16,7 @@ from toolkit.edit.tracks.entering import FRAMES, SAME_IOU, at_border, earlier_fa
 from toolkit.faces.plausible import iou
 from toolkit.faces.types import Face, FaceAnalyser
 from toolkit.files import atomic, sync
+from toolkit.prefetching import prefetched
 from toolkit.video.notes import VideoNote
 from toolkit.video.types import Frame
 
@@ -95,6 +96,8 @@ def find_faces(
     notes: list[VideoNote] = []
     small = 0
     video = read_frames(path, max_side=MAX_SIDE, strict=strict, on_note=notes.append)
+    if seconds is None:  # else there would be notes on frames that were read ahead, more or fewer
+        video = prefetched(video)
 
     def keep(count: int) -> None:
         """Write all but the last frames."""
