@@ -15,8 +15,8 @@ from toolkit.edit.report import EditObserver, EditReport
 
 PREVIEW_SECONDS = 3.0
 
-COMMON = {"task", "remover", "backbone", "device", "seed", "max_faces", "analyser", "hidden_eyes"}
-COMMON |= {"crf", "lossless", "compare", "provenance"}
+COMMON = {"task", "remover", "device", "seed", "max_faces", "analyser", "hidden_eyes"}
+COMMON |= {"crf", "lossless", "compare", "provenance", "workers"}
 """Settings that ``--help`` shows."""
 
 UNCHANGED = {

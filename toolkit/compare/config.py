@@ -80,6 +80,7 @@ class RunConfig(BaseModel):
             backbone=self.backbone,
             options={self.task: self.options} if self.options or ":" in self.task else {},
             device=self.device,
+            workers=self.measuring.workers,
             seed=self.seed,
             **(own | groups),
         )

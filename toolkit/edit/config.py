@@ -250,6 +250,13 @@ class EditConfig(BaseModel):
     reading: ReadingConfig = Field(ReadingConfig(), description="How videos are read.")
     writing: WritingConfig = Field(WritingConfig(), description="Which files are written, and how.")
     device: str | None = Field(None, description="Torch device, such as cuda. If unset, the fastest one.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Threads that work on a video, or processes that work on a folder. If unset, one for each core "
+        "where that pays. The result does not depend on it.",
+    )
     work_dir: Path | None = Field(
         None, description="Folder for intermediate files. If unset, a hidden folder beside the output."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,12 +76,17 @@ class Pipelines:
 
     Args:
         resolved: settings of the edit.
+        models: of a sibling, for the pipeline of another thread; new ones if None.
     """
 
-    def __init__(self, resolved: ResolvedEdit):
+    def __init__(self, resolved: ResolvedEdit, models: _Models | None = None):
         self._resolved = resolved
+        self._models = models or _Models(resolved)
         self._pipeline: VideoEditPipeline | None = None
-        self._controlnets: dict[int, Any] = {}
+
+    def sibling(self) -> Pipelines:
+        """A pipeline for another thread, which shares the models."""
+        return Pipelines(self._resolved, self._models)
 
     def with_remover(self, index: int) -> VideoEditPipeline:
         """The pipeline with the remover of that index.
@@ -90,31 +96,51 @@ class Pipelines:
             ToolkitError: the device has no memory left.
         """
         if self._pipeline is None:
-            self._pipeline = self._load(index)
-        self._pipeline.register_modules(controlnet=self._controlnet(index))
+            self._pipeline = self._made(index)
+        self._pipeline.register_modules(controlnet=self._models.controlnet(index))
         self._pipeline.register_to_config(hint=self._resolved.removers[index].hint)
         return self._pipeline
 
-    def _load(self, index: int) -> VideoEditPipeline:
+    def _made(self, index: int) -> VideoEditPipeline:
         from toolkit.diffusion import VideoEditPipeline
 
-        backbone = load(self._resolved.spec, self._resolved.parts, self._resolved.compute)
+        backbone, unet = self._models.backbone()
         pipeline = VideoEditPipeline(
             vae=backbone.vae,
             text_encoder=backbone.text_encoder,
             tokenizer=backbone.tokenizer,
-            unet=motion_unet(backbone, self._resolved.motion),
-            controlnet=self._controlnet(index),
+            unet=unet,
+            controlnet=self._models.controlnet(index),
             scheduler=make_scheduler(backbone, self._resolved.denoising),
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def _controlnet(self, index: int) -> Any:
-        if index not in self._controlnets:
-            remover, spec = self._resolved.removers[index], self._resolved.spec
-            self._controlnets[index] = load_controlnet(remover, spec, self._resolved.compute)
-        return self._controlnets[index]
+
+class _Models:
+    """The networks, which the pipelines of all threads use at once: they keep nothing from one call to the next."""
+
+    def __init__(self, resolved: ResolvedEdit):
+        self._resolved = resolved
+        self._lock = threading.Lock()  # diffusers patches torch while it loads
+        self._backbone: tuple[Backbone, Any] | None = None
+        self._controlnets: dict[int, Any] = {}
+
+    def backbone(self) -> tuple[Backbone, Any]:
+        """The backbone, and its UNet with the motion layers that are used."""
+        with self._lock:
+            if self._backbone is None:
+                backbone = load(self._resolved.spec, self._resolved.parts, self._resolved.compute)
+                self._backbone = backbone, motion_unet(backbone, self._resolved.motion)
+            return self._backbone
+
+    def controlnet(self, index: int) -> Any:
+        """The model of a remover."""
+        with self._lock:
+            if index not in self._controlnets:
+                remover, spec = self._resolved.removers[index], self._resolved.spec
+                self._controlnets[index] = load_controlnet(remover, spec, self._resolved.compute)
+            return self._controlnets[index]
 
 
 def load_controlnet(remover: ResolvedRemover, spec: BackboneSpec, compute: ComputeDevice) -> Any:

@@ -17,14 +17,16 @@ from toolkit.progress import Observer
 Status = Literal["edited", "kept", "no attribute", "turned away", "no face"]
 """What happened to a frame or a video; the first one that applies."""
 
-LOCATIONS: Any = {
+OF_THIS_MACHINE: Any = {
     "task": True,
     "remover": True,
     "backbone": True,
     "work_dir": True,
+    "workers": True,
     "writing": {"c2pa_certificate", "c2pa_key"},
 }
-"""Settings that name locations on this machine. The report identifies their content by digests instead."""
+"""Settings that name locations on this machine, or say how it shares the work. The report identifies the locations'
+content by digests instead."""
 
 
 class FrameReport(BaseModel):
@@ -50,7 +52,7 @@ class EditReport(BaseModel):
     source_sha256: str
     target: str
     outcome: Status = Field(description="`edited`, or the reason why the video was only copied.")
-    config: dict[str, Any] = Field(description="The settings of the run, without locations on the machine.")
+    config: dict[str, Any] = Field(description="The settings of the run, without those that are about the machine.")
     resolved: dict[str, Any] = Field(
         description="The same settings with nothing left open, the removers and the backbone with their digests, the "
         "device and the number format."
@@ -78,8 +80,8 @@ class EditObserver(Observer):
 
 
 def saved_config(config: EditConfig) -> dict[str, Any]:
-    """The settings as JSON values, without locations on this machine."""
-    return config.model_dump(mode="json", exclude=LOCATIONS)
+    """The settings as JSON values, without those that are about this machine."""
+    return config.model_dump(mode="json", exclude=OF_THIS_MACHINE)
 
 
 def frame_reports(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from toolkit.edit.config import EditConfig
 from toolkit.edit.masks import TaskMaskers
 from toolkit.edit.pipelines import Pipelines
 from toolkit.edit.resolve import resolve
+from toolkit.edit.resolved import OWN_FRAME, ResolvedEdit
+from toolkit.executor import available_cores
 from toolkit.faces.config import build_analyser
 from toolkit.faces.types import FaceAnalyser
 from toolkit.versions import installed
@@ -22,23 +25,37 @@ _LIBRARIES = (
 
 
 class Session:
-    """Everything that a run loads.
+    """Everything that a run loads. One thread may use it at a time.
 
     Args:
         config: settings of the edit.
+        workers: threads that work on a video, or processes that work on a folder; None for the config's number.
 
     Raises:
         ToolkitError: as for `toolkit.edit.resolve.resolve`.
     """
 
-    def __init__(self, config: EditConfig):
+    def __init__(self, config: EditConfig, workers: int | None = None):
         self.config = config
         self.resolved = resolve(config)
         """The settings with nothing left open."""
+        self.workers = workers or config.workers or _default_workers(self.resolved)
         self.pipelines = Pipelines(self.resolved)
         self.versions = installed(_LIBRARIES)
         """Versions of the libraries that the result depends on."""
         self._analysers: dict[int, FaceAnalyser] = {}
+
+    @cached_property
+    def crew(self) -> list[Self]:
+        """Sessions for as many threads as there are `workers`: this one, and others that share its models."""
+        return [self, *(self._sibling() for _ in range(self.workers - 1))]
+
+    def _sibling(self) -> Self:
+        other = copy.copy(self)
+        for cached in ("crew", "maskers"):
+            other.__dict__.pop(cached, None)
+        other.pipelines, other._analysers = self.pipelines.sibling(), {}
+        return other
 
     @cached_property
     def maskers(self) -> list[TaskMaskers] | None:
@@ -93,3 +110,14 @@ class Session:
         """
         text = json.dumps([self.description(digest), self.config.writing.model_dump(mode="json")], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _default_workers(resolved: ResolvedEdit) -> int:
+    """One for each core, if one step of networks that look at one frame alone is all that they would share.
+
+    Otherwise a single operation already uses all cores, or the GPU, and most of the memory.
+    """
+    motion = resolved.motion
+    alone = not motion.motion_adapter and motion.reference_frames == OWN_FRAME
+    light = alone and resolved.denoising.num_inference_steps == 1 and resolved.compute.device == "cpu"
+    return available_cores() if light else 1
