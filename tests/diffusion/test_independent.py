@@ -110,3 +110,24 @@ def test_the_same_noise_without_a_generator(make):
     frames = np.repeat(next(clip())[0][:1], COUNT, axis=0)
     edited = np.concatenate(list(make().stream(((frames[k : k + 16], None) for k in (0, 16)), settings=SETTINGS)))
     assert np.ptp(edited.astype(int), axis=0).max() <= 1
+
+
+def test_the_down_path_is_shared_only_in_steps_whose_latents_are_equal(make, models, monkeypatch):
+    config = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    zero = diffusers.DDIMScheduler.from_config(models[1]["scheduler"].config, **config, clip_sample=False)
+    pipeline, seen = make(scheduler=zero), []
+    predict = pipeline._predict
+
+    def watched(sample, t, *more):
+        seen.append((int(t), len(sample), more[-1]))
+        return predict(sample, t, *more)
+
+    monkeypatch.setattr(pipeline, "_predict", watched)
+    found = run(pipeline, clip())
+    assert {t for t, _, _ in seen} == {999, 499}
+    for t, count, shared in seen:
+        assert shared == (t == 999 or count == 1)
+    whole = make(scheduler=zero)
+    predict_whole = whole._predict
+    monkeypatch.setattr(whole, "_predict", lambda *arguments: predict_whole(*arguments[:-1], False))
+    assert np.abs(run(whole, clip()).astype(int) - found).max() <= 1

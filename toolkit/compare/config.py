@@ -23,8 +23,15 @@ OURS = "ours"
 
 Baseline = Literal["unedited", "telea", "navier-stokes", "cn-inpaint", "first-frame"]
 Variant = Literal[
-    *("cross-frame", "ion", "adain", "no-normalisation", "masks-on", "masks-off"),
-    *("papers-motion-layers", "all-motion-layers", "no-motion"),
+    "cross-frame",
+    "ion",
+    "adain",
+    "no-normalisation",
+    "masks-on",
+    "masks-off",
+    "papers-motion-layers",
+    "all-motion-layers",
+    "no-motion",
 ]
 
 

@@ -40,6 +40,7 @@ from toolkit.diffusion.motion_layers import has_motion
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
+from toolkit.diffusion.shared_sample import SharedSample, is_shared
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
@@ -48,6 +49,10 @@ Chunks: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray | None]]
 
 CHUNK = 16
 """Frames that go through the VAE together: diffusers' `decode_chunk_size`, which random draws depend on."""
+
+BATCH = 4
+"""Frames that go through UNet and ControlNet together on the CPU if they do not see each other. A larger batch takes as
+long for each frame, and more memory: with nano, 8 frames take 160 MB more, and 16 frames 500 MB more."""
 
 NO_FRAMES = "there is nothing to edit: the clip has no frames"
 
@@ -127,6 +132,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         )
         self.vae_scale_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self._embedded: tuple[Any, torch.Tensor] | None = None
+        self._shared: list[SharedSample] = []
 
     @torch.no_grad()
     def __call__(
@@ -384,6 +390,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         clip, embeds, device = plan.clip, plan.embeds, self._execution_device
         conditioning_scale = plan.settings.controlnet_conditioning_scale
         guidance_scale = plan.settings.guidance_scale
+        moves = isinstance(self.unet, UNetMotionModel)
         blender = WindowBlender(plan.windows)
         control: list[torch.Tensor] = []
         covered = 0
@@ -397,6 +404,18 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 control = self._control(sample, t, hint, embeds, conditioning_scale)
                 self._predict(sample, t, control, embeds, guidance_scale)
                 attention.reuse(len(embeds))
+            if not moves:
+                size = BATCH if device.type == "cpu" else stop - start
+                predicted = []
+                for first in range(start, stop, size):
+                    batch = first, min(first + size, stop)
+                    sample = scaling.scale_model_input(latents.read(*batch).to(device), t)
+                    shared = attention is None and is_shared(sample)
+                    control = self._control(sample, t, clip.hint(*batch, device), embeds, conditioning_scale, shared)
+                    predicted.append(self._predict(sample, t, control, embeds, guidance_scale, shared))
+                yield from blender.add((start, stop), torch.cat(predicted))
+                advance(1)
+                continue
             sample = scaling.scale_model_input(latents.read(start, stop).to(device), t)
             # The ControlNet has no motion layers, so frames shared with the window before are not run again.
             shared = max(0, covered - start)
@@ -465,12 +484,22 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
 
     def _control(
-        self, sample: torch.Tensor, t: torch.Tensor, hint: torch.Tensor, embeds: torch.Tensor, scale: float
+        self,
+        sample: torch.Tensor,
+        t: torch.Tensor,
+        hint: torch.Tensor,
+        embeds: torch.Tensor,
+        scale: float,
+        shared: bool = False,
     ) -> list[torch.Tensor]:
-        """The ControlNet's residuals for G prompts, the middle block last: ``[G, F, C', h', w']``."""
+        """The ControlNet's residuals for G prompts, the middle block last: ``[G, F, C', h', w']``.
+
+        Args:
+            shared: the sample is the same for all frames. Then torch broadcasts a batch of one where the hint is added.
+        """
         groups, count = len(embeds), len(sample)
         down, mid = self.controlnet(
-            torch.cat([sample] * groups).to(self.controlnet.dtype),
+            (sample[:1] if shared else torch.cat([sample] * groups)).to(self.controlnet.dtype),
             t,
             encoder_hidden_states=embeds.repeat_interleave(count, dim=0).to(self.controlnet.dtype),
             controlnet_cond=torch.cat([hint.to(self.controlnet.dtype)] * groups),
@@ -486,23 +515,43 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         control: list[torch.Tensor],
         embeds: torch.Tensor,
         guidance_scale: float,
+        shared: bool = False,
     ) -> torch.Tensor:
-        """The guided prediction for a window, ``[F, C, h, w]``."""
+        """The guided prediction for a window, ``[F, C, h, w]``.
+
+        Args:
+            shared: the sample is the same for all frames, and they do not see each other.
+        """
         groups, count = len(embeds), len(sample)
-        *down, mid = [residual.flatten(0, 1).to(sample.dtype) for residual in control]
-        moves = isinstance(self.unet, UNetMotionModel)
-        predicted = self.unet(
-            torch.stack([sample] * groups).transpose(1, 2) if moves else torch.cat([sample] * groups),
-            t,
-            encoder_hidden_states=embeds.repeat_interleave(count, dim=0),
-            down_block_additional_residuals=tuple(down),
-            mid_block_additional_residual=mid,
-        ).sample
-        predicted = predicted.transpose(1, 2) if moves else predicted.unflatten(0, (groups, count))
+        if shared:
+            predicted = torch.stack(self._predict_shared(sample[:1], t, control, embeds))
+        else:
+            *down, mid = [residual.flatten(0, 1).to(sample.dtype) for residual in control]
+            moves = isinstance(self.unet, UNetMotionModel)
+            predicted = self.unet(
+                torch.stack([sample] * groups).transpose(1, 2) if moves else torch.cat([sample] * groups),
+                t,
+                encoder_hidden_states=embeds.repeat_interleave(count, dim=0),
+                down_block_additional_residuals=tuple(down),
+                mid_block_additional_residual=mid,
+            ).sample
+            predicted = predicted.transpose(1, 2) if moves else predicted.unflatten(0, (groups, count))
         if groups == 1:
             return predicted[0]
         negative, positive = predicted
         return negative + guidance_scale * (positive - negative)
+
+    def _predict_shared(
+        self, sample: torch.Tensor, t: torch.Tensor, control: list[torch.Tensor], embeds: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """The prediction for each prompt, ``[F, C, h, w]``; what all frames share is kept for the next call."""
+        prompts = embeds.split(1)
+        if len(self._shared) != len(prompts) or not all(
+            kept.is_for(self.unet, sample, t, prompt) for kept, prompt in zip(self._shared, prompts)
+        ):
+            self._shared = [SharedSample(self.unet, sample, t, prompt) for prompt in prompts]
+        residuals = [residual.to(sample.dtype) for residual in control]
+        return [kept.predict([one[k] for one in residuals]) for k, kept in enumerate(self._shared)]
 
     def _blended(
         self, latents: torch.Tensor, plan: _Plan, first: int, scheduler: Any, following: torch.Tensor | None

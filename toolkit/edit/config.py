@@ -65,7 +65,7 @@ class MotionConfig(BaseModel):
         16, ge=1, le=128, description="Frames that are denoised together; fewer need less memory."
     )
     context_overlap: int = Field(
-        4, ge=0, description="Frames that consecutive windows share if anything looks across frames."
+        4, ge=0, description="Frames that consecutive windows share if motion layers are used."
     )
     shared_noise: Literal["auto", "on", "off"] = Field(
         "auto",

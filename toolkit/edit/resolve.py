@@ -186,7 +186,7 @@ def resolve_motion(config: MotionConfig, spec: BackboneSpec, steps: int) -> Reso
         motion_adapter=adapter,
         removed_motion_layers=tuple(removed),
         context_length=config.context_length,
-        context_overlap=config.context_overlap if adapter or config.reference_frames else 0,
+        context_overlap=config.context_overlap if adapter else 0,
         shared_noise=shared if config.shared_noise == "auto" else config.shared_noise == "on",
         reference_frames=config.reference_frames or OWN_FRAME,
     )

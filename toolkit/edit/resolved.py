@@ -64,7 +64,7 @@ class ResolvedMotion(_Resolved):
     motion_adapter: bool = Field(description="Whether motion layers are used.")
     removed_motion_layers: tuple[str, ...] = Field(description="Layers of the motion adapter that are removed.")
     context_length: int
-    context_overlap: int = Field(description="0 if nothing looks across frames.")
+    context_overlap: int = Field(description="0 without motion layers.")
     shared_noise: bool
     reference_frames: str = Field(description=f"`{OWN_FRAME}`: each frame attends to itself.")
 
