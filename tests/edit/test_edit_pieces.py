@@ -8,7 +8,7 @@ import pytest
 from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
 from toolkit.edit.output.patches import paste, read_patch, write_patch
 from toolkit.edit.removal.changes import changed_parts
-from toolkit.edit.removal.paste_weights import composite_over, feathered, paste_weights
+from toolkit.edit.removal.paste_weights import REACH, composite_over, feathered, paste_weights
 from toolkit.edit.removal.stretches import active_stretches
 from toolkit.edit.resolve import resolve, resolve_masking
 from toolkit.edit.results import FaceReport
@@ -25,12 +25,14 @@ SIDE = 64
 
 
 def weights(originals, made, found, **settings):
-    def of(frames):
-        return None if frames is None else lambda start, stop: frames[start:stop]
-
+    """Weights of each frame, from what was changed in it and its neighbours."""
     masking = resolve_masking(MaskConfig(**settings), finds_masks=found is not None)
-    weighed = paste_weights(len(originals), of(originals), of(made), of(found), SIDE, masking)
-    return np.array(list(weighed))
+    changed = [changed_parts(*pair, masking.min_change) for pair in zip(originals, made)]
+    weighed = []
+    for k in range(len(originals)):
+        near = np.any(changed[max(0, k - REACH) : k + REACH + 1], axis=0) if masking.min_change else None
+        weighed.append(paste_weights(None if found is None else found[k], near, SIDE, masking))
+    return np.array(weighed)
 
 
 @pytest.fixture

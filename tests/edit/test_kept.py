@@ -59,7 +59,7 @@ def around_eyes(clip):
 
 @pytest.mark.parametrize("setting", ["keep", "remove"])
 def test_paint_around_both_eyes_is_no_sticker(video, settings, tmp_path, monkeypatch, setting):
-    monkeypatch.setattr("toolkit.edit.removal.removal.shows_paint", lambda *of_frame: True)
+    monkeypatch.setattr("toolkit.edit.removal.denoising.shows_paint", lambda *of_frame: True)
     report = edit_video(video, tmp_path / "out.mkv", settings(crop={"face_paint": setting}))
     assert report.outcome == {"keep": "kept", "remove": "edited"}[setting]
     (said,) = (one.sentence for one in report.warnings if one.kind == "face paint")

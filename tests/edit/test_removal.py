@@ -11,8 +11,8 @@ import pytest
 from attributes.stickers.generator import SkinMasker
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
-from toolkit.edit import edit_video
-from toolkit.edit.removal import stores
+from toolkit.edit import edit_video, masks
+from toolkit.edit.removal import parts, removal
 from toolkit.edit.removal.stretches import count_windows
 from toolkit.edit.resolved import ResolvedDenoising, ResolvedMotion
 from toolkit.video import read_frames
@@ -46,20 +46,27 @@ def test_killed_while_intermediate_files_are_removed(video, settings, tmp_path, 
     assert np.array_equal(pictures(tmp_path / "out.mkv"), pictures(tmp_path / "whole.mkv"))
 
 
-def test_killed_between_colours_and_weights(video, settings, tmp_path, monkeypatch):
-    edit_video(video, tmp_path / "whole.mkv", settings())
-    publish = stores.publish
+@pytest.mark.parametrize("kind", ["search", "denoise", "weigh"])
+def test_parts_that_were_done_before_a_run_was_killed_are_not_repeated(video, settings, tmp_path, monkeypatch, kind):
+    config = settings(motion={"motion_layers": "none"})
+    edit_video(video, tmp_path / "whole.mkv", config)
+    monkeypatch.setattr(parts, "PART", 8)
+    monkeypatch.setattr(masks, "LENGTH", 8)
+    monkeypatch.setattr(removal, "frames_alone", lambda *_: True)
+    function, worked, kills = getattr(removal, kind), [], [2]
 
-    def stops(staged, path, **options):
-        if path.name == "paste-weights-0":
+    def counted(session, part, advance):
+        if len(worked) in kills:
+            kills.remove(len(worked))
             raise StopError
-        publish(staged, path, **options)
+        worked.append((part.start, part.stop))
+        return function(session, part, advance)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(stores, "publish", stops)
-        with pytest.raises(StopError):
-            edit_video(video, tmp_path / "out.mkv", settings())
-    assert edit_video(video, tmp_path / "out.mkv", settings()).resumed
+    monkeypatch.setattr(removal, kind, counted)
+    with pytest.raises(StopError):
+        edit_video(video, tmp_path / "out.mkv", config)
+    assert edit_video(video, tmp_path / "out.mkv", config).resumed
+    assert worked == [(0, 8), (8, 16), (16, 24)]
     assert np.array_equal(pictures(tmp_path / "out.mkv"), pictures(tmp_path / "whole.mkv"))
 
 

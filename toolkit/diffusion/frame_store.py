@@ -103,6 +103,17 @@ class FrameStore:
         self._file.write(data)
         self._length = max(self._length, start + len(frames))
 
+    def reserve(self, length: int) -> None:
+        """Make the store hold at least `length` frames; those that are not written are zeros, and take no room.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.flush()
+        if length > self._length:
+            os.truncate(self._file.fileno(), length * self._bytes)
+            self._length = length
+
     def read(self, start: int, stop: int) -> torch.Tensor:
         """Read frames ``[stop - start, *shape]`` to the CPU.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +100,57 @@ class MaskBlock(NamedTuple):
     hidden: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class MaskClip:
+    """Frames that masks are found for together, with their neighbours; everything but the pictures. Can be pickled.
+
+    Attributes:
+        start, stop: first frame of the track that masks are found for, and the one after the last.
+        low, high: the same of the frames that maskers see.
+        clip: the arguments of the `FaceClip`, besides its frames.
+    """
+
+    start: int
+    stop: int
+    low: int
+    high: int
+    clip: Mapping[str, Any]
+
+
+def mask_clips(track: FaceTrack) -> Iterator[MaskClip]:
+    """The blocks of a track that masks are found for, in order."""
+    for start in range(0, len(track), LENGTH):
+        stop = min(start + LENGTH, len(track))
+        low, high = max(0, start - MARGIN), min(len(track), stop + MARGIN)
+        clip = {
+            "landmarks": track.landmarks(low, high),
+            "topology": track.topology,
+            "times": track.times[low:high],
+            "start_frame": track.start + low,
+            "box": track.squares.box(0).astype(np.float32),
+            "source": track.source.path.name,
+            "source_digest": track.source.digest,
+        }
+        yield MaskClip(start, stop, low, high, clip)
+
+
+def mask_block(maskers: TaskMaskers, block: MaskClip, pictures: np.ndarray) -> MaskBlock:
+    """The masks of a block.
+
+    Args:
+        maskers: of the tasks.
+        block: the frames.
+        pictures: their crops, uint8 ``[high - low, R, R, 3]``.
+
+    Raises:
+        ContractError: a masker returned something else than masks.
+    """
+    pictures.flags.writeable = False
+    clip = FaceClip(frames=pictures, **block.clip)
+    inner = slice(block.start - block.low, block.stop - block.low)
+    return MaskBlock(block.start, maskers(clip)[inner], maskers.opaque(clip)[inner], maskers.hides_eyes(clip)[inner])
+
+
 def mask_blocks(maskers: TaskMaskers, track: FaceTrack, crops: Callable[[int, int], np.ndarray]) -> Iterator[MaskBlock]:
     """Masks along a track, block by block, so that memory does not grow with its length.
 
@@ -108,20 +160,5 @@ def mask_blocks(maskers: TaskMaskers, track: FaceTrack, crops: Callable[[int, in
         crops: function of a first frame of the track and the one after the last that returns their crops, uint8
             ``[K, R, R, 3]``.
     """
-    for start in range(0, len(track), LENGTH):
-        stop = min(start + LENGTH, len(track))
-        low, high = max(0, start - MARGIN), min(len(track), stop + MARGIN)
-        pictures = crops(low, high)
-        pictures.flags.writeable = False
-        clip = FaceClip(
-            frames=pictures,
-            landmarks=track.landmarks(low, high),
-            topology=track.topology,
-            times=track.times[low:high],
-            start_frame=track.start + low,
-            box=track.squares.box(0).astype(np.float32),
-            source=track.source.path.name,
-            source_digest=track.source.digest,
-        )
-        inner = slice(start - low, stop - low)
-        yield MaskBlock(start, maskers(clip)[inner], maskers.opaque(clip)[inner], maskers.hides_eyes(clip)[inner])
+    for block in mask_clips(track):
+        yield mask_block(maskers, block, crops(block.low, block.high))

@@ -18,6 +18,7 @@ from toolkit.edit.output.names import comparison_name, preview_name, report_name
 from toolkit.edit.output.pasting import WrittenVideo, write_video
 from toolkit.edit.output.patches import PATCHES, PatchPaster, write_patches
 from toolkit.edit.output.signing import check_signer
+from toolkit.edit.removal.parts import inline
 from toolkit.edit.removal.removal import remove_attributes
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.removal.stretches import count_windows
@@ -280,7 +281,7 @@ class _VideoEdit:
 
     def _edit_track(self, track: FaceTrack, stores: TrackStores) -> TrackResult:
         started = time.monotonic()
-        remove_attributes(self._session, track, stores, self._advance)
+        remove_attributes(self._resolved, track, stores, inline(self._session, self._advance))
         write_patches(track, stores, len(self._resolved.removers))
         result = review_track(track, stores, self._resolved, self._session.single_face_analyser)
         stores.close()

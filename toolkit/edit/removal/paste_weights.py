@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 
-from toolkit.edit.removal.changes import changed_parts
 from toolkit.edit.resolved import ResolvedMasking
 
 GROW = 0.03
@@ -14,44 +11,18 @@ GROW = 0.03
 REACH = 2
 """Frames before and after in which a change counts too, so that the paste does not flicker."""
 
-Frames = Callable[[int, int], np.ndarray]
-"""Function of a first frame and the one after the last that returns their pictures."""
-
 
 def paste_weights(
-    count: int,
-    originals: Frames,
-    outputs: Frames,
-    masks: Frames | None,
-    side: int,
-    masking: ResolvedMasking,
-    peak: float = 0.0,
-) -> Iterator[np.ndarray]:
-    """Weights of the edit for each frame of a track, float32 ``[R, R]`` in 0..1.
+    mask: np.ndarray | None, changed: np.ndarray | None, side: int, masking: ResolvedMasking
+) -> np.ndarray:
+    """Weights of the edit for a frame, float32 ``[R, R]`` in 0..1.
 
     Args:
-        count: frames of the track.
-        originals, outputs: return uint8 ``[K, R, R, 3]``.
-        masks: returns bool ``[K, R, R]``; None without masks.
+        mask: bool ``[R, R]``; None without masks.
+        changed: bool ``[R, R]``, what the remover changed in this frame and its neighbours; None to paste everything.
         side: R.
         masking: settings.
-        peak: as for `changed_parts`.
     """
-    changed: dict[int, np.ndarray] = {}
-    for k in range(count):
-        mask = None if masks is None else masks(k, k + 1)[0]
-        parts = None
-        if masking.min_change > 0:
-            for near in range(max(0, k - REACH), min(count, k + REACH + 1)):
-                if near not in changed:
-                    pictures = originals(near, near + 1)[0], outputs(near, near + 1)[0]
-                    changed[near] = changed_parts(*pictures, masking.min_change, peak)
-            changed.pop(k - REACH - 1, None)
-            parts = np.logical_or.reduce([changed[near] for near in changed if abs(near - k) <= REACH])
-        yield _weights(mask, parts, side, masking)
-
-
-def _weights(mask: np.ndarray | None, changed: np.ndarray | None, side: int, masking: ResolvedMasking) -> np.ndarray:
     result = np.ones((side, side), np.float32)
     if mask is not None and (masking.composite == "mask" or not mask.any()):
         result = feathered(mask, masking.dilation * side, masking.feather * side)

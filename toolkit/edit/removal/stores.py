@@ -9,7 +9,7 @@ import torch
 
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.edit.results import RemoverFindings
-from toolkit.files import publish, read_json, sync, write_json
+from toolkit.files import read_json, remove, sync, write_json
 
 _CROPPED, _FINISHED = "cropped", "finished.json"
 
@@ -22,7 +22,7 @@ class Pictures:
     """
 
     def __init__(self, store: FrameStore):
-        self._store = store
+        self._store, self._written = store, False
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """uint8 ``[K, R, R, ...]``: the pictures of the track's frames `start` to `stop`."""
@@ -31,6 +31,17 @@ class Pictures:
     def write(self, start: int, pictures: np.ndarray) -> None:
         """Store uint8 ``[K, R, R, ...]`` from the track's frame `start` on."""
         self._store.write(start, torch.from_numpy(np.ascontiguousarray(pictures)))
+        self._written = True
+
+    def reserve(self, count: int) -> None:
+        """Make room for `count` pictures; those that are not written are zeros."""
+        self._store.reserve(count)
+
+    def flush(self) -> None:
+        """Write everything, so that it survives a power cut."""
+        if self._written:
+            self._store.flush()
+        self._written = False
 
     def close(self) -> None:
         """Close the file."""
@@ -63,7 +74,7 @@ class TrackStores:
         return self._open(f"opaque-{index}")
 
     def output(self, index: int) -> Pictures:
-        """The remover's output; outside the stretches that it edited, its input."""
+        """The remover's output in the stretches that it edited."""
         return self._open(f"output-{index}", 3)
 
     def removed(self, index: int) -> Pictures:
@@ -71,20 +82,16 @@ class TrackStores:
         return self._open(f"removed-{index}")
 
     def colours(self, index: int) -> Pictures:
-        """What is pasted once the removers up to this one were applied."""
-        return self._open(f"colours-{index}", 3)
+        """What is pasted once the removers up to this one were applied, in frames in which anything is."""
+        return self._open(f"colours-{index}", 3) if index else self.output(index)  # nothing is below the first
 
     def paste_weights(self, index: int) -> Pictures:
         """0..255: how much of `colours` is pasted."""
         return self._open(f"paste-weights-{index}")
 
-    def new_colours(self, index: int) -> Pictures:
-        """`colours` until `finish`."""
-        return self._open(f"colours-{index}.new", 3)
-
-    def new_paste_weights(self, index: int) -> Pictures:
-        """`paste_weights` until `finish`."""
-        return self._open(f"paste-weights-{index}.new")
+    def changed(self, index: int) -> Pictures:
+        """0 or 1: what the remover changed; nothing outside the stretches that it edited."""
+        return self._open(f"changed-{index}")
 
     def edit(self, index: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Colours float32 ``[K, R, R, 3]`` in 0..255, and their weights ``[K, R, R]`` in 0..1, after a remover."""
@@ -116,14 +123,45 @@ class TrackStores:
         path = self.folder / _FINISHED
         return read_json(path) if path.is_file() else 0
 
+    def reserve(self, index: int, count: int) -> None:
+        """Make room for a remover's pictures; those that are not written are zeros.
+
+        Args:
+            index: of the remover.
+            count: frames of the track.
+        """
+        for kind in (self.masks, self.opaque, self.output, self.changed, self.colours, self.paste_weights):
+            kind(index).reserve(count)
+        self.close()  # other processes may write them from here on
+
+    def pass_through(self, index: int, count: int) -> None:
+        """Keep the edit of the removers before.
+
+        Args:
+            index: of the remover.
+            count: frames of the track.
+        """
+        for k in range(count if index else 0):
+            self.colours(index).write(k, self.colours(index - 1).read(k, k + 1))
+            self.paste_weights(index).write(k, self.paste_weights(index - 1).read(k, k + 1))
+        self.flush()
+
     def finish(self, index: int) -> None:
-        """Replace colours and weights of a remover with the new ones, and count it as applied."""
+        """Count a remover as applied, and delete what nothing after it needs."""
         self.close()
-        if (self.folder / f"masks-{index}").exists():  # the review reads them, and no later run finds them again
-            sync(self.folder / f"masks-{index}")
-        for name in (f"colours-{index}", f"paste-weights-{index}"):
-            publish(self.folder / f"{name}.new", self.folder / name, durable=True)
+        colours = f"colours-{index}" if index else "output-0"
+        for name in (f"masks-{index}", colours, f"paste-weights-{index}"):  # no later run makes them again
+            sync(self.folder / name)
         write_json(self.folder / _FINISHED, index + 1, durable=True)
+        names = [f"{kind}-{index}" for kind in ("opaque", "removed", "changed", "parts")]
+        if index:
+            names += [
+                f"output-{index}",
+                f"paste-weights-{index - 1}",
+                f"colours-{index - 1}" if index > 1 else "output-0",
+            ]
+        for name in names:
+            remove(self.folder / name)
 
     def findings(self, index: int) -> RemoverFindings:
         """What was found out before and after the remover ran."""
@@ -132,6 +170,11 @@ class TrackStores:
     def write_findings(self, index: int, findings: RemoverFindings) -> None:
         """Store what was found out."""
         write_json(self.folder / f"findings-{index}.json", findings.model_dump(mode="json"), durable=True)
+
+    def flush(self) -> None:
+        """Write everything, so that it survives a power cut."""
+        for pictures in self._opened.values():
+            pictures.flush()
 
     def close(self) -> None:
         """Close all files; they are opened again when they are used."""

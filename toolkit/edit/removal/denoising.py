@@ -1,0 +1,232 @@
+"""One part of a track through a remover, once or twice, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+
+from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.edit_settings import EditSettings
+from toolkit.edit.removal.changes import changed_parts, removed_parts
+from toolkit.edit.removal.paint import shows_paint
+from toolkit.edit.removal.parts import Advance, Part
+from toolkit.edit.removal.stores import Pictures, TrackStores
+from toolkit.edit.resolved import OWN_FRAME, ResolvedEdit
+from toolkit.edit.session import Session
+from toolkit.errors import ToolkitError
+from toolkit.faces.topology import Topology
+from toolkit.files import remove
+from toolkit.filling import filled
+from toolkit.seeds import generator
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisePart(Part):
+    """Frames that a remover edits: a whole stretch, or any part of it if each frame is edited alone.
+
+    Attributes:
+        key: what the noise is drawn from.
+        alone: whether each frame is edited alone.
+        landmarks: float32 ``[K, N, 3]`` in pixels of the crops, to tell face paint; None if that is not asked.
+        topology: of the landmarks.
+    """
+
+    key: tuple[str | int, ...]
+    alone: bool
+    landmarks: np.ndarray | None
+    topology: Topology
+
+
+class Denoised(BaseModel):
+    """What the remover did.
+
+    Attributes:
+        start: the first frame.
+        stop: the frame after the last.
+        votes: for each frame, whether the remover took face paint for the attribute; empty if that was not asked.
+    """
+
+    start: int
+    stop: int
+    votes: list[bool]
+
+
+def frames_alone(session: Session, part: Part, advance: Advance) -> bool:
+    """Whether the remover edits each frame without looking at others."""
+    pipeline = session.pipelines.with_remover(part.index)
+    return pipeline.independent(edit_settings(session.resolved, part.index))
+
+
+def denoise(session: Session, part: DenoisePart, advance: Advance) -> Denoised:
+    """Store the remover's output for a part, and where it changed the pictures.
+
+    Raises:
+        ToolkitError: a model returned NaN, or memory is full.
+    """
+    with _memory_errors(session.resolved), part.opened() as stores:
+        return _Denoising(session, part, stores, advance).run()
+
+
+def remove_remains(part: Part) -> None:
+    """Delete what an interrupted run would need to go on within a part that is done."""
+    for name in _folders(part):
+        remove(part.folder / name)
+
+
+def edit_settings(resolved: ResolvedEdit, index: int) -> EditSettings:
+    """The pipeline's settings for a remover."""
+    remover, denoising = resolved.removers[index], resolved.denoising
+    motion, masking = resolved.motion, resolved.masking
+    return EditSettings(
+        prompt=remover.prompt,
+        negative_prompt=remover.negative_prompt,
+        num_inference_steps=denoising.num_inference_steps,
+        strength=denoising.strength,
+        guidance_scale=denoising.guidance_scale,
+        controlnet_conditioning_scale=denoising.controlnet_conditioning_scale,
+        context_length=motion.context_length,
+        context_overlap=motion.context_overlap,
+        shared_noise=motion.shared_noise,
+        reference_frames=None if motion.reference_frames == OWN_FRAME else motion.reference_frames,
+        blend_masks=masking.blend_original,
+        blend_range=masking.blend_range,
+        blend_width=masking.blend_width,
+        normalisation=remover.normalisation,
+    )
+
+
+def _folders(part: Part) -> tuple[str, str]:
+    """Names of the folders of both passes."""
+    name = f"denoising-{part.index}-{part.start}"
+    return name, f"{name}-again"
+
+
+@contextmanager
+def _memory_errors(resolved: ResolvedEdit) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        words = ("can't allocate memory", "not enough memory")
+        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
+            raise
+        raise ToolkitError(
+            f"a window of {resolved.motion.context_length} frames of {resolved.resolution} pixels does not fit in the "
+            f"free memory of {resolved.compute.device}: lower --context-length, or choose --dtype float16"
+        ) from error
+
+
+class _Denoising:
+    """The passes over a part."""
+
+    def __init__(self, session: Session, part: DenoisePart, stores: TrackStores, advance: Advance):
+        self._session, self._part, self._stores, self._advance = session, part, stores, advance
+        self._index, self._resolved = part.index, session.resolved
+        self._remover = session.resolved.removers[part.index]
+
+    def run(self) -> Denoised:
+        """Run the first pass over all frames, and the second one if the first removed anything."""
+        part = self._part
+        first, again = _folders(part)
+        frames = list(range(part.start, part.stop))
+        self._pass(frames, first, again=False)
+        if self._remover.second_pass:
+            removed = [k for k in frames if self._find_removed(k)]
+            if removed:
+                # A frame in which nothing was removed would look the same again, and so would the output.
+                self._pass(removed if part.alone else frames, again, again=True)
+        return Denoised(
+            start=part.start, stop=part.stop, votes=[vote for k in frames for vote in self._find_changes(k)]
+        )
+
+    def _pass(self, frames: list[int], name: str, again: bool) -> None:
+        """Store the output for some frames."""
+        part, options = self._part, {}
+        if not part.alone:
+            folder = self._stores.folder / name
+            folder.mkdir(exist_ok=True)
+            options = {"folder": folder, "resume": True}
+        # Neighbours stay together, so that no picture depends on where parts end.
+        groups: dict[int, list[int]] = {}
+        for k in frames:
+            groups.setdefault((k - part.start) // CHUNK, []).append(k)
+        outputs = self._session.pipelines.with_remover(self._index).stream(
+            (self._hints(group, again) for group in groups.values()),
+            settings=edit_settings(self._resolved, self._index),
+            generator=torch.Generator().manual_seed(
+                int(generator(self._resolved.seed, *part.key).integers(2**63)),
+            ),
+            on_windows=self._advance,
+            **options,
+        )
+        waiting = iter(frames)
+        for pictures in outputs:
+            for picture, k in zip(_resized(pictures, self._stores.side), waiting):
+                self._stores.output(self._index).write(k, picture[None])
+
+    def _hints(self, frames: list[int], again: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Frames and masks for the pipeline; parts that the remover must not see are filled from around them."""
+        side, stores = self._remover.resolution, self._stores
+        hidden = [stores.removed(self._index)] if again else []
+        if self._remover.fill_opaque:
+            hidden.append(stores.opaque(self._index))
+
+        def masks_of(pictures: Pictures) -> np.ndarray:
+            return _shrunk(np.concatenate([pictures.read(k, k + 1) for k in frames]), side)
+
+        pictures = _resized(np.concatenate([self._input(k) for k in frames]), side)
+        masks = masks_of(stores.masks(self._index)) if self._resolved.masking.finds_masks else None
+        if hidden:
+            pictures = filled(pictures, np.logical_or.reduce([masks_of(one) for one in hidden]))
+        return pictures, masks
+
+    def _input(self, k: int) -> np.ndarray:
+        """A crop after the removers before this one, uint8 ``[1, R, R, 3]``."""
+        return self._stores.composited(self._index, k, k + 1)
+
+    def _output(self, k: int) -> np.ndarray:
+        return self._stores.output(self._index).read(k, k + 1)[0]
+
+    def _find_removed(self, k: int) -> bool:
+        """Store what the first pass removed from a frame; whether it removed anything."""
+        parts = removed_parts(self._input(k)[0], self._output(k), self._resolved.masking.min_peak_change)
+        self._stores.removed(self._index).write(k, parts.astype(np.uint8)[None])
+        return bool(parts.any())
+
+    def _find_changes(self, k: int) -> list[bool]:
+        """Store what was changed in a frame, and vote on whether that is face paint, if that is asked."""
+        masking, part = self._resolved.masking, self._part
+        original, output = self._input(k)[0], self._output(k)
+        peak = masking.min_peak_change if masking.finds_masks and not self._remover.exact_masks else 0.0
+        changed = changed_parts(original, output, masking.min_change, peak)
+        self._stores.changed(self._index).write(k, changed.astype(np.uint8)[None])
+        if part.landmarks is None:
+            return []
+        if peak != masking.min_peak_change:
+            changed = changed_parts(original, output, masking.min_change, masking.min_peak_change)
+        eyes = part.topology.regions["left_eye"], part.topology.regions["right_eye"]
+        area = self._stores.masks(self._index).read(k, k + 1)[0] > 0
+        return [shows_paint(changed, area, part.landmarks[k - part.start], eyes)]
+
+
+def _resized(frames: np.ndarray, side: int) -> np.ndarray:
+    import cv2
+
+    if frames.shape[1] == side:
+        return frames
+    method = cv2.INTER_AREA if side < frames.shape[1] else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, (side, side), interpolation=method) for frame in frames])
+
+
+def _shrunk(masks: np.ndarray, side: int) -> np.ndarray:
+    """bool ``[K, side, side]``: a pixel is masked if any of the pixels that it stands for is."""
+    import cv2
+
+    if masks.shape[1] == side:
+        return masks > 0
+    sized = [cv2.resize(mask * 255, (side, side), interpolation=cv2.INTER_AREA) for mask in masks]
+    return np.stack(sized) > 0

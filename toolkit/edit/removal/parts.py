@@ -1,0 +1,116 @@
+"""The fixed parts that a track is edited in, for this process or others, and what is on disk of those that are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from toolkit.edit.removal.stores import TrackStores
+from toolkit.edit.session import Session
+from toolkit.files import read_json, write_json
+
+PART = 32
+"""Frames of a part: a multiple of the frames that masks are found for, and networks run on, at a time. No result
+depends on it."""
+
+Advance = Callable[[int], object]
+"""Called with the number of windows that were denoised since the last call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Frames of a track, for one remover. Can be pickled.
+
+    Attributes:
+        folder: of the track's pictures.
+        side: of the crops in pixels.
+        index: of the remover.
+        start, stop: the first frame, and the one after the last.
+    """
+
+    folder: Path
+    side: int
+    index: int
+    start: int
+    stop: int
+
+    @contextmanager
+    def opened(self) -> Iterator[TrackStores]:
+        """The track's pictures; what was written survives a power cut afterwards."""
+        stores = TrackStores(self.folder, self.side)
+        try:
+            yield stores
+            stores.flush()
+        finally:
+            stores.close()
+
+    def record(self, kind: str) -> Path:
+        """The file with the result of one kind of work on this part, which exists once the work is done."""
+        return self.folder / f"parts-{self.index}" / f"{kind}-{self.start}.json"
+
+
+P = TypeVar("P", bound=Part)
+R = TypeVar("R")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Run(Protocol):
+    """Applies a function to parts, in any order and in any process."""
+
+    def __call__(self, function: Callable[[Session, P, Advance], R], parts: Iterable[P]) -> Iterator[tuple[P, R]]:
+        """Yield each part with the function's result.
+
+        Args:
+            function: a module-level function.
+            parts: pulled when there is room for the next one.
+        """
+        ...
+
+
+def inline(session: Session, advance: Advance) -> Run:
+    """A `Run` that works on one part after the other in this process."""
+
+    def run(function: Callable[[Session, Any, Advance], Any], parts: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        for part in parts:
+            yield part, function(session, part, advance)
+
+    return run
+
+
+def mapped(
+    run: Run, kind: str, function: Callable[[Session, P, Advance], M], result: type[M], parts: Iterable[P]
+) -> Iterator[M]:
+    """Results of a function for parts, in any order. Those that an interrupted run stored are only read.
+
+    Args:
+        run: how parts are worked on.
+        kind: name of the work, for files.
+        function: returns a `result`; what it wrote must survive a power cut.
+    """
+    done: list[M] = []
+
+    def waiting() -> Iterator[P]:
+        for part in parts:
+            path = part.record(kind)
+            if path.is_file():
+                done.append(result.model_validate(read_json(path)))
+            else:
+                yield part
+
+    for part, found in run(function, waiting()):
+        path = part.record(kind)
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, found.model_dump(mode="json"), indent=None, durable=True)
+        yield found
+    yield from done
+
+
+def cut(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """First frames of the parts of a stretch, and the ones after the last."""
+    for first in range(start, stop, PART):
+        yield first, min(first + PART, stop)

@@ -1,0 +1,53 @@
+"""Where the attribute is in one part of a track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel
+
+from toolkit.edit.masks import MaskClip, mask_block
+from toolkit.edit.removal.parts import Advance, Part
+from toolkit.edit.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class SearchPart(Part):
+    """Frames in which the attribute is searched for.
+
+    Attributes:
+        block: the frames with their neighbours; as many as masks are found for together.
+    """
+
+    block: MaskClip
+
+
+class Searched(BaseModel):
+    """Where the attribute was found.
+
+    Attributes:
+        start: the first frame.
+        masked: for each frame, whether there is a mask.
+        hidden: for each frame, whether the attribute hides the eyes.
+    """
+
+    start: int
+    masked: list[bool]
+    hidden: list[bool]
+
+
+def search(session: Session, part: SearchPart, advance: Advance) -> Searched:
+    """Store the masks of a part.
+
+    Raises:
+        ContractError: a masker returned something else than masks.
+    """
+    assert session.maskers is not None  # otherwise nothing is searched for
+    with part.opened() as stores:
+        pictures = stores.composited(part.index, part.block.low, part.block.high)
+        block = mask_block(session.maskers[part.index], part.block, pictures)
+        stores.masks(part.index).write(part.start, block.masks.astype(np.uint8))
+        stores.opaque(part.index).write(part.start, block.opaque.astype(np.uint8))
+    masked = block.masks.any(axis=(1, 2))
+    return Searched(start=part.start, masked=masked.tolist(), hidden=(block.hidden & masked).tolist())
