@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toolkit.edit.comparing import FrameComparison
 from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
 from toolkit.edit.output.patches import paste, read_patch, write_patch
 from toolkit.edit.removal.changes import changed_parts
@@ -12,7 +13,7 @@ from toolkit.edit.removal.paste_weights import REACH, composite_over, feathered,
 from toolkit.edit.removal.stretches import active_stretches
 from toolkit.edit.resolve import resolve, resolve_masking
 from toolkit.edit.results import FaceReport
-from toolkit.edit.review import FrameReview, stretches, warnings_of
+from toolkit.edit.review import landmark_shift, stretches, warnings_of
 from toolkit.edit.tracks.crops import cut
 from toolkit.edit.tracks.sightings import Sightings, find_faces
 from toolkit.edit.tracks.squares import Squares
@@ -309,9 +310,15 @@ def sample():
 
 
 def look(sample, made):
-    review = FrameReview(create_analyser("mediapipe", max_faces=1))
-    alpha = np.ones(sample.frames.shape[1:3], np.float32)
-    return [review.compare(*pair, alpha, points) for *pair, points in zip(sample.frames, made, sample.landmarks)]
+    analyser = create_analyser("mediapipe", max_faces=1)
+    comparison = FrameComparison(analyser.topology)
+    weights = np.full(sample.frames.shape[1:3], 255, np.uint8)
+    found = []
+    for original, result, points in zip(sample.frames, made, sample.landmarks):
+        values = comparison.compare(original, result, weights, points)._asdict()
+        shift = landmark_shift(analyser.analyse(result), points[:, :2], analyser.topology)
+        found.append({**values, "landmark_shift": shift})
+    return found
 
 
 def test_an_edit_that_changes_nothing_looks_good(sample):

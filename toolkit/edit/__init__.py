@@ -16,7 +16,8 @@ The modules, in the order of the work; each imports only from those before it:
     session     models, maskers and analysers, loaded once for all videos of a run
     removal     a track through the removers, and how much of the result is pasted
     tint        colours that an attribute leaves
-    review      numbers and warnings from the original and the result
+    comparing   numbers of a frame before and after
+    review      numbers of a track, and warnings
     output      paste, encode, compare, mark and sign
     report      the JSON file beside the video
     workspace   the folder of intermediate files

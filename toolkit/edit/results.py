@@ -31,7 +31,8 @@ class FaceReport(BaseModel):
     change: float = Field(description="Mean absolute change of the pasted pixels, 0..255.")
     tint_before: float | None = Field(
         description="How far the strongest colours where the attribute is are from the skin around it, in CIELAB "
-        "without lightness; null if masks do not show the attribute itself, or too little is seen."
+        "without lightness; null if masks do not show the attribute itself, or too little is seen. Measured every "
+        "0.15 s, and in each frame near a clear tint; between, the last value."
     )
     tint: float | None = Field(description="The same in the result.")
     flicker: float = Field(
@@ -39,11 +40,17 @@ class FaceReport(BaseModel):
     )
     landmark_shift: float | None = Field(
         description="Mean distance of the landmarks before and after, relative to the distance of the eyes; null if "
-        "no face was found after the edit."
+        "no face was found after the edit. Measured every 0.15 s, and in each frame near a conspicuous one; between, "
+        "the last value."
     )
-    eyes_edited: float | None = Field(description="Share of the eyes that was replaced; null if they are too small.")
+    eyes_edited: float | None = Field(
+        description="Share of the eyes that was replaced; null if they are too small, or nothing was pasted."
+    )
     eyes_hidden: bool = Field(description="Whether the attribute hides the eyes in the original.")
-    eye_contrast_before: float | None = Field(description="Contrast within the clearer eye of the original, 0..1.")
+    eye_contrast_before: float | None = Field(
+        description="Contrast within the clearer eye of the original, 0..1; null if the eyes are too small, or nothing "
+        "was pasted."
+    )
     eye_contrast: float | None = Field(description="Contrast within the clearer eye of the result, 0..1.")
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
+from toolkit.edit.comparing import FrameComparison, box_of
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.resolved import ResolvedEdit
 from toolkit.edit.results import EditWarning, FaceReport, TrackResult
-from toolkit.edit.tint import colour_difference
+from toolkit.edit.tint import colour_differences
 from toolkit.edit.tracks.track import BLOCK, FaceTrack
-from toolkit.faces.types import FaceAnalyser
+from toolkit.faces.topology import Topology
+from toolkit.faces.turning import turns
+from toolkit.faces.types import Face, FaceAnalyser
 
+V = TypeVar("V")
+
+PART = 64
+"""Frames of a part of a track: a multiple of `BLOCK`."""
 SECONDS = 0.3
 """Shortest stretch that is reported, and longest gap within one: single frames are noise."""
+LOOK = SECONDS / 2
+"""Time after which the result's face and tint are looked at again: a stretch that is reported has two such frames."""
 MAX_SHIFT = 0.08
 """Mean distance of landmarks before and after, relative to the distance of the eyes, from which the face has moved."""
+SUSPECT = 0.75
+"""Share of it from which all frames nearby are looked at."""
 MAX_FLICKER = 2.0
 """Change from frame to frame, relative to the original's, from which the edit flickers."""
 MIN_EYE_CONTRAST = 0.1
@@ -30,16 +42,14 @@ EYE_SECONDS = 1.0
 MAX_EYES_EDITED = 0.5
 """Share of the eyes' pixels that was replaced from which they are not the person's own."""
 TINTED = 9.0
-"""Difference of colours, as in `colour_difference`, from which lenses are tinted. A tint is left if original and result
-exceed it. On 20 real clips: red, deep red and green lenses that pass 75 % of the light exceeded it in 19, 20 and 19,
-amber and blue ones in 2 and 1, clear and grey ones in none. Of 6 real clips with glasses, the one with red lenses did,
-before and after the edit, and no other."""
-QUIET = 1.0
-"""Change from frame to frame, in 0..255, that every video has."""
+"""Difference of colours, as in `colour_differences`, from which lenses are tinted. A tint is left if original and
+result exceed it. On 20 real clips: red, deep red and green lenses that pass 75 % of the light exceeded it in 19, 20 and
+19, amber and blue ones in 2 and 1, clear and grey ones in none. Of 6 real clips with glasses, the one with red lenses
+did, before and after the edit, and no other."""
 
 
 def review_track(track: FaceTrack, stores: TrackStores, resolved: ResolvedEdit, analyser: FaceAnalyser) -> TrackResult:
-    """Compare a finished track with the original, frame by frame.
+    """Compare a finished track with the original.
 
     Args:
         track: the face.
@@ -50,150 +60,152 @@ def review_track(track: FaceTrack, stores: TrackStores, resolved: ResolvedEdit, 
     Returns:
         The frames' numbers and the warnings; `seconds` is 0.
     """
-    review, faces, landmarks = FrameReview(analyser), [], np.empty(0)
-    removers = len(resolved.removers)
-    findings = [stores.findings(index) for index in range(removers)]
-    kept = next((found.kept for found in findings if found.kept), None)
-    for k in range(len(track)):
-        if k % BLOCK == 0:
-            landmarks = track.landmarks(k, min(k + BLOCK, len(track)))
-        original, result = stores.crops.read(k, k + 1)[0], stores.composited(removers, k, k + 1)[0]
-        weights = stores.edit(removers - 1, k, k + 1)[1][0]
-        mask, exact = None, None
-        if resolved.masking.finds_masks:
-            masks = [stores.masks(index).read(k, k + 1)[0] > 0 for index in range(removers)]
-            mask = round(float(np.any(masks, axis=0).mean()), 4)
-            exact_masks = [one for one, remover in zip(masks, resolved.removers) if remover.exact_masks]
-            exact = np.any(exact_masks, axis=0) if exact_masks else None
-        values = review.compare(original, result, weights, landmarks[k % BLOCK], exact)
-        numbers = {name: None if value is None else round(value, 4) for name, value in values.items()}
-        faces.append(
-            FaceReport.model_validate(
-                {
-                    "track": track.number,
-                    "found": bool(track.found[k]),
-                    "confidence": round(float(track.scores[k]), 4),
-                    "box": [round(float(side), 1) for side in track.boxes[k]],
-                    "turn": round(float(track.turns[k]), 1),
-                    "orientation": 90 * track.squares.quarters,
-                    "mask": mask,
-                    "kept": kept if mask else None,
-                    "eyes_hidden": any(found.hidden[k] for found in findings),
-                    **numbers,
-                }
-            )
-        )
+    faces: list[FaceReport] = []
+    for start in range(0, len(track), PART):
+        faces += review_part(track, start, stores, resolved, analyser)
+    return track_result(track, faces, stores, resolved)
+
+
+def track_result(track: FaceTrack, faces: list[FaceReport], stores: TrackStores, resolved: ResolvedEdit) -> TrackResult:
+    """The result of a track from the numbers of all its frames; the rest is as for `review_track`."""
+    findings = [stores.findings(index) for index in range(len(resolved.removers))]
     painted = any(found.painted for found in findings)
     warnings = warnings_of(track.number, track.start, faces, track.times, resolved, painted)
     return TrackResult(faces=faces, warnings=warnings, seconds=0.0)
 
 
-class FrameReview:
-    """Compares the frames of a track before and after the edit, in their order.
+def review_part(
+    track: FaceTrack, start: int, stores: TrackStores, resolved: ResolvedEdit, analyser: FaceAnalyser
+) -> list[FaceReport]:
+    """Compare `PART` frames of a finished track with the original; parts do not depend on each other.
 
     Args:
-        analyser: finds the face in the result; its topology is that of the landmarks.
+        track: the face.
+        start: the part's first frame in the track, a multiple of `PART`.
+        stores: its pictures.
+        resolved: the settings.
+        analyser: finds one face in a crop.
     """
+    return _Part(track, start, stores, resolved).reports(analyser)
 
-    def __init__(self, analyser: FaceAnalyser):
-        self._analyser = analyser
-        self._before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+class _Part:
+    """Some frames of a track before and after the edit."""
+
+    def __init__(self, track: FaceTrack, start: int, stores: TrackStores, resolved: ResolvedEdit):
+        self._track, self._stores, self._resolved = track, stores, resolved
+        self._start, self._stop = start, min(start + PART, len(track))
+        self._last = len(resolved.removers) - 1
+        blocks = range(start, self._stop, BLOCK)
+        self._landmarks = np.concatenate([track.landmarks(k, min(k + BLOCK, self._stop)) for k in blocks])
+        self._findings = [stores.findings(index) for index in range(self._last + 1)]
+        self._kept = next((found.kept for found in self._findings if found.kept), None)
+        weights = (stores.paste_weights(self._last).read(k, k + 1)[0] for k in range(start, self._stop))
+        self._edited = [k for k, weight in zip(range(start, self._stop), weights) if weight.any()]
+
+    def reports(self, analyser: FaceAnalyser) -> list[FaceReport]:
+        """The frames' numbers."""
         analyser.reset()
+        shifts = self._watched(
+            lambda k: self._shift(k, analyser), lambda shift: shift is None or shift > SUSPECT * MAX_SHIFT
+        )
+        tints = self._watched(self._tints, lambda tints: (tints[0] or 0.0) > SUSPECT * TINTED)
+        comparison = FrameComparison(self._track.topology)
+        if self._start in shifts and self._start:  # flicker looks at the frame before
+            comparison.compare(*self._pictures(self._start - 1), self._landmarks[0])
+        turned = turns(self._landmarks, self._track.topology.mean)
+        found = []
+        for k, turn in zip(range(self._start, self._stop), turned):
+            values: dict[str, float | None] = {"landmark_shift": 0.0, "tint_before": None, "tint": None}
+            if k in shifts:
+                numbers = comparison.compare(*self._pictures(k), self._landmarks[k - self._start])
+                values = {"landmark_shift": shifts[k], **dict(zip(("tint_before", "tint"), tints[k]))}
+            else:
+                numbers = comparison.unchanged()
+            found.append(self._report(k, float(turn), {**numbers._asdict(), **values}))
+        return found
 
-    def compare(
-        self,
-        original: np.ndarray,
-        result: np.ndarray,
-        weights: np.ndarray,
-        landmarks: np.ndarray,
-        mask: np.ndarray | None = None,
-    ) -> dict[str, float | None]:
-        """The numbers of a frame, by their names in `FaceReport`.
+    def _watched(self, look: Callable[[int], V], suspicious: Callable[[V], bool]) -> dict[int, V]:
+        """What is seen in edited frames: looked at every `LOOK` seconds, and in each frame next to a suspicious one.
 
-        Args:
-            original, result: uint8 ``[R, R, 3]``.
-            weights: float32 ``[R, R]`` in 0..1, how much of the edit is pasted.
-            landmarks: float32 ``[N, 3]`` of the original, in pixels of the crop.
-            mask: bool ``[R, R]``, the attribute itself; None if that is unknown.
+        In frames between, the last value holds.
         """
-        total = float(weights.sum())
-        difference = np.abs(original.astype(np.int16) - result).mean(axis=2)
-        eyes = self._eyes(landmarks, weights.shape)
-        both = np.logical_or(*eyes)
-        values: dict[str, float | None] = {
-            "edited": max(float(weights.mean()), 1e-4) if total else 0.0,
-            "change": float((difference * weights).sum() / total) if total else 0.0,
-            "tint_before": None,
-            "tint": None,
-            "flicker": self._flicker(original, result, weights),
-            "landmark_shift": 0.0,
-            "eyes_edited": float(weights[both].mean()) if both.any() else None,
-            "eye_contrast_before": eye_contrast(original, eyes),
-            "eye_contrast": eye_contrast(result, eyes),
-        }
-        if total and mask is not None and mask.any():
-            values["tint_before"] = colour_difference(original, mask, landmarks)
-            values["tint"] = colour_difference(result, mask, landmarks)
-        if total:
-            values["landmark_shift"] = self._shift(result, landmarks)
-        self._before = original, result, weights
-        return values
+        times, seen = self._track.times, {}
+        watched: list[int] = []
+        for k in self._edited:
+            if not watched or k - 1 not in self._edited or times[k] - times[watched[-1]] >= LOOK - 1e-6:
+                watched.append(k)
+                seen[k] = look(k)
+        for one, following in zip(watched, [*watched[1:], self._stop]):
+            near = suspicious(seen[one]) or (following in seen and suspicious(seen[following]))
+            between = [k for k in self._edited if one < k < following]
+            seen.update((k, look(k) if near else seen[one]) for k in between)
+        return seen
 
-    def _flicker(self, original: np.ndarray, result: np.ndarray, weights: np.ndarray) -> float:
-        if self._before is None:
-            return 1.0
-        before, result_before, weights_before = self._before
-        pasted = (weights > 0.5) & (weights_before > 0.5)
-        if not pasted.any():
-            return 1.0
-        change = np.abs(result[pasted].astype(np.int16) - result_before[pasted]).mean()
-        original_change = np.abs(original[pasted].astype(np.int16) - before[pasted]).mean()
-        return float(max(change, QUIET) / max(original_change, QUIET))
+    def _shift(self, k: int, analyser: FaceAnalyser) -> float | None:
+        faces = analyser.analyse(self._pictures(k)[1])
+        points = self._landmarks[k - self._start, :, :2]
+        return landmark_shift(faces, points, analyser.topology)
 
-    def _shift(self, result: np.ndarray, landmarks: np.ndarray) -> float | None:
-        faces = self._analyser.analyse(result)
-        if not faces:
-            return None
-        points = landmarks[:, :2]
-        distances = [np.linalg.norm(face.landmarks[:, :2] - points, axis=1).mean() for face in faces]
-        return float(min(distances) / max(eye_distance(points, self._analyser), 1e-6))
+    def _tints(self, k: int) -> Sequence[float | None]:
+        """How far colours where the attribute is are from those of the skin, before and after."""
+        exact = self._masks(k)[1]
+        if exact is None or not exact.any():
+            return None, None
+        return colour_differences(self._pictures(k)[:2], exact, self._landmarks[k - self._start])
 
-    def _eyes(self, landmarks: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
-        """bool ``[R, R]`` for each eye."""
-        import cv2
+    def _pictures(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Original and result of an edited frame, uint8 ``[R, R, 3]``, and the paste weights, uint8 ``[R, R]``."""
+        original = self._stores.crops.read(k, k + 1)[0]
+        weights = self._stores.paste_weights(self._last).read(k, k + 1)[0]
+        box = box_of(weights)
+        result = original.copy()
+        if box is not None:
+            colours = self._stores.colours(self._last).read(k, k + 1)[0][box].astype(np.float32)
+            share = weights[box].astype(np.float32)[..., None] / 255
+            result[box] = np.rint(original[box] + share * (colours - original[box])).astype(np.uint8)
+        return original, result, weights
 
-        eyes = []
-        for name in ("left_eye", "right_eye"):
-            inside = np.zeros(shape, np.uint8)
-            points = landmarks[self._analyser.topology.regions[name], :2] - 0.5
-            points = np.clip(np.rint(points), -(2**15), 2**15).astype(np.int32)
-            cv2.fillConvexPoly(inside, cv2.convexHull(points), 1)
-            eyes.append(inside > 0)
-        return eyes
+    def _masks(self, k: int) -> tuple[float | None, np.ndarray | None]:
+        """Share of the crop that the masks cover, and bool ``[R, R]``: those that show the attribute itself."""
+        if not self._resolved.masking.finds_masks:
+            return None, None
+        masks = [self._stores.masks(index).read(k, k + 1)[0] > 0 for index in range(self._last + 1)]
+        exact = [one for one, remover in zip(masks, self._resolved.removers) if remover.exact_masks]
+        share = float(np.logical_or.reduce(masks).mean())
+        return round(share, 4), np.logical_or.reduce(exact) if exact else None
+
+    def _report(self, k: int, turn: float, numbers: Mapping[str, float | None]) -> FaceReport:
+        track, mask = self._track, self._masks(k)[0]
+        return FaceReport.model_validate(
+            {
+                "track": track.number,
+                "found": bool(track.found[k]),
+                "confidence": round(float(track.scores[k]), 4),
+                "box": [round(float(side), 1) for side in track.boxes[k]],
+                "turn": round(turn, 1),
+                "orientation": 90 * track.squares.quarters,
+                "mask": mask,
+                "kept": self._kept if mask else None,
+                "eyes_hidden": any(found.hidden[k] for found in self._findings),
+                **{name: None if value is None else round(value, 4) for name, value in numbers.items()},
+            }
+        )
 
 
-def eye_contrast(picture: np.ndarray, eyes: Sequence[np.ndarray]) -> float | None:
-    """Range of brightness within the clearer eye, 0..1, after removing a gradient such as a reflection or a shadow.
+def landmark_shift(faces: Sequence[Face], points: np.ndarray, topology: Topology) -> float | None:
+    """Mean distance of the landmarks of the nearest of some faces, in distances between the eyes; None without a face.
 
-    None if both eyes are too small to tell.
+    Args:
+        faces: found in the result.
+        points: float32 ``[N, 2]``, landmarks of the original.
+        topology: of the landmarks.
     """
-    found = []
-    for eye in eyes:
-        y, x = np.nonzero(eye)
-        if len(x) < 12:
-            continue
-        values = picture[y, x].mean(axis=1)
-        plane = np.column_stack([x - x.mean(), y - y.mean(), np.ones(len(x))])
-        rest = values - plane @ np.linalg.lstsq(plane, values, rcond=None)[0]
-        low, high = np.percentile(rest, [5, 95])
-        found.append(float(high - low) / 255)
-    return max(found, default=None)
-
-
-def eye_distance(points: np.ndarray, analyser: FaceAnalyser) -> float:
-    """Distance between the centres of the eyes of landmarks ``[N, 2]``, in their pixels."""
-    left, right = (points[analyser.topology.regions[name]].mean(axis=0) for name in ("left_eye", "right_eye"))
-    return float(np.linalg.norm(left - right))
+    if not faces:
+        return None
+    distances = [np.linalg.norm(face.landmarks[:, :2] - points, axis=1).mean() for face in faces]
+    left, right = (points[topology.regions[name]].mean(axis=0) for name in ("left_eye", "right_eye"))
+    return float(min(distances) / max(float(np.linalg.norm(left - right)), 1e-6))
 
 
 def warnings_of(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 NEAR, FAR = 0.03, 0.07
@@ -10,28 +13,40 @@ FEWEST = 50
 """Fewest pixels that tell a colour."""
 
 
-def colour_difference(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> float | None:
+def colour_differences(pictures: Sequence[np.ndarray], mask: np.ndarray, landmarks: np.ndarray) -> list[float | None]:
     """How far the colours of the most coloured quarter of a mask are from those of the skin around it.
 
     In units of CIELAB, without lightness. Paler skin counts as skin: brows, lashes, shadows and clear glass are paler.
 
     Args:
-        picture: uint8 ``[R, R, 3]``.
-        mask: bool ``[R, R]``, the attribute itself.
-        landmarks: float32 ``[N, 2 or more]`` in pixels of the picture.
+        pictures: uint8 ``[R, R, 3]`` each.
+        mask: bool ``[R, R]``, the attribute itself; some of it is True.
+        landmarks: float32 ``[N, 2 or more]`` in pixels of the pictures.
 
     Returns:
-        None if too little of the mask or of the skin around it is seen.
+        For each picture, None if too little of the mask or of the skin around it is seen.
     """
     import cv2
 
-    points = np.clip(np.rint(landmarks[:, :2] - 0.5), -(2**15), 2**15).astype(np.int32)
+    side = len(mask)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    reach = math.ceil(FAR * side) + 1  # nothing farther away is looked at
+    low = np.maximum([x - reach, y - reach], 0)
+    box = slice(low[1], y + height + reach), slice(low[0], x + width + reach)
+    mask = mask[box]
+    points = np.clip(np.rint(landmarks[:, :2] - 0.5) - low, -(2**15), 2**15).astype(np.int32)
     face = np.zeros(mask.shape, np.uint8)
     cv2.fillConvexPoly(face, cv2.convexHull(points), 1)
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / len(mask)
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / side
     skin, inside = (face > 0) & (distance > NEAR) & (distance < FAR), (face > 0) & mask
     if min(skin.sum(), inside.sum()) < FEWEST:
-        return None
+        return [None] * len(pictures)
+    return [_difference(picture[box], skin, inside) for picture in pictures]
+
+
+def _difference(picture: np.ndarray, skin: np.ndarray, inside: np.ndarray) -> float:
+    import cv2
+
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     colours, own = lab[inside][:, 1:], np.median(lab[skin][:, 1:], axis=0)
     share = np.clip(colours @ own / max(float(own @ own), 1e-6), 0, 1)
