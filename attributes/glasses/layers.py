@@ -93,6 +93,8 @@ class Wearing:
         self._glass = Scene(renderer, mesh.vertices, mesh.triangles[of_lens])
         self._fine = 3 if blur < SOFT else 2
         self._outline = _border(self._glass.triangles)
+        self._strokes = _strokes(np.concatenate([_sides(self._frame.triangles), self._outline]))
+        self._hulls = [own for side in (-1, 1) if len(own := np.flatnonzero((mesh.part == LENS) & (mesh.side == side)))]
         self._surfaces = surfaces_of(design, rng)
         self._lens = lens_of(design)
         self._ends = ends
@@ -137,8 +139,6 @@ class Wearing:
         points = samples(index, window, 1)
         ray = rays.of(points.position)
         solid, glass = self._frame.cast(*ray), self._glass.cast(*ray)
-        skin = np.full(height * width, np.inf, np.float32)
-        skin[index] = head.cast(*ray).depth
         # One sample per pixel is enough inside a part, away from its outline.
         kind = np.zeros(height * width, np.uint8)
         part = self._mesh.part[self._frame.triangles[solid.triangle, 0]] + 1
@@ -149,9 +149,14 @@ class Wearing:
         uneven = (uneven & edges).ravel()
         plain = ~uneven[index] & (kind.ravel()[index] > 0)
         fine = samples(np.flatnonzero(uneven), window, self._fine)
-        ray = rays.of(fine.position)
-        solid_fine, glass_fine = self._frame.cast(*ray), self._glass.cast(*ray)
+        finer = rays.of(fine.position)
+        solid_fine, glass_fine = self._frame.cast(*finer), self._glass.cast(*finer)
         met = (solid_fine.triangle >= 0) | (glass_fine.triangle >= 0)
+        # The head changes little within a pixel, so its rays go through the middle of pixels with samples.
+        skin = np.full(height * width, np.inf, np.float32)
+        skin[fine.pixel[met]] = 0
+        behind = np.flatnonzero(plain | (skin[index] == 0))
+        skin[index[behind]] = head.cast(ray[0][behind], ray[1][behind]).depth
         points = points[plain] + fine[met]
         return points, solid[plain] + solid_fine[met], glass[plain] + glass_fine[met], skin[points.pixel]
 
@@ -163,12 +168,9 @@ class Wearing:
         # Pixel i covers i to i + 1 here, and i - 0.5 to i + 0.5 for OpenCV; four bits of fraction.
         fixed = np.rint(np.clip(pixels - 0.5, -4096, 8192) * 16).astype(np.int32)
         edges, inside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-        cv2.polylines(edges, list(fixed[self._frame.triangles]), True, 1, shift=4)
-        cv2.polylines(edges, list(fixed[self._outline]), False, 1, shift=4)
-        for side in (-1, 1):
-            own = np.flatnonzero((self._mesh.part == LENS) & (self._mesh.side == side))
-            if len(own):
-                cv2.fillPoly(inside, [cv2.convexHull(fixed[own])], 1, shift=4)
+        cv2.polylines(edges, [fixed[stroke] for stroke in self._strokes], False, 1, shift=4)
+        for own in self._hulls:
+            cv2.fillPoly(inside, [cv2.convexHull(fixed[own])], 1, shift=4)
         return inside > 0, cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0
 
     def _layered(
@@ -264,11 +266,38 @@ class Wearing:
         return colour, alpha, (~temple).astype(np.float32)
 
 
+def _sides(triangles: np.ndarray) -> np.ndarray:
+    """The sides of triangles in their order: int ``[3 F, 2]``."""
+    return np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+
+
 def _border(triangles: np.ndarray) -> np.ndarray:
-    """Edges that belong to a single triangle: int ``[E, 2]``."""
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
-    unique, counts = np.unique(edges, axis=0, return_counts=True)
-    return unique[counts == 1]
+    """Sides that no other triangle has: int ``[E, 2]``."""
+    sides = _sides(triangles)
+    _, first, counts = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
+    return sides[first[counts == 1]]
+
+
+def _strokes(sides: np.ndarray) -> list[np.ndarray]:
+    """Closed lines that pass every side once: OpenCV draws a few long lines faster than thousands of short ones.
+
+    As many sides end at each vertex as start there, so a line can go on until it is back at its start.
+    """
+    starts, ends = sides.T.tolist()
+    # Linked lists of the sides that start at each vertex: thousands of small objects would start the garbage collector.
+    first, following = [-1] * (int(sides.max()) + 1), []
+    for side, at in enumerate(starts):
+        following.append(first[at])
+        first[at] = side
+    strokes = []
+    for at in range(len(first)):
+        while first[at] >= 0:
+            stroke, end = [at], at
+            while (side := first[end]) >= 0:
+                first[end], end = following[side], ends[side]
+                stroke.append(end)
+            strokes.append(np.array(stroke))
+    return strokes
 
 
 def _window(pixels: np.ndarray, margin: float, size: tuple[int, ...]) -> Window | None:

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from attributes.glasses.segmenter.model import RegionMaps
+from attributes.glasses.segmenter.model import GlassesSegmenter, RegionMaps
+from attributes.glasses.segmenter.region import eye_regions
+from toolkit.task import FaceClip
 
 REACH = 3
 """Frames before and after that contribute."""
@@ -18,6 +20,10 @@ LOW, HIGH = 0.3, 0.6
 """Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
 PRESENT = 0.5
 """Mean probability of presence above which a clip shows glasses."""
+EVERY = 4
+"""`clearly_bare` looks at every this many frames."""
+ABSENT = 0.25
+"""Probability of presence below which each of them must be."""
 MIN_AREA = 0.004
 """Smallest mask as a share of the region. Anything smaller is a hair or a wrinkle."""
 
@@ -40,6 +46,16 @@ def wears_glasses(found: RegionMaps) -> bool:
     """Whether the clip shows glasses. Decided once per clip, so that masks do not flicker."""
     usable = found.regions.usable
     return bool(usable.any() and found.presence[usable].mean() > PRESENT)
+
+
+def clearly_bare(segmenter: GlassesSegmenter, clip: FaceClip) -> bool:
+    """Whether a clip clearly shows no glasses: `wears_glasses` would be False. If not, look at every frame.
+
+    It would be wrong only if glasses came and went between every two of the frames that it looks at.
+    """
+    regions = eye_regions(clip.landmarks, clip.topology)
+    usable = np.flatnonzero(regions.usable)[::EVERY]
+    return not len(usable) or bool(segmenter.presence(clip, usable, regions).max() < ABSENT)
 
 
 def hard(soft: np.ndarray, scale: float) -> np.ndarray:

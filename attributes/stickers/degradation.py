@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +18,7 @@ class ClipDegradation:
     """
 
     def __init__(self, rng: np.random.Generator):
-        # By default albumentations looks up its latest version online when it is imported.
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-        import albumentations as A
-
+        A = _albumentations()
         self._seed = int(rng.integers(2**31))
         self._transform = A.Compose(
             [
@@ -40,3 +40,19 @@ class ClipDegradation:
         """Degrade a picture, uint8 ``[h, w, 3]``."""
         self._transform.set_random_seed(self._seed)
         return self._transform(image=np.ascontiguousarray(image))["image"]
+
+
+def _albumentations() -> ModuleType:
+    # By default albumentations looks up its latest version online when it is imported.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # Its part for torch is optional and not used here; importing torch would take 2 s and 150 MB in every worker.
+    modules: dict[str, Any] = sys.modules
+    skipped = "albumentations.pytorch" not in modules and "torch" not in modules
+    if skipped:
+        modules["albumentations.pytorch"] = None
+    try:
+        import albumentations
+    finally:
+        if skipped:
+            del modules["albumentations.pytorch"]
+    return albumentations

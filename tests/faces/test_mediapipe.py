@@ -284,3 +284,17 @@ def test_importing_mediapipe_keeps_no_frames_alive():
         "model = load(); gc.collect(); sys.exit(model() is not None)\n"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_matplotlib_is_imported_only_if_mediapipe_draws():
+    code = (
+        "import sys\n"
+        "from toolkit.faces.mediapipe_solutions import import_mediapipe\n"
+        "mediapipe = import_mediapipe()\n"
+        "assert not [name for name in sys.modules if name.startswith('matplotlib')]\n"
+        "assert callable(mediapipe.solutions.drawing_utils.plt.figure)\n"
+        "import matplotlib.pyplot\n"
+        "assert matplotlib.__version__ and matplotlib.pyplot.__file__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from attributes.glasses.design import GlassesDesign, random_design
 from attributes.glasses.geometry import PARTS, glasses_mesh
-from attributes.glasses.placement import BREADTH, EYE_DISTANCE, IRISES, LIDS, seat, track_head
+from attributes.glasses.placement import BREADTH, EYE_DISTANCE, IRISES, LIDS, parabolic, seat, track_head
 from toolkit.errors import InputError
 from toolkit.faces.topology import load_topology
 from toolkit.task import FaceClip
@@ -118,3 +118,11 @@ def test_the_seat_is_decided_by_the_generator():
     one, same, other = (seat(mesh, MEAN, np.random.default_rng(seed)).vertices for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 0.1
+
+
+@pytest.mark.parametrize("frames", [5, 6, 40])
+def test_poses_are_smoothed_as_by_savitzky_and_golay(frames):
+    from scipy.signal import savgol_filter
+
+    values = np.random.default_rng(0).normal(scale=100, size=(frames, 3))
+    np.testing.assert_allclose(parabolic(values, 5), savgol_filter(values, 5, 2, axis=0), rtol=1e-12, atol=1e-12)

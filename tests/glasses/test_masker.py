@@ -177,3 +177,20 @@ def test_without_glasses_in_the_parsing_there_is_no_mask(clip):
 def test_unknown_masker():
     with pytest.raises(UsageError, match="embedded or facer"):
         create_masker("magic")
+
+
+def test_a_glance_tells_bare_clips_from_worn_ones(masker, bare, clip):
+    segmenter = masker._segmenter
+    assert stabilise.clearly_bare(segmenter, bare)
+    assert not stabilise.clearly_bare(segmenter, clip)
+    unseen = replace(bare, landmarks=np.full_like(bare.landmarks, np.nan))
+    assert stabilise.clearly_bare(segmenter, unseen)
+    regions = segmenter.segment_regions(clip)
+    at = np.array([1, 5, 11])
+    found = segmenter.presence(clip, at, regions.regions)
+    np.testing.assert_allclose(found, regions.presence[at], atol=1e-5)
+
+
+def test_glasses_in_a_part_of_the_clip_are_seen_at_a_glance(masker, bare, clip):
+    half = replace(bare, frames=np.concatenate([bare.frames[:6], clip.frames[6:]]))
+    assert not stabilise.clearly_bare(masker._segmenter, half)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from operator import attrgetter
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ _xyz = attrgetter("x", "y", "z")
 
 def import_mediapipe() -> Any:
     """The mediapipe module."""
-    with hidden():
+    with hidden(), _matplotlib_later():
         import mediapipe
     # mediapipe keeps the error of an import that failed. Its traceback would keep every caller's objects alive.
     audio = sys.modules.get("mediapipe.tasks.python.audio.core.audio_record")
@@ -34,6 +37,33 @@ def import_mediapipe() -> Any:
     if isinstance(error, BaseException):
         error.__traceback__ = error.__context__ = None
     return mediapipe
+
+
+@contextmanager
+def _matplotlib_later() -> Iterator[None]:
+    """Delay the import of matplotlib to its first use: mediapipe draws with it, which takes longer than all the rest."""
+    names = ("matplotlib", "matplotlib.pyplot")
+    if any(name in sys.modules for name in (*names, "mediapipe")):
+        yield
+        return
+    package, pyplot = (_Later(name) for name in names)
+    package.__dict__["pyplot"] = pyplot
+    sys.modules.update(zip(names, (package, pyplot)))
+    try:
+        yield
+    finally:
+        for name, module in zip(names, (package, pyplot)):
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+class _Later(ModuleType):
+    """Stands for a module of this name, which is imported when an attribute is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # looked up by the import system
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
 
 
 class Solution:

@@ -116,6 +116,17 @@ class GlassesSegmenter:
             maps[batch], presence[batch] = self.infer(cut)
         return RegionMaps(maps, presence, regions)
 
+    def presence(self, clip: FaceClip, frames: np.ndarray, regions: Regions) -> np.ndarray:
+        """The presence of glasses in some frames of a clip, float32 ``[len(frames)]`` in 0..1, without maps."""
+        found = np.zeros(len(frames), np.float32)
+        for start in range(0, len(frames), BATCH):
+            batch = slice(start, start + BATCH)
+            cut = np.stack([cut_out(clip.frames[t], regions.to_region[t]) for t in frames[batch]])
+            with torch.inference_mode():
+                logits = self._network.only_presence(normalise(torch.from_numpy(cut).to(self._device)))
+                found[batch] = logits.sigmoid().cpu().numpy()
+        return found
+
     def infer(self, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Regions uint8 ``[B, 128, 256, 3]`` -> maps float32 ``[B, 128, 256, 4]`` and presence ``[B]``, in 0..1."""
         with torch.inference_mode():

@@ -53,17 +53,29 @@ class GlassesNetwork(nn.Module):
 
     def forward(self, regions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """float32 ``[B, 3, H, W]`` of `normalise` -> logits ``[B, 4, H, W]`` of `CHANNELS` and ``[B]`` of presence."""
+        x, kept = self._encoded(regions)
+        present = self._present(x)
+        for squeeze, merge in self.up:
+            x = F.interpolate(squeeze(x), scale_factor=2.0, mode="nearest")
+            x = merge(torch.cat([x, kept.pop()], dim=1))
+        return self.maps(x), present
+
+    def only_presence(self, regions: torch.Tensor) -> torch.Tensor:
+        """The second result of `forward`, at half of its cost."""
+        return self._present(self._encoded(regions)[0])
+
+    def _encoded(self, regions: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The deepest features, and those of the levels above."""
         x = self.fine(regions)
         kept = [x]
         for stage in self.down:
             x = stage(x)
             kept.append(x)
-        x = self.deep(kept.pop())
+        return self.deep(kept.pop()), kept
+
+    def _present(self, x: torch.Tensor) -> torch.Tensor:
         pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
-        for squeeze, merge in self.up:
-            x = F.interpolate(squeeze(x), scale_factor=2.0, mode="nearest")
-            x = merge(torch.cat([x, kept.pop()], dim=1))
-        return self.maps(x), self.presence(pooled)[:, 0]
+        return self.presence(pooled)[:, 0]
 
 
 def normalise(regions: torch.Tensor) -> torch.Tensor:
