@@ -27,8 +27,9 @@ def in_threads(
 ) -> Generator[tuple[I, R], None, None]:
     """Yield each item with the function's result, in order of completion.
 
-    An error of an item is raised here, once the other threads have stopped at their next event. So is Ctrl-C. Closing
-    the generator stops them too. With one state, everything happens in the thread of the caller, in order.
+    An error of an item is raised here, once the other threads have stopped at their next event. So is Ctrl-C; a second
+    one does not wait. Closing the generator stops them too. With one state, everything happens in the thread of the
+    caller, in order.
 
     Args:
         function: called with a state, an item, and a function that reports an event.
@@ -115,20 +116,12 @@ class _Team(Generic[S]):
             self._started += 1
 
     def stop(self) -> None:
-        """End the threads. Python reacts to Ctrl-C only after that: they may be writing files."""
+        """End the threads, and wait until they have, for they may be writing files. Ctrl-C does not wait."""
         self._stopping = True
         for _ in range(self._started):
             self._items.put(None)
-        interruption: BaseException | None = None
-        left = self._started
-        while left:
-            try:
-                self._ended.acquire()
-                left -= 1
-            except KeyboardInterrupt as error:
-                interruption = error
-        if interruption is not None:
-            raise interruption
+        for _ in range(self._started):
+            self._ended.acquire()
 
     def _run(self, state: S) -> None:
         try:

@@ -1,19 +1,22 @@
-"""Folders that are edited in worker processes: same bytes, and a failure stays with its video."""
+"""Edits on many cores: parts of a video in threads, videos of a folder in processes. The bytes do not depend on it."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from toolkit.cli import main
-from toolkit.edit import EditConfig, EditObserver, edit_videos
+from toolkit.edit import EditConfig, EditObserver, edit_video, edit_videos
 from toolkit.edit.report import EditReport, saved_config
 from toolkit.edit.session import Session
+from toolkit.errors import InputError, ToolkitError
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -191,6 +194,98 @@ def test_ctrl_c_leaves_no_process_and_the_same_command_resumes(folder, config, a
     assert [path.name for path in target.glob(".*")] == []
 
 
+# one video
+
+
+@pytest.fixture(scope="module")
+def long(write_video, faces, tmp_path_factory):
+    """A video of three parts; the face is there from the first frame to the last."""
+    frames = [faces[min(k % 46, 45 - k % 46)] for k in range(80)]
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", frames)
+
+
+@pytest.fixture(scope="module")
+def light(config):
+    """Settings with which frames are edited alone, so that a track has parts."""
+    return EditConfig.model_validate(config.model_dump() | {"motion": {"motion_layers": "none"}})
+
+
+@pytest.fixture(scope="module")
+def expected(long, light, tmp_path_factory):
+    target = tmp_path_factory.mktemp("expected") / "out.mp4"
+    edit_video(long, target, with_workers(light, 1))
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("workers", [2, 7])
+def test_threads_give_the_same_bytes(workers, long, light, expected, tmp_path):
+    torch.set_num_threads(2)  # which must not matter
+    before = threading.active_count()
+    report = edit_video(long, tmp_path / "out.mp4", with_workers(light, workers))
+    assert torch.get_num_threads() == 2 and threading.active_count() <= before
+    torch.set_num_threads(1)
+    assert (tmp_path / "out.mp4").read_bytes() == expected
+    assert report.counts["edited"] == 80
+
+
+class StopError(Exception):
+    pass
+
+
+class StopAfter(EditObserver):
+    """Dies once so many windows are edited; all calls come from one thread."""
+
+    def __init__(self, windows):
+        self._windows, self._phase, self._thread = windows, "", threading.get_ident()
+
+    def phase(self, name, total, unit, done=0):
+        self._phase = name
+
+    def advance(self, done, **figures):
+        assert threading.get_ident() == self._thread
+        if self._phase == "editing" and done >= self._windows:
+            raise StopError
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+def test_a_stopped_edit_resumes_with_another_number_of_threads(windows, long, light, expected, tmp_path):
+    with pytest.raises(StopError):
+        edit_video(long, tmp_path / "out.mp4", with_workers(light, 3), StopAfter(windows))
+    assert not [thread for thread in threading.enumerate() if thread.name == "toolkit-part"]
+    assert edit_video(long, tmp_path / "out.mp4", with_workers(light, 2)).resumed
+    assert (tmp_path / "out.mp4").read_bytes() == expected
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_in_a_thread_is_the_error_of_the_edit(workers, long, light, tmp_path):
+    source = tmp_path / "raises.mp4"
+    shutil.copy(long, source)
+    with pytest.raises(ZeroDivisionError, match="a bug in the plugin"):
+        edit_video(source, tmp_path / "out.mp4", with_workers(light, workers))
+    assert not [thread for thread in threading.enumerate() if thread.name == "toolkit-part"]
+
+
+def test_memory_that_runs_out_in_a_thread_is_the_sentence_that_it_always_was(long, light, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("toolkit.diffusion.edit_pipeline.VideoEditPipeline.stream", full)
+    with pytest.raises(ToolkitError, match="does not fit in the free memory of cpu: lower --context-length"):
+        edit_video(long, tmp_path / "out.mp4", with_workers(light, 3))
+
+
+def test_networks_that_fail_to_load_ahead_say_so_when_they_are_needed(video, light, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise InputError("the weights are damaged")
+
+    monkeypatch.setattr("toolkit.edit.pipelines.load_controlnet", refuse)
+    with pytest.raises(InputError, match="the weights are damaged"):
+        edit_video(video, tmp_path / "out.mp4", light)
+
+
+# settings
+
+
 def test_the_number_of_workers_is_no_part_of_a_result(config):
     one, many = Session(with_workers(config, 1)), Session(with_workers(config, 5))
     assert (one.workers, many.workers) == (1, 5)
@@ -199,12 +294,12 @@ def test_the_number_of_workers_is_no_part_of_a_result(config):
     assert Session(with_workers(config, 5), workers=2).workers == 2
 
 
-def test_unset_workers_are_the_cores_only_where_that_pays(config, monkeypatch):
+def test_unset_workers_are_the_cores_only_where_that_pays(config, light, monkeypatch):
     monkeypatch.setattr("toolkit.edit.session.available_cores", lambda: 7)
-    light = config.model_dump() | {"motion": {"motion_layers": "none"}}
-    assert Session(EditConfig.model_validate(light)).workers == 7
-    assert Session(config).workers == 1  # its motion layers look across frames
-    assert Session(EditConfig.model_validate(light | {"denoising": {"num_inference_steps": 2}})).workers == 1
+    assert Session(light).workers == 7
+    moving, slow = {"motion": {"motion_layers": "paper"}}, {"denoising": {"num_inference_steps": 2}}
+    for changes in (moving, slow):
+        assert Session(EditConfig.model_validate(light.model_dump() | changes)).workers == 1
 
 
 def test_a_crew_shares_models_and_nothing_else(config):

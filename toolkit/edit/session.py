@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
+import threading
 from functools import cached_property
 from typing import Any, Self
 
@@ -40,7 +42,8 @@ class Session:
         self.resolved = resolve(config)
         """The settings with nothing left open."""
         self.workers = workers or config.workers or _default_workers(self.resolved)
-        self.pipelines = Pipelines(self.resolved)
+        self._pipelines = Pipelines(self.resolved)
+        self._loading: threading.Thread | None = None
         self.versions = installed(_LIBRARIES)
         """Versions of the libraries that the result depends on."""
         self._analysers: dict[int, FaceAnalyser] = {}
@@ -54,8 +57,25 @@ class Session:
         other = copy.copy(self)
         for cached in ("crew", "maskers"):
             other.__dict__.pop(cached, None)
-        other.pipelines, other._analysers = self.pipelines.sibling(), {}
+        other._pipelines, other._analysers = self._pipelines.sibling(), {}
         return other
+
+    def load_ahead(self) -> None:
+        """Begin to import and load the networks in a thread; it pays while native code finds faces."""
+        if self._loading is None:
+            self._loading = threading.Thread(target=self._load, name="toolkit-loading", daemon=True)
+            self._loading.start()
+
+    def _load(self) -> None:
+        with contextlib.suppress(Exception):  # it comes again once the networks are needed
+            self._pipelines.with_remover(0)
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """The networks."""
+        if self._loading is not None:
+            self._loading.join()
+        return self._pipelines
 
     @cached_property
     def maskers(self) -> list[TaskMaskers] | None:

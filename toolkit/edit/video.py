@@ -18,8 +18,7 @@ from toolkit.edit.output.names import comparison_name, preview_name, report_name
 from toolkit.edit.output.pasting import WrittenVideo, write_video
 from toolkit.edit.output.patches import PATCHES, PatchPaster, write_patches
 from toolkit.edit.output.signing import check_signer
-from toolkit.edit.removal.parts import inline
-from toolkit.edit.removal.removal import remove_attributes
+from toolkit.edit.removal.parts import side_by_side
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.removal.stretches import count_windows
 from toolkit.edit.report import (
@@ -233,6 +232,7 @@ class _VideoEdit:
         analyser, advance = self._session.analyser, self._observer.advance
         strict, root = self._session.config.reading.strict, self._workspace.root
         backwards = self._session.single_face_analyser
+        self._session.load_ahead()
         found = find_faces(self._source.path, analyser, self._resolved.crop, root, preview, advance, strict, backwards)
         self._say(note for note in found.notes if note.kind in OF_SOURCE)
         self._notes += tuple(found.notes)
@@ -280,8 +280,10 @@ class _VideoEdit:
         return {track.number: self._edit_track(track, stores[track.number]) for track in tracks}
 
     def _edit_track(self, track: FaceTrack, stores: TrackStores) -> TrackResult:
+        from toolkit.edit.removal.removal import remove_attributes  # imports the networks' libraries, for seconds
+
         started = time.monotonic()
-        remove_attributes(self._resolved, track, stores, inline(self._session, self._advance))
+        remove_attributes(self._resolved, track, stores, side_by_side(self._session, self._advance))
         write_patches(track, stores, len(self._resolved.removers))
         result = review_track(track, stores, self._resolved, self._session.single_face_analyser)
         stores.close()

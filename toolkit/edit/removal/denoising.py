@@ -41,6 +41,10 @@ class DenoisePart(Part):
     landmarks: np.ndarray | None
     topology: Topology
 
+    @property
+    def single(self) -> bool:
+        return not self.alone
+
 
 class Denoised(BaseModel):
     """What the remover did.

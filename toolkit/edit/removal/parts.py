@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from toolkit.device import intra_op_threads
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.session import Session
 from toolkit.files import read_json, write_json
+from toolkit.threads import in_threads
 
 PART = 32
 """Frames of a part: a multiple of the frames that masks are found for, and networks run on, at a time. No result
@@ -39,6 +42,11 @@ class Part:
     start: int
     stop: int
 
+    @property
+    def single(self) -> bool:
+        """Whether networks look across its frames, so that it has the process for itself."""
+        return False
+
     @contextmanager
     def opened(self) -> Iterator[TrackStores]:
         """The track's pictures; what was written survives a power cut afterwards."""
@@ -62,7 +70,9 @@ M = TypeVar("M", bound=BaseModel)
 class Run(Protocol):
     """Applies a function to parts, in any order and in any process."""
 
-    def __call__(self, function: Callable[[Session, P, Advance], R], parts: Iterable[P]) -> Iterator[tuple[P, R]]:
+    def __call__(
+        self, function: Callable[[Session, P, Advance], R], parts: Iterable[P]
+    ) -> Generator[tuple[P, R], None, None]:
         """Yield each part with the function's result.
 
         Args:
@@ -72,19 +82,32 @@ class Run(Protocol):
         ...
 
 
-def inline(session: Session, advance: Advance) -> Run:
-    """A `Run` that works on one part after the other in this process."""
+def side_by_side(session: Session, advance: Advance) -> Run:
+    """A `Run` in threads of this process, as many as the session's `workers`.
 
-    def run(function: Callable[[Session, Any, Advance], Any], parts: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        for part in parts:
-            yield part, function(session, part, advance)
+    Args:
+        session: of this thread.
+        advance: called in this thread.
+    """
+
+    def run(function: Callable[[Session, P, Advance], R], parts: Iterable[P]) -> Generator[tuple[P, R], None, None]:
+        iterator = iter(parts)
+        first = next(iterator, None)
+        if first is None:
+            return
+        # One thread in each operation, for every number of workers: the last bits of a result depend on it, and two
+        # parts with a thread each need half the CPU time of one part with two.
+        crew, threads = ([session], None) if first.single else (session.crew, 1)
+        results = in_threads(function, chain([first], iterator), crew, advance)
+        with intra_op_threads(threads), closing(results):
+            yield from results
 
     return run
 
 
 def mapped(
     run: Run, kind: str, function: Callable[[Session, P, Advance], M], result: type[M], parts: Iterable[P]
-) -> Iterator[M]:
+) -> Generator[M, None, None]:
     """Results of a function for parts, in any order. Those that an interrupted run stored are only read.
 
     Args:
@@ -102,11 +125,12 @@ def mapped(
             else:
                 yield part
 
-    for part, found in run(function, waiting()):
-        path = part.record(kind)
-        path.parent.mkdir(exist_ok=True)
-        write_json(path, found.model_dump(mode="json"), indent=None, durable=True)
-        yield found
+    with closing(run(function, waiting())) as results:
+        for part, found in results:
+            path = part.record(kind)
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, found.model_dump(mode="json"), indent=None, durable=True)
+            yield found
     yield from done
 
 

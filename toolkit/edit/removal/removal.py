@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 
@@ -87,9 +88,10 @@ class _Application:
         parts = (
             SearchPart(**vars(self._part(block.start, block.stop)), block=block) for block in mask_clips(self._track)
         )
-        for found in mapped(self._run, "masks", search, Searched, parts):
-            frames = slice(found.start, found.start + len(found.masked))
-            masked[frames], hidden[frames] = found.masked, found.hidden
+        with closing(mapped(self._run, "masks", search, Searched, parts)) as results:
+            for found in results:
+                frames = slice(found.start, found.start + len(found.masked))
+                masked[frames], hidden[frames] = found.masked, found.hidden
         return masked, hidden
 
     def _denoise(self, shown: np.ndarray) -> tuple[np.ndarray, list[bool]]:
@@ -105,9 +107,11 @@ class _Application:
         edited, votes = np.zeros(len(self._track), bool), []
         for start, stop in stretches:
             edited[start:stop] = True
-        for found in mapped(self._run, "output", denoise, Denoised, self._denoise_parts(stretches, alone)):
-            votes += found.votes
-            remove_remains(self._part(found.start, found.stop))
+        parts = self._denoise_parts(stretches, alone)
+        with closing(mapped(self._run, "output", denoise, Denoised, parts)) as results:
+            for found in results:
+                votes += found.votes
+                remove_remains(self._part(found.start, found.stop))
         return edited, votes
 
     def _denoise_parts(self, stretches: list[tuple[int, int]], alone: bool) -> Iterator[DenoisePart]:
@@ -141,5 +145,6 @@ class _Application:
             )
             for start, stop in cut(0, len(self._track))
         )
-        for _ in mapped(self._run, "weights", weigh, Weighed, parts):
-            pass
+        with closing(mapped(self._run, "weights", weigh, Weighed, parts)) as results:
+            for _ in results:
+                pass
