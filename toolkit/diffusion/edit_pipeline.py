@@ -248,16 +248,28 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
     ) -> Iterator[np.ndarray | torch.Tensor]:
-        """Edit each chunk as a clip of its own, with the same noise."""
+        """Edit each batch of frames as a clip of its own, with the same noise."""
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         settings, state, empty = replace(settings, cuts=(), context_overlap=0), generator.get_state(), True
-        for chunk in chunks:
-            generator.set_state(state)
-            yield from self._edited([chunk], EditProgress(), settings, generator, on_windows)
+        for frames, masks in chunks:
+            edited: list[Any] = []
+            for start, stop in context_windows(len(frames), settings.context_length, 0):
+                for first, last in self._batches(start, stop):
+                    batch = frames[first:last], None if masks is None else masks[first:last]
+                    # A window counts when the last of its frames is done.
+                    advance = on_windows if last == stop else lambda count: None
+                    generator.set_state(state)
+                    edited += self._edited([batch], EditProgress(), settings, generator, advance)
             empty = False
+            yield torch.cat(edited) if settings.output_type == "latent" else np.concatenate(edited)
         if empty:
             raise InputError(NO_FRAMES)
+
+    def _batches(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Frames that go through the networks together if they do not see each other."""
+        size = BATCH if self._execution_device.type == "cpu" else stop - start
+        return [(first, min(first + size, stop)) for first in range(start, stop, size)]
 
     def _edited(
         self,
@@ -405,10 +417,8 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 self._predict(sample, t, control, embeds, guidance_scale)
                 attention.reuse(len(embeds))
             if not moves:
-                size = BATCH if device.type == "cpu" else stop - start
                 predicted = []
-                for first in range(start, stop, size):
-                    batch = first, min(first + size, stop)
+                for batch in self._batches(start, stop):
                     sample = scaling.scale_model_input(latents.read(*batch).to(device), t)
                     shared = attention is None and is_shared(sample)
                     control = self._control(sample, t, clip.hint(*batch, device), embeds, conditioning_scale, shared)
