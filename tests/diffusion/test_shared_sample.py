@@ -1,10 +1,12 @@
 """Frames that start from one sample: the prediction of diffusers' whole forward, with the down path computed once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
-from toolkit.diffusion.shared_sample import SharedSample, is_shared
+from toolkit.diffusion.shared_sample import SharedSample, can_share, is_shared
 
 SHAPE = {
     "block_out_channels": (16, 32),
@@ -100,8 +102,29 @@ def test_equal_samples():
     assert not is_shared(sample)
 
 
-def test_motion_modules_are_refused():
-    unet = torch.nn.Module()
-    unet.motion_modules = torch.nn.ModuleList([torch.nn.Identity()])
-    with pytest.raises(ValueError, match="motion"):
-        SharedSample(unet, *arguments(1)[:3])
+def test_only_plain_unets_share(networks):
+    unet, _ = networks
+    assert can_share(unet)
+    with pytest.raises(ValueError, match="expected a plain UNet2DConditionModel, found Identity"):
+        SharedSample(torch.nn.Identity(), *arguments(1)[:3])
+    unet.forward = unet.forward  # as a hook of accelerate does
+    assert not can_share(unet)
+
+
+def test_threads_share_the_unet(networks):
+    """Each thread has its own sample; one of them runs the UNet as a whole."""
+    unet, controlnet = networks
+    hint = arguments(4)[-1]
+
+    def work(number):
+        torch.manual_seed(number)
+        sample, embeds = torch.randn(1, 4, 8, 8), torch.randn(1, 3, 8)
+        t = torch.tensor(999 - number)
+        control = residuals(controlnet, sample.expand(4, -1, -1, -1), t, embeds, hint)
+        shared = SharedSample(unet, sample, t, embeds)
+        for _ in range(20):
+            expected = whole(unet, sample, t, embeds, control)
+            assert (shared.predict(control) - expected).abs().max() < 1e-5 * expected.abs().max()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(3)))

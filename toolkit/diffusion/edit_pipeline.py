@@ -40,7 +40,7 @@ from toolkit.diffusion.motion_layers import has_motion
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
-from toolkit.diffusion.shared_sample import SharedSample, is_shared
+from toolkit.diffusion.shared_sample import SharedSample, can_share, is_shared
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
@@ -420,7 +420,7 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
                 predicted = []
                 for batch in self._batches(start, stop):
                     sample = scaling.scale_model_input(latents.read(*batch).to(device), t)
-                    shared = attention is None and is_shared(sample)
+                    shared = attention is None and can_share(self.unet) and is_shared(sample)
                     control = self._control(sample, t, clip.hint(*batch, device), embeds, conditioning_scale, shared)
                     predicted.append(self._predict(sample, t, control, embeds, guidance_scale, shared))
                 yield from blender.add((start, stop), torch.cat(predicted))

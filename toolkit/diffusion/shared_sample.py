@@ -12,13 +12,11 @@ outputs of the blocks before are kept for the next frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import Any
 
 import torch
-
-from toolkit.diffusion.motion_layers import motion_layer_names
+from diffusers import UNet2DConditionModel
 
 
 def is_shared(sample: torch.Tensor) -> bool:
@@ -26,21 +24,32 @@ def is_shared(sample: torch.Tensor) -> bool:
     return bool((sample == sample[:1]).all())
 
 
+def can_share(unet: torch.nn.Module) -> bool:
+    """Whether `SharedSample` takes this UNet: frames do not see each other in it, and nothing wraps its `forward`."""
+    return isinstance(unet, UNet2DConditionModel) and "forward" not in vars(unet)
+
+
 class SharedSample:
-    """Runs a UNet without motion modules for one sample, timestep and prompt, and any number of frames.
+    """Runs a UNet for one sample, timestep and prompt, and any number of frames.
+
+    The UNet itself does not change, so other threads can use it at the same time. One thread may use this object.
 
     Args:
-        unet: a `UNet2DConditionModel`.
+        unet: for which `can_share` holds.
         sample: ``[1, C, h, w]``.
         timestep: of the sample.
         embeds: of the prompt, ``[1, N, D]``.
     """
 
     def __init__(self, unet: torch.nn.Module, sample: torch.Tensor, timestep: torch.Tensor, embeds: torch.Tensor):
-        if motion_layer_names(unet):
-            raise ValueError("frames see each other in the motion modules of this UNet")
+        if not can_share(unet):
+            raise ValueError(f"expected a plain UNet2DConditionModel, found {type(unet).__name__}")
         self._unet, self._arguments = unet, (sample, timestep, embeds)
-        self._outputs: dict[int, Any] = {}
+        self._twin = copy.copy(unet)  # with the same blocks and weights
+        self._twin._modules = dict(unet._modules)
+        self._twin.conv_in, self._twin.mid_block = _Once(unet.conv_in), _Once(unet.mid_block)
+        self._twin.down_blocks = torch.nn.ModuleList(map(_Once, unet.down_blocks))
+        self._twin.up_blocks = torch.nn.ModuleList(map(_ForEachFrame, unet.up_blocks))
 
     def is_for(self, unet: torch.nn.Module, *arguments: torch.Tensor) -> bool:
         """Whether this was made for the same UNet and an equal sample, timestep and prompt."""
@@ -55,54 +64,42 @@ class SharedSample:
         """
         *down, mid = residuals
         sample, timestep, embeds = self._arguments
-        with self._kept_outputs(), _widened(self._unet.up_blocks):
-            return self._unet(
-                sample,
-                timestep,
-                encoder_hidden_states=embeds,
-                down_block_additional_residuals=tuple(down),
-                mid_block_additional_residual=mid,
-            ).sample
-
-    @contextmanager
-    def _kept_outputs(self) -> Iterator[None]:
-        """Blocks before the up path answer with what they returned the first time."""
-        blocks = [self._unet.conv_in, *self._unet.down_blocks, self._unet.mid_block]
-        own = [vars(block).get("forward") for block in blocks]  # accelerate sets one to move a block to the device
-        for number, block in enumerate(blocks):
-            block.forward = self._kept(number, block.forward)
-        try:
-            yield
-        finally:
-            for block, forward in zip(blocks, own):
-                if forward is None:
-                    del block.forward
-                else:
-                    block.forward = forward
-
-    def _kept(self, number: int, forward: Any) -> Any:
-        def answer(*args: Any, **kwargs: Any) -> Any:
-            if number not in self._outputs:
-                self._outputs[number] = forward(*args, **kwargs)
-            return self._outputs[number]
-
-        return answer
+        return self._twin(
+            sample,
+            timestep,
+            encoder_hidden_states=embeds,
+            down_block_additional_residuals=tuple(down),
+            mid_block_additional_residual=mid,
+        ).sample
 
 
-@contextmanager
-def _widened(blocks: Any) -> Iterator[None]:
-    """Give a prompt ``[1, N, D]`` to each frame that a block gets."""
+class _Block(torch.nn.Module):
+    """Stands for a block of a UNet."""
 
-    def widen(block: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        if kwargs.get("encoder_hidden_states") is not None:
-            kwargs["encoder_hidden_states"] = kwargs["encoder_hidden_states"].expand(
-                len(kwargs["hidden_states"]), -1, -1
-            )
-        return args, kwargs
+    def __init__(self, block: torch.nn.Module):
+        super().__init__()
+        self.block = block
+        self.has_cross_attention = getattr(block, "has_cross_attention", False)
+        self.resnets = getattr(block, "resnets", None)
 
-    handles = [block.register_forward_pre_hook(widen, with_kwargs=True) for block in blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+
+class _Once(_Block):
+    """Answers with what the block returned the first time."""
+
+    def __init__(self, block: torch.nn.Module):
+        super().__init__(block)
+        self._answer: Any = None
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        if self._answer is None:
+            self._answer = self.block(*arguments, **named)
+        return self._answer
+
+
+class _ForEachFrame(_Block):
+    """Gives the prompt to each of the frames that the block gets."""
+
+    def forward(self, hidden_states: torch.Tensor, encoder_hidden_states: Any = None, **named: Any) -> Any:
+        if self.has_cross_attention:
+            named["encoder_hidden_states"] = encoder_hidden_states.expand(len(hidden_states), -1, -1)
+        return self.block(hidden_states=hidden_states, **named)
