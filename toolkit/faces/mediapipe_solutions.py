@@ -41,7 +41,7 @@ def import_mediapipe() -> Any:
 
 @contextmanager
 def _matplotlib_later() -> Iterator[None]:
-    """Delay the import of matplotlib to its first use: mediapipe draws with it, which takes longer than all the rest."""
+    """Delay the import of matplotlib, with which mediapipe draws, to its first use: it takes longer than the rest."""
     names = ("matplotlib", "matplotlib.pyplot")
     if any(name in sys.modules for name in (*names, "mediapipe")):
         yield
