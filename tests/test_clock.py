@@ -110,3 +110,10 @@ def test_items_are_timed_and_their_consumer_is_not():
     next(timed)
     timed.close()
     assert closed == [True, True]
+
+
+def test_a_clock_begins_anew():
+    clock = StageClock()
+    clock.add({"a": (1.0, 1.0)})
+    clock.reset()
+    assert clock.times == {}

@@ -59,6 +59,11 @@ class StageClock:
             for name, spent in times.items():
                 self._times[name] = self._times.get(name, StageTime()) + spent
 
+    def reset(self) -> None:
+        """Forget all times, as at the start of another video."""
+        with self._lock:
+            self._times.clear()
+
     @contextmanager
     def stage(self, name: str, pooled: bool = False) -> Iterator[None]:
         """Count the block's time for a stage. A generator must not yield in the block, see `timed`.

@@ -261,7 +261,7 @@ def tree(root: Path) -> dict[str, str]:
     return found
 
 
-VOLATILE = ("seconds", "resumed", "elapsed", "duration_seconds", "created", "date", "time_taken")
+VOLATILE = ("seconds", "fps", "stages", "resumed", "elapsed", "duration_seconds", "created", "date", "time_taken")
 """Keys in reports that tell how long a run took, and whether it was resumed."""
 
 

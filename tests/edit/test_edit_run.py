@@ -82,6 +82,17 @@ def test_the_report_describes_every_frame(video, edited, remover):
     assert str(video.parent) not in target.with_name("face.mkv.json").read_text()
 
 
+def test_the_report_says_where_the_time_went(edited):
+    _, report = edited
+    assert report.fps == pytest.approx(len(report.frames) / sum(report.seconds.values()), rel=0.01)
+    expected = {"finding faces", "cutting out", "masks", "networks", "paste weights", "patches", "review", "writing"}
+    assert set(report.stages) == expected
+    assert sum(stage.share for stage in report.stages.values()) == pytest.approx(1, abs=0.01)
+    assert [stage.cpu for stage in report.stages.values()] == sorted(
+        (s.cpu for s in report.stages.values()), reverse=True
+    )
+
+
 def test_only_the_results_remain(edited):
     target, _ = edited
     assert sorted(path.name for path in target.parent.iterdir()) == ["face.compare.mkv", "face.mkv", "face.mkv.json"]

@@ -96,6 +96,9 @@ def summarise(report: EditReport, target: Path) -> None:
     for kind, number in Counter(warning.kind for warning in report.warnings).items():
         stretches = "1 stretch" if number == 1 else f"{number} stretches"
         out.print(f"  {kind}: {stretches}, listed in the report", soft_wrap=True)
+    if report.fps is not None and report.stages:
+        shares = ", ".join(f"{name} {stage.share:.0%}" for name, stage in report.stages.items() if stage.share >= 0.005)
+        out.print(f"{report.fps:.2g} frames a second: {shares}", soft_wrap=True)
     if report.comparison:
         out.print(f"comparison: {target.with_name(report.comparison)}", soft_wrap=True)
     out.print(f"report: {target}.json", soft_wrap=True)

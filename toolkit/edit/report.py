@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolkit.clock import StageTime
 from toolkit.edit.config import EditConfig
 from toolkit.edit.results import EditWarning, FaceReport, TrackResult
 from toolkit.progress import Observer
@@ -41,6 +42,16 @@ class FrameReport(BaseModel):
     faces: list[FaceReport] = []
 
 
+class StageReport(BaseModel):
+    """One stage of the work on a video."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wall: float = Field(description="Seconds that it took, added over threads that worked side by side.")
+    cpu: float = Field(description="Seconds of CPU time.")
+    share: float = Field(description="Its part of the CPU time of all stages, 0..1.")
+
+
 class EditReport(BaseModel):
     """A finished edit, as the JSON file beside the video describes it."""
 
@@ -59,6 +70,11 @@ class EditReport(BaseModel):
     )
     versions: dict[str, str] = Field(description="Versions of the libraries.")
     seconds: dict[str, float] = Field(description="Time of each part of the work.")
+    fps: float | None = Field(
+        None,
+        description="Frames of the video for each second of the whole work; null if an interrupted run was resumed.",
+    )
+    stages: dict[str, StageReport] = Field({}, description="Where the time went, the longest stage first.")
     resumed: bool = Field(description="Whether an interrupted run was resumed, whose time is not included.")
     counts: dict[str, int] = Field(description="Frames by status, faces that were too small, cuts.")
     warnings: list[EditWarning]
@@ -77,6 +93,24 @@ class EditObserver(Observer):
             report: what was done to it.
             target: the new video.
         """
+
+
+def stage_reports(times: Mapping[str, StageTime]) -> dict[str, StageReport]:
+    """The stages of a clock, the longest first."""
+    total = sum(spent.cpu for spent in times.values())
+    longest = sorted(times.items(), key=lambda item: -item[1].cpu)
+    return {
+        name: StageReport(
+            wall=round(spent.wall, 3), cpu=round(spent.cpu, 3), share=round(spent.cpu / max(total, 1e-9), 4)
+        )
+        for name, spent in longest
+    }
+
+
+def frames_per_second(frames: int, seconds: Mapping[str, float], resumed: bool) -> float | None:
+    """`EditReport.fps` from the number of frames and the time of each part of the work."""
+    total = sum(seconds.values())
+    return None if resumed or total <= 0 else round(frames / total, 3)
 
 
 def saved_config(config: EditConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import threading
 from functools import cached_property
 from typing import Any, Self
 
+from toolkit.clock import StageClock
 from toolkit.edit.config import EditConfig
 from toolkit.edit.masks import TaskMaskers
 from toolkit.edit.pipelines import Pipelines
@@ -44,6 +45,8 @@ class Session:
         self.workers = workers or config.workers or _default_workers(self.resolved)
         self._pipelines = Pipelines(self.resolved)
         self._loading: threading.Thread | None = None
+        self.clock = StageClock()
+        """Adds up the time of each stage of the work on a video, over all sessions of a `crew`."""
         self.versions = installed(_LIBRARIES)
         """Versions of the libraries that the result depends on."""
         self._analysers: dict[int, FaceAnalyser] = {}

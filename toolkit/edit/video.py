@@ -26,8 +26,10 @@ from toolkit.edit.report import (
     EditReport,
     counts_of,
     frame_reports,
+    frames_per_second,
     outcome_of,
     saved_config,
+    stage_reports,
 )
 from toolkit.edit.results import TrackResult, warning_of
 from toolkit.edit.review import review_track
@@ -201,19 +203,20 @@ class _VideoEdit:
         self._session, self._source, self._destination = session, source, destination
         self._target = destination.target
         self._workspace, self._observer = workspace, observer
-        self._resolved, self._writing = session.resolved, session.config.writing
+        self._resolved, self._writing, self._clock = session.resolved, session.config.writing, session.clock
         self._notes: tuple[VideoNote, ...] = destination.carrying.notes
         self._seconds: dict[str, float] = {}
         self._windows = 0
 
     def run(self) -> tuple[EditReport, Path]:
         """Returns the report and the path of the new video."""
-        with self._timed("finding faces"):
+        self._clock.reset()
+        with self._timed("finding faces"), self._clock.stage("finding faces", pooled=True):
             sightings = self._find_faces()
         tracks = self._tracks(sightings)
         with self._timed("editing"):
             results = self._edit(tracks)
-        with self._timed("writing"):
+        with self._timed("writing"), self._clock.stage("writing", pooled=True):
             written = self._write(sightings, tracks, results)
         report = self._report(sightings, tracks, results, written)
         write_text(report_name(self._target), model_json(report, indent=1), durable=True)
@@ -274,7 +277,8 @@ class _VideoEdit:
         }
         uncut = [track for track in tracks if not stores[track.number].cropped]
         if uncut:
-            cropper.cut(uncut, lambda track, index, crop: stores[track.number].crops.write(index, crop[None]))
+            with self._clock.stage("cutting out", pooled=True):
+                cropper.cut(uncut, lambda track, index, crop: stores[track.number].crops.write(index, crop[None]))
             for track in uncut:
                 stores[track.number].finish_crops()
         return {track.number: self._edit_track(track, stores[track.number]) for track in tracks}
@@ -284,8 +288,10 @@ class _VideoEdit:
 
         started = time.monotonic()
         remove_attributes(self._resolved, track, stores, side_by_side(self._session, self._advance))
-        write_patches(track, stores, len(self._resolved.removers))
-        result = review_track(track, stores, self._resolved, self._session.single_face_analyser)
+        with self._clock.stage("patches", pooled=True):
+            write_patches(track, stores, len(self._resolved.removers))
+        with self._clock.stage("review", pooled=True):
+            result = review_track(track, stores, self._resolved, self._session.single_face_analyser)
         stores.close()
         for warning in result.warnings:
             self._observer.warning(warning.sentence)
@@ -358,6 +364,8 @@ class _VideoEdit:
             resolved=self._resolved.model_dump(mode="json"),
             versions=self._session.versions,
             seconds={part: round(value, 3) for part, value in self._seconds.items()},
+            fps=frames_per_second(len(frames), self._seconds, self._workspace.resumed),
+            stages=stage_reports(self._clock.times),
             resumed=self._workspace.resumed,
             counts=dict(counts_of(frames, sightings.small, len(sightings.cuts))),
             warnings=sorted(warnings, key=lambda warning: (warning.start, warning.track or 0)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +21,9 @@ from toolkit.threads import in_threads
 PART = 32
 """Frames of a part: a multiple of the frames that masks are found for, and networks run on, at a time. No result
 depends on it."""
+
+STAGES = {"masks": "masks", "output": "networks", "weights": "paste weights"}
+"""The stage of the report that each kind of work belongs to."""
 
 Advance = Callable[[int], object]
 """Called with the number of windows that were denoised since the last call."""
@@ -112,7 +116,7 @@ def mapped(
 
     Args:
         run: how parts are worked on.
-        kind: name of the work, for files.
+        kind: name of the work, for files and for the session's clock.
         function: returns a `result`; what it wrote must survive a power cut.
     """
     done: list[M] = []
@@ -125,13 +129,18 @@ def mapped(
             else:
                 yield part
 
-    with closing(run(function, waiting())) as results:
+    with closing(run(partial(_timed, kind, function), waiting())) as results:
         for part, found in results:
             path = part.record(kind)
             path.parent.mkdir(exist_ok=True)
             write_json(path, found.model_dump(mode="json"), indent=None, durable=True)
             yield found
     yield from done
+
+
+def _timed(kind: str, function: Callable[[Session, P, Advance], M], session: Session, part: P, advance: Advance) -> M:
+    with session.clock.stage(STAGES[kind], pooled=part.single):
+        return function(session, part, advance)
 
 
 def cut(start: int, stop: int) -> Iterator[tuple[int, int]]:
