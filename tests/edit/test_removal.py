@@ -12,7 +12,8 @@ from attributes.stickers.generator import SkinMasker
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video, masks
-from toolkit.edit.removal import parts, removal
+from toolkit.edit.removal import denoising, parts, removal
+from toolkit.edit.removal.denoising import Networks
 from toolkit.edit.removal.stretches import count_windows
 from toolkit.edit.resolved import ResolvedDenoising, ResolvedMotion
 from toolkit.video import read_frames
@@ -50,9 +51,9 @@ def test_killed_while_intermediate_files_are_removed(video, settings, tmp_path, 
 def test_parts_that_were_done_before_a_run_was_killed_are_not_repeated(video, settings, tmp_path, monkeypatch, kind):
     config = settings(motion={"motion_layers": "none"})
     edit_video(video, tmp_path / "whole.mkv", config)
-    monkeypatch.setattr(parts, "PART", 8)
-    monkeypatch.setattr(masks, "LENGTH", 8)
-    monkeypatch.setattr(removal, "frames_alone", lambda *_: True)
+    for module, name in ((parts, "PART"), (masks, "LENGTH"), (removal, "CHUNK"), (denoising, "CHUNK")):
+        monkeypatch.setattr(module, name, 8)
+    monkeypatch.setattr(removal, "examine", lambda *_: Networks(alone=True, unit=16))
     function, worked, kills = getattr(removal, kind), [], [2]
 
     def counted(session, part, advance):

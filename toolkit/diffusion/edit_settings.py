@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Any, Literal
 
 from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH
@@ -33,7 +34,8 @@ class EditSettings:
             pixels. If None, the pipeline's own.
         blend_masks: after each step, blend the original, at the same noise level, into the surroundings of the masks.
         blend_range: weights of the original in this blend, inside the masks and far from them; in order, in 0..1.
-        blend_width: distance over which the weight rises, as a share of the frame's side.
+        blend_width: distance over which the weight rises, as a share of the frame's side; at least 0. Above 1 it
+            rises beyond the frame.
         normalisation: match the statistics of the masked latents to the surroundings (``ion``, eq. 2), to the original
             inside the mask (``adain``), or leave them (``none``).
         output_type: ``uint8`` frames or ``latent``.
@@ -69,9 +71,9 @@ class EditSettings:
                 f"{self.num_inference_steps} and {self.guidance_scale}"
             )
         low, high = self.blend_range
-        if not 0 <= low <= high <= 1 or not 0 <= self.blend_width <= 1:
+        if not 0 <= low <= high <= 1 or not 0 <= self.blend_width < inf:
             raise UsageError(
-                "blend_range must be two numbers in ascending order and blend_width one number, all in 0..1, found "
+                "blend_range must be two numbers in ascending order in 0..1, and blend_width at least 0, found "
                 f"{tuple(self.blend_range)} and {self.blend_width}"
             )
         if self.normalisation not in ("ion", "adain", "none"):

@@ -43,6 +43,9 @@ class ResolvedRemover(_Resolved):
     spares_eyes: bool = Field(description="Whether the attribute never surrounds both eyes.")
     fill_opaque: bool = Field(description="Whether opaque parts are filled before it sees a frame.")
     second_pass: bool = Field(description="Whether it is applied twice.")
+    region: Literal["crop", "masks"] = Field(
+        description="What it sees: crops, or regions around exact masks and around what its first pass removed."
+    )
     normalisation: Normalisation = Field(description="How the masked latents' colours are matched.")
     controlnet: Part = Field(exclude=True, description="Location of its weights.")
 

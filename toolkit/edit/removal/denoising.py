@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.edit.removal.changes import changed_parts, removed_parts
 from toolkit.edit.removal.paint import shows_paint
 from toolkit.edit.removal.parts import Advance, Part
+from toolkit.edit.removal.region import Box, Region, box_of, joined, regions_around, whole
 from toolkit.edit.removal.stores import Pictures, TrackStores
 from toolkit.edit.resolved import OWN_FRAME, ResolvedEdit
 from toolkit.edit.session import Session
@@ -32,12 +35,16 @@ class DenoisePart(Part):
     Attributes:
         key: what the noise is drawn from.
         alone: whether each frame is edited alone.
+        regions: what the remover sees, for each group of `CHUNK` frames if they are edited alone, else for all.
+        unit: of the sides of regions, in pixels.
         landmarks: float32 ``[K, N, 3]`` in pixels of the crops, to tell face paint; None if that is not asked.
         topology: of the landmarks.
     """
 
     key: tuple[str | int, ...]
     alone: bool
+    regions: tuple[Region, ...]
+    unit: int
     landmarks: np.ndarray | None
     topology: Topology
 
@@ -60,10 +67,26 @@ class Denoised(BaseModel):
     votes: list[bool]
 
 
-def frames_alone(session: Session, part: Part, advance: Advance) -> bool:
-    """Whether the remover edits each frame without looking at others."""
+class Networks(NamedTuple):
+    """What decides how a track can be cut.
+
+    Attributes:
+        alone: whether the remover edits each frame without looking at others.
+        unit: number of pixels of which the sides of its pictures are multiples.
+    """
+
+    alone: bool
+    unit: int
+
+
+def examine(session: Session, part: Part, advance: Advance) -> Networks:
+    """Load the remover of a part, and tell how its track can be cut."""
     pipeline = session.pipelines.with_remover(part.index)
-    return pipeline.independent(edit_settings(session.resolved, part.index))
+    levels = len(pipeline.unet.config.block_out_channels)
+    return Networks(
+        alone=pipeline.independent(edit_settings(session.resolved, part.index)),
+        unit=pipeline.vae_scale_factor * 2 ** (levels - 1),
+    )
 
 
 def denoise(session: Session, part: DenoisePart, advance: Advance) -> Denoised:
@@ -82,8 +105,14 @@ def remove_remains(part: Part) -> None:
         remove(part.folder / name)
 
 
-def edit_settings(resolved: ResolvedEdit, index: int) -> EditSettings:
-    """The pipeline's settings for a remover."""
+def edit_settings(resolved: ResolvedEdit, index: int, share: float = 1.0) -> EditSettings:
+    """The pipeline's settings for a remover.
+
+    Args:
+        resolved: all settings.
+        index: of the remover.
+        share: larger side of what the remover sees, as a share of the crop's.
+    """
     remover, denoising = resolved.removers[index], resolved.denoising
     motion, masking = resolved.motion, resolved.masking
     return EditSettings(
@@ -99,7 +128,7 @@ def edit_settings(resolved: ResolvedEdit, index: int) -> EditSettings:
         reference_frames=None if motion.reference_frames == OWN_FRAME else motion.reference_frames,
         blend_masks=masking.blend_original,
         blend_range=masking.blend_range,
-        blend_width=masking.blend_width,
+        blend_width=masking.blend_width / share,
         normalisation=remover.normalisation,
     )
 
@@ -134,45 +163,71 @@ class _Denoising:
 
     def run(self) -> Denoised:
         """Run the first pass over all frames, and the second one if the first removed anything."""
-        part = self._part
-        first, again = _folders(part)
+        part, (first, again) = self._part, _folders(self._part)
         frames = list(range(part.start, part.stop))
-        self._pass(frames, first, again=False)
+        groups = self._groups(frames)
+        self._pass([(group, part.regions[number]) for number, group in groups.items()], first, again=False)
         if self._remover.second_pass:
-            removed = [k for k in frames if self._find_removed(k)]
-            if removed:
+            boxes = {k: self._find_removed(k) for k in frames}
+            if any(boxes.values()):
                 # A frame in which nothing was removed would look the same again, and so would the output.
-                self._pass(removed if part.alone else frames, again, again=True)
-        return Denoised(
-            start=part.start, stop=part.stop, votes=[vote for k in frames for vote in self._find_changes(k)]
-        )
+                groups = self._groups([k for k in frames if boxes[k]] if part.alone else frames)
+                around = [(group, self._region_of([boxes[k] for k in group])) for group in groups.values()]
+                self._pass(around, again, again=True)
+        votes = [vote for k in frames for vote in self._find_changes(k)]
+        return Denoised(start=part.start, stop=part.stop, votes=votes)
 
-    def _pass(self, frames: list[int], name: str, again: bool) -> None:
-        """Store the output for some frames."""
-        part, options = self._part, {}
-        if not part.alone:
+    def _groups(self, frames: list[int]) -> dict[int, list[int]]:
+        """Frames that go through the networks together, so that no picture depends on where parts end."""
+        groups: dict[int, list[int]] = {}
+        for k in frames:
+            groups.setdefault((k - self._part.start) // CHUNK if self._part.alone else 0, []).append(k)
+        return groups
+
+    def _region_of(self, boxes: list[Box | None]) -> Region:
+        """What the second pass sees: the surroundings of what the first one changed, or everything."""
+        side = self._remover.resolution
+        if self._remover.region == "crop":
+            return whole(side)
+        return regions_around([joined(boxes)], self._stores.side, side, self._part.unit)[0]
+
+    def _pass(self, groups: list[tuple[list[int], Region]], name: str, again: bool) -> None:
+        """Store the output for groups of frames."""
+        options: dict[str, Any] = {}
+        if not self._part.alone:
             folder = self._stores.folder / name
             folder.mkdir(exist_ok=True)
             options = {"folder": folder, "resume": True}
-        # Neighbours stay together, so that no picture depends on where parts end.
-        groups: dict[int, list[int]] = {}
-        for k in frames:
-            groups.setdefault((k - part.start) // CHUNK, []).append(k)
-        outputs = self._session.pipelines.with_remover(self._index).stream(
-            (self._hints(group, again) for group in groups.values()),
-            settings=edit_settings(self._resolved, self._index),
-            generator=torch.Generator().manual_seed(
-                int(generator(self._resolved.seed, *part.key).integers(2**63)),
-            ),
-            on_windows=self._advance,
-            **options,
-        )
-        waiting = iter(frames)
-        for pictures in outputs:
-            for picture, k in zip(_resized(pictures, self._stores.side), waiting):
-                self._stores.output(self._index).write(k, picture[None])
+        seed = int(generator(self._resolved.seed, *self._part.key).integers(2**63))
+        for share, alike in groupby(groups, lambda group: group[1].share):
+            several = list(alike)
+            outputs = self._session.pipelines.with_remover(self._index).stream(
+                (
+                    self._hints(frames[first : first + CHUNK], region, again)
+                    for frames, region in several
+                    for first in range(0, len(frames), CHUNK)
+                ),
+                settings=edit_settings(self._resolved, self._index, share),
+                generator=torch.Generator().manual_seed(seed),
+                on_windows=self._advance,
+                **options,
+            )
+            waiting = ((k, region) for frames, region in several for k in frames)
+            for pictures in outputs:
+                for picture, (k, region) in zip(pictures, waiting):
+                    self._store(k, picture, region)
 
-    def _hints(self, frames: list[int], again: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _store(self, k: int, picture: np.ndarray, region: Region) -> None:
+        """Store the output for a frame; outside the region it is the input."""
+        stores, made = self._stores, picture[None]
+        if not region.whole:
+            original = self._input(k)
+            made = _resized(region.within(_resized(original, region.side), made), stores.side)
+            seen = region.scaled(stores.side)
+            made = seen.within(original, seen.of(made))
+        stores.output(self._index).write(k, _resized(made, stores.side))
+
+    def _hints(self, frames: list[int], region: Region, again: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Frames and masks for the pipeline; parts that the remover must not see are filled from around them."""
         side, stores = self._remover.resolution, self._stores
         hidden = [stores.removed(self._index)] if again else []
@@ -186,7 +241,7 @@ class _Denoising:
         masks = masks_of(stores.masks(self._index)) if self._resolved.masking.finds_masks else None
         if hidden:
             pictures = filled(pictures, np.logical_or.reduce([masks_of(one) for one in hidden]))
-        return pictures, masks
+        return region.of(pictures), None if masks is None else region.of(masks)
 
     def _input(self, k: int) -> np.ndarray:
         """A crop after the removers before this one, uint8 ``[1, R, R, 3]``."""
@@ -195,11 +250,11 @@ class _Denoising:
     def _output(self, k: int) -> np.ndarray:
         return self._stores.output(self._index).read(k, k + 1)[0]
 
-    def _find_removed(self, k: int) -> bool:
-        """Store what the first pass removed from a frame; whether it removed anything."""
+    def _find_removed(self, k: int) -> Box | None:
+        """Store what the first pass removed from a frame; its edges, or None if it removed nothing."""
         parts = removed_parts(self._input(k)[0], self._output(k), self._resolved.masking.min_peak_change)
         self._stores.removed(self._index).write(k, parts.astype(np.uint8)[None])
-        return bool(parts.any())
+        return box_of(parts[None])
 
     def _find_changes(self, k: int) -> list[bool]:
         """Store what was changed in a frame, and vote on whether that is face paint, if that is asked."""

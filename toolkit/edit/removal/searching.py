@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from toolkit.edit.masks import MaskClip, mask_block
 from toolkit.edit.removal.parts import Advance, Part
+from toolkit.edit.removal.region import Box, box_of
 from toolkit.edit.session import Session
 
 
@@ -28,13 +29,13 @@ class Searched(BaseModel):
 
     Attributes:
         start: the first frame.
-        masked: for each frame, whether there is a mask.
         hidden: for each frame, whether the attribute hides the eyes.
+        boxes: for each frame, the edges of its mask in pixels; null without one.
     """
 
     start: int
-    masked: list[bool]
     hidden: list[bool]
+    boxes: list[Box | None]
 
 
 def search(session: Session, part: SearchPart, advance: Advance) -> Searched:
@@ -49,5 +50,6 @@ def search(session: Session, part: SearchPart, advance: Advance) -> Searched:
         block = mask_block(session.maskers[part.index], part.block, pictures)
         stores.masks(part.index).write(part.start, block.masks.astype(np.uint8))
         stores.opaque(part.index).write(part.start, block.opaque.astype(np.uint8))
-    masked = block.masks.any(axis=(1, 2))
-    return Searched(start=part.start, masked=masked.tolist(), hidden=(block.hidden & masked).tolist())
+    boxes = [box_of(mask[None]) for mask in block.masks]
+    masked = np.array([box is not None for box in boxes])
+    return Searched(start=part.start, hidden=(block.hidden & masked).tolist(), boxes=boxes)
