@@ -316,3 +316,10 @@ def test_workers_must_be_positive(folder, config, tmp_path, capsys):
     words = ["edit", str(folder), str(tmp_path / "out"), "--remover", str(config.remover[0])]
     assert main([*words, "--workers", "0"]) == 2
     assert "workers" in capsys.readouterr().err
+
+
+def test_maskers_wait_for_networks_that_are_loading(config, monkeypatch):
+    session, loaded = Session(config), []
+    monkeypatch.setattr(session, "_load", lambda: time.sleep(0.3) or loaded.append(True))
+    session.load_ahead()
+    assert session.maskers is not None and loaded

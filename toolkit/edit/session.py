@@ -76,15 +76,19 @@ class Session:
     @property
     def pipelines(self) -> Pipelines:
         """The networks."""
+        self._wait_for_loading()
+        return self._pipelines
+
+    def _wait_for_loading(self) -> None:
         if self._loading is not None:
             self._loading.join()
-        return self._pipelines
 
     @cached_property
     def maskers(self) -> list[TaskMaskers] | None:
         """The maskers of each remover; None if no masks are needed."""
         if not self.resolved.masking.finds_masks:
             return None
+        self._wait_for_loading()  # diffusers patches torch while it loads: a masker's own weights would stay empty
         return [TaskMaskers(remover.tasks, self.resolved.options) for remover in self.resolved.removers]
 
     @property
