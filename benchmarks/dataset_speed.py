@@ -2,9 +2,10 @@
 
     python -m benchmarks.dataset_speed [--against REV] [--videos FILE ...] [--part stickers glasses length]
 
-Each figure is a ratio of two runs that follow each other on the same files: by default two videos of the sample clip, 512
-pixels wide. CPU time is user and system time of the whole process tree, start-up included, with one worker. Prints the
-ratios beside their limits and the time of each stage, and exits with 1 if a limit is missed. Run it on an idle machine.
+Each figure is a ratio of two runs that follow each other on the same files: by default two videos of the sample clip,
+512 pixels wide. CPU time is user and system time of the whole process tree, start-up included, with one worker. Prints
+the ratios beside their limits and the time of each stage, and exits with 1 if a limit is missed. Run it on an idle
+machine.
 """
 
 from __future__ import annotations
@@ -81,9 +82,8 @@ class Bench:
         if task == "glasses":
             # The earliest revisions have an option of their own for each option of a task.
             help_text = (source / "docs" / "glasses.md").read_text(encoding="utf-8")
-            options = [
-                *(["--task-option", "pairs=render"] if "--task-option" in help_text else ["--pairs", "render"])
-            ] + (options)
+            rendered = ["--task-option", "pairs=render"] if "--task-option" in help_text else ["--pairs", "render"]
+            options = [*rendered, *options]
         return toolkit(source, "build-dataset", "--task", task, *options)
 
     def child(self, function: str, *arguments: object) -> Any:
@@ -134,7 +134,7 @@ def glasses(bench: Bench) -> None:
     bench.show(
         "glasses",
         [one.cpu / other.cpu for one, other in runs],
-        f"CPU time before / now of build-dataset --task glasses with rendered pairs: {before:.1f} / {now:.1f} ms a frame",
+        f"CPU time before / now of build-dataset --task glasses, rendered pairs: {before:.1f} / {now:.1f} ms a frame",
     )
     bench.breakdown("glasses")
 

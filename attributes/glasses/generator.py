@@ -92,7 +92,7 @@ class RenderedPairs:
         if not len(present):
             return
         seen = clip.select(present)
-        # Most videos are chosen for bare faces, and this costs a seventh of the masks.
+        # Most videos are chosen for bare faces, and this costs a tenth of the masks.
         if not clearly_bare(self._segmenter, seen) and self._masker.observe(seen).mask.any():
             tools.leave_out(WORN)
             return

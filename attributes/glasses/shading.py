@@ -6,7 +6,7 @@ right, y down, z away from the viewer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -55,6 +55,7 @@ class Illumination:
     contrast: float
     white: np.ndarray
     skin: np.ndarray
+    _blends: dict[float, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shadow(self) -> float:
@@ -88,6 +89,19 @@ class Illumination:
         meets = np.clip(((direction * to_head).sum(axis=1) / away - edge) * 6 + 0.3, 0, 1)[:, None]
         return seen * (1 - meets) + 0.6 * self.skin * meets, cosine
 
+    def _blurred(self, roughness: float) -> np.ndarray:
+        """The surroundings as surfaces of this roughness reflect them."""
+        import cv2
+
+        if roughness not in self._blends:  # a design has few
+            level = float(np.clip(roughness, 0, 1)) * (len(BLURS) - 1)
+            low = min(int(level), len(BLURS) - 2)
+            picture = self.surroundings[low]
+            if level > low:
+                picture = cv2.addWeighted(picture, low + 1 - level, self.surroundings[low + 1], level - low, 0)
+            self._blends[roughness] = picture
+        return self._blends[roughness]
+
     def _looked_up(self, direction: np.ndarray, roughness: float) -> np.ndarray:
         import cv2
 
@@ -100,12 +114,9 @@ class Illumination:
         u = (np.arctan2(x, -z) / (2 * np.pi) + 0.5) * 2 * HEIGHT - 0.5
         v = np.arccos(np.clip(-y, -1, 1)) / np.pi * HEIGHT - 0.5
         u, v = u.reshape(side, side), v.reshape(side, side)
-        level = float(np.clip(roughness, 0, 1)) * (len(BLURS) - 1)
-        low = min(int(level), len(BLURS) - 2)
-        picture = self.surroundings[low]
-        if level > low:
-            picture = cv2.addWeighted(picture, low + 1 - level, self.surroundings[low + 1], level - low, 0)
-        return cv2.remap(picture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[:count]
+        return cv2.remap(self._blurred(roughness), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(
+            -1, 3
+        )[:count]
 
     def diffuse(self, t: int, normal: np.ndarray) -> np.ndarray:
         """Light ``[S]`` on matte surfaces in frame `t`; 1 is the light on the brightest skin."""

@@ -20,7 +20,7 @@ LOW, HIGH = 0.3, 0.6
 """Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
 PRESENT = 0.5
 """Mean probability of presence above which a clip shows glasses."""
-EVERY = 4
+EVERY = 8
 """`clearly_bare` looks at every this many frames."""
 ABSENT = 0.25
 """Probability of presence below which each of them must be."""

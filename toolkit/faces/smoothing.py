@@ -126,11 +126,12 @@ def _local_line(times: np.ndarray, half: int) -> np.ndarray:
 
 
 def _apply(weights: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    half = weights.shape[1] // 2
-    result = np.zeros_like(signal)
-    for column, shift in enumerate(range(-half, half + 1)):
-        index = (np.arange(len(signal)) + shift).clip(0, len(signal) - 1)
-        result += weights[:, column].reshape(-1, *[1] * (signal.ndim - 1)) * signal[index]
+    half, count = weights.shape[1] // 2, len(signal)
+    padded = np.concatenate([np.repeat(signal[:1], half, axis=0), signal, np.repeat(signal[-1:], half, axis=0)])
+    result, part = np.zeros_like(signal), np.empty_like(signal)
+    for column in range(2 * half + 1):
+        weight = weights[:, column].reshape(-1, *[1] * (signal.ndim - 1))
+        result += np.multiply(weight, padded[column : column + count], out=part)
     return result
 
 

@@ -72,8 +72,6 @@ class FaceTracker:
     def _match(self, index: int, points: list[np.ndarray]) -> dict[int, _Track]:
         if not points or not self._tracks:
             return {}
-        from scipy.optimize import linear_sum_assignment
-
         cost = np.empty((len(points), len(self._tracks)))
         for column, track in enumerate(self._tracks):
             expected = track.expected(index)
@@ -81,10 +79,20 @@ class FaceTracker:
                 size = np.sqrt(np.ptp(found, axis=0).prod() * np.ptp(expected, axis=0).prod()) ** 0.5
                 cost[row, column] = np.linalg.norm(found - expected, axis=1).mean() / max(size, 1e-6)
         # All impossible matches cost the same, so that avoiding one never justifies two bad matches.
-        rows, columns = linear_sum_assignment(np.minimum(cost, MAX_DISTANCE))
+        rows, columns = _assigned(np.minimum(cost, MAX_DISTANCE))
         return {r: self._tracks[c] for r, c in zip(rows, columns) if cost[r, c] < MAX_DISTANCE}
 
     def reset(self) -> None:
         """End all tracks, as at a cut. Frame numbers may restart."""
         self._tracks = []
         self._index = None
+
+
+def _assigned(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns ``[min(R, C)]`` of the cheapest assignment."""
+    if min(cost.shape) == 1:  # nearly always, and scipy takes longer to import than to track a minute
+        row, column = divmod(int(cost.argmin()), cost.shape[1])
+        return np.array([row]), np.array([column])
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(cost)
