@@ -12,6 +12,7 @@ from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.cli.progress import ConsoleObserver
 from toolkit.edit.config import EditConfig
 from toolkit.edit.report import EditObserver, EditReport
+from toolkit.imports import uncollected
 
 PREVIEW_SECONDS = 3.0
 
@@ -67,14 +68,16 @@ def run(args: argparse.Namespace) -> int:
     config = read_settings(EditConfig, args)
     with EditConsole() as observer:
         if args.input.is_dir():
-            from toolkit.edit.folder import edit_videos
+            with uncollected():
+                from toolkit.edit.folder import edit_videos
 
             report = edit_videos(args.input, args.output, config, observer)
             reports, failed = report.done, len(report.failed)
             edited = sum(one.outcome == "edited" for one in reports)
             out.print(f"{edited} videos edited, {len(reports) - edited} copied, {failed} failed")
         else:
-            from toolkit.edit.video import edit_video
+            with uncollected():
+                from toolkit.edit.video import edit_video
 
             reports, failed = [edit_video(args.input, args.output, config, observer)], 0
     if failed:

@@ -38,9 +38,10 @@ from toolkit.diffusion.frame_store import Frames
 from toolkit.diffusion.mask_schedule import original_weights
 from toolkit.diffusion.motion_layers import has_motion
 from toolkit.diffusion.normalisation import RegionStatistics, renormalise
+from toolkit.diffusion.predicting import Predicting
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
-from toolkit.diffusion.shared_sample import SharedSample, can_share, is_shared
+from toolkit.diffusion.shared_sample import can_share, is_shared
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
@@ -85,7 +86,7 @@ class _Plan:
     references: dict[int, list[int]]
 
 
-class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
+class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
     """Removes an attribute from a clip of any length with a finetuned ControlNet and a motion module.
 
     Without masks, and on at most `context_length` frames, it matches diffusers'
@@ -132,7 +133,6 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
         )
         self.vae_scale_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self._embedded: tuple[Any, torch.Tensor] | None = None
-        self._shared: list[SharedSample] = []
 
     @torch.no_grad()
     def __call__(
@@ -492,76 +492,6 @@ class VideoEditPipeline(DiffusionPipeline, StableDiffusionMixin):
             part = start, min(start + CHUNK, clip.count)
             source, noise = (store.read(*part).to(self._execution_device) for store in (clip.source, clip.noise))
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
-
-    def _control(
-        self,
-        sample: torch.Tensor,
-        t: torch.Tensor,
-        hint: torch.Tensor,
-        embeds: torch.Tensor,
-        scale: float,
-        shared: bool = False,
-    ) -> list[torch.Tensor]:
-        """The ControlNet's residuals for G prompts, the middle block last: ``[G, F, C', h', w']``.
-
-        Args:
-            shared: the sample is the same for all frames. Then torch broadcasts a batch of one where the hint is added.
-        """
-        groups, count = len(embeds), len(sample)
-        down, mid = self.controlnet(
-            (sample[:1] if shared else torch.cat([sample] * groups)).to(self.controlnet.dtype),
-            t,
-            encoder_hidden_states=embeds.repeat_interleave(count, dim=0).to(self.controlnet.dtype),
-            controlnet_cond=torch.cat([hint.to(self.controlnet.dtype)] * groups),
-            conditioning_scale=scale,
-            return_dict=False,
-        )
-        return [residual.unflatten(0, (groups, count)) for residual in (*down, mid)]
-
-    def _predict(
-        self,
-        sample: torch.Tensor,
-        t: torch.Tensor,
-        control: list[torch.Tensor],
-        embeds: torch.Tensor,
-        guidance_scale: float,
-        shared: bool = False,
-    ) -> torch.Tensor:
-        """The guided prediction for a window, ``[F, C, h, w]``.
-
-        Args:
-            shared: the sample is the same for all frames, and they do not see each other.
-        """
-        groups, count = len(embeds), len(sample)
-        if shared:
-            predicted = torch.stack(self._predict_shared(sample[:1], t, control, embeds))
-        else:
-            *down, mid = [residual.flatten(0, 1).to(sample.dtype) for residual in control]
-            moves = isinstance(self.unet, UNetMotionModel)
-            predicted = self.unet(
-                torch.stack([sample] * groups).transpose(1, 2) if moves else torch.cat([sample] * groups),
-                t,
-                encoder_hidden_states=embeds.repeat_interleave(count, dim=0),
-                down_block_additional_residuals=tuple(down),
-                mid_block_additional_residual=mid,
-            ).sample
-            predicted = predicted.transpose(1, 2) if moves else predicted.unflatten(0, (groups, count))
-        if groups == 1:
-            return predicted[0]
-        negative, positive = predicted
-        return negative + guidance_scale * (positive - negative)
-
-    def _predict_shared(
-        self, sample: torch.Tensor, t: torch.Tensor, control: list[torch.Tensor], embeds: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """The prediction for each prompt, ``[F, C, h, w]``; what all frames share is kept for the next call."""
-        prompts = embeds.split(1)
-        if len(self._shared) != len(prompts) or not all(
-            kept.is_for(self.unet, sample, t, prompt) for kept, prompt in zip(self._shared, prompts)
-        ):
-            self._shared = [SharedSample(self.unet, sample, t, prompt) for prompt in prompts]
-        residuals = [residual.to(sample.dtype) for residual in control]
-        return [kept.predict([one[k] for one in residuals]) for k, kept in enumerate(self._shared)]
 
     def _blended(
         self, latents: torch.Tensor, plan: _Plan, first: int, scheduler: Any, following: torch.Tensor | None

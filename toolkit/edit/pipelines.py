@@ -20,6 +20,7 @@ from toolkit.edit.resolved import (
     ResolvedRemover,
 )
 from toolkit.errors import InputError
+from toolkit.imports import uncollected
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel, UNetMotionModel
@@ -102,7 +103,8 @@ class Pipelines:
         return self._pipeline
 
     def _made(self, index: int) -> VideoEditPipeline:
-        from toolkit.diffusion import VideoEditPipeline
+        with uncollected():
+            from toolkit.diffusion import VideoEditPipeline
 
         backbone, unet = self._models.backbone()
         pipeline = VideoEditPipeline(
