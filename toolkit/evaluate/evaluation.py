@@ -11,12 +11,14 @@ from pathlib import Path
 
 from toolkit.errors import ContractError, MissingExtra, UsageError
 from toolkit.evaluate.config import EvaluateConfig
+from toolkit.evaluate.keeping import Kept
 from toolkit.evaluate.pairing import VideoSet, pair_videos
 from toolkit.evaluate.results import Evaluation, MethodResult, VideoResult
 from toolkit.executor import Executor, ProcessExecutor, available_cores
-from toolkit.interruption import termination_interrupts
+from toolkit.interruption import RESUMES, termination_interrupts
 from toolkit.progress import Observer
 from toolkit.task import AttributeTask, Measure
+from toolkit.words import counted
 
 
 class EvaluateObserver(Observer):
@@ -56,7 +58,8 @@ def evaluate(
     """Measure edited videos (V-LASIK, table 1) and write the report.
 
     The same videos and settings give the same numbers, whatever the number of workers. A video that cannot be measured
-    does not stop the others. Worker processes are spawned, so a script that calls this must guard its top level with
+    does not stop the others. If a run is interrupted, the same settings go on with the videos that are not measured
+    yet. Worker processes are spawned, so a script that calls this must guard its top level with
     ``if __name__ == "__main__"``.
 
     Args:
@@ -86,9 +89,10 @@ def evaluate(
     resolved, tools = resolve(config, measures)
     _make_folder(config)
     observer.phase("measuring", len(sets), "videos")
-    with termination_interrupts():
+    with termination_interrupts(RESUMES):
         executor = executor or _processes(resolved, len(sets))
-        results = _measure(resolved, task, sets, observer, executor)
+        kept = Kept(resolved, task)
+        results = _measure(resolved, task, sets, observer, executor, kept)
         methods = [
             MethodResult(name=name, videos=[results[videos.name][name] for videos in sets]) for name in config.methods
         ]
@@ -96,6 +100,7 @@ def evaluate(
         evaluation.notes += notes
         evaluation.seconds = round(time.monotonic() - started, 3)
         write_report(evaluation, config, sets, executor)
+        kept.discard()
     unmeasured = sum(video.failed is not None for method in methods for video in method.videos)
     return EvaluateReport(config.output, evaluation, unmeasured)
 
@@ -133,20 +138,32 @@ def _measure(
     sets: list[VideoSet],
     observer: EvaluateObserver,
     executor: Executor,
+    kept: Kept,
 ) -> dict[str, dict[str, VideoResult]]:
     """Original's name -> method -> result."""
     from toolkit.evaluate.measuring import Job, measure_set
 
-    results: dict[str, dict[str, VideoResult]] = {}
-    jobs = [Job(videos, config, task) for videos in sets]
+    results = {videos.name: found for videos in sets if (found := kept.results(videos)) is not None}
+    if results:
+        observer.note(f"resuming: {len(results)} of {counted(len(sets), 'videos')} measured")
+
+    def tell(name: str) -> None:
+        observer.measured(name, results[name])
+        for note in dict.fromkeys(note for result in results[name].values() for note in result.notes):
+            observer.note(f"{name}: {note}")
+
+    for name in results:
+        tell(name)
+    if results:
+        observer.advance(len(results))
+    jobs = [Job(videos, config, task) for videos in sets if videos.name not in results]
     with closing(executor.run(measure_set, jobs)) as outcomes:
-        for done, outcome in enumerate(outcomes, 1):
+        for done, outcome in enumerate(outcomes, len(results) + 1):
             videos = outcome.item.videos
             if outcome.error is None:
                 results[videos.name] = outcome.value
-                observer.measured(videos.name, outcome.value)
-                for note in dict.fromkeys(note for result in outcome.value.values() for note in result.notes):
-                    observer.note(f"{videos.name}: {note}")
+                kept.keep(videos, outcome.value)
+                tell(videos.name)
             elif isinstance(outcome.error, UsageError | MissingExtra | ContractError):
                 raise outcome.error  # every other video would fail in the same way
             else:
