@@ -27,6 +27,8 @@ from tests.campaign.mutations import judge
 from toolkit.files import remove
 
 WRITES = ("open", "os.rename", "os.mkdir", "os.link", "os.truncate")
+MOST_WRITES = 200
+"""Trials of `Fault.each_write` at most; of a command with more writes, as many at equal distances."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Fault:
         before: called in the child; takes the number of the trial.
         verbs: commands to try it on.
         repeats: trials, each at another moment; 0 for as many as the campaign asks for.
+        each_write: a system error with which each write of the command fails in a trial of its own, and all after it.
         during: called in the parent while the child runs.
         prepare: called in the parent before the run, with its folder.
         repair: called in the parent after it.
@@ -46,6 +49,7 @@ class Fault:
     before: Callable[[random.Random], None] = lambda rng: None
     verbs: tuple[str, ...] = ("edit",)
     repeats: int = 1
+    each_write: int | None = None
     during: Callable[[server.Child, Path, random.Random], None] | None = None
     prepare: Callable[[Path, random.Random], None] | None = None
     repair: Callable[[Path], None] | None = None
@@ -54,19 +58,29 @@ class Fault:
 
 def fail_at(number: int, code: int) -> None:
     """Make the file operation of that number, and all that write after it, fail with a system error."""
-    left, owner = number, os.getpid()
+    left = number
+
+    def fail(path: str) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise OSError(code, os.strerror(code), path)
+
+    at_writes(fail)
+
+
+def at_writes(call: Callable[[str], None]) -> None:
+    """Call a function with the path of each file operation of this process that writes."""
+    owner = os.getpid()  # a forked worker inherits the hook
 
     def hook(event: str, args: tuple) -> None:
-        nonlocal left
         if os.getpid() != owner or event not in WRITES:
             return
         if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             return
         if event == "open" and str(args[0]).startswith(("/dev", "/proc")):
             return
-        left -= 1
-        if left <= 0:
-            raise OSError(code, os.strerror(code), str(args[0]))
+        call(str(args[0]))
 
     sys.addaudithook(hook)
 
@@ -198,6 +212,7 @@ FAULTS: dict[str, Fault] = {
     "no space from a write on": Fault(
         lambda rng: fail_at(rng.randrange(1, rng.choice((20, 100, 700))), errno.ENOSPC), ALL, repeats=0
     ),
+    "no space at each write of an edit": Fault(each_write=errno.ENOSPC),
     "an input or output error from a write on": Fault(
         lambda rng: fail_at(rng.randrange(1, rng.choice((20, 100, 700))), errno.EIO), ALL, repeats=0
     ),
@@ -225,6 +240,7 @@ class Faults:
         self._fixtures, self._folder = fixtures, folder
         self._commands = commands(fixtures)
         self._wanted: dict[str, dict[str, str]] = {}
+        self._moments: dict[str, list[int]] = {}
 
     def run(self, name: str, verb: str, seed: int) -> dict:
         """One fault in one run, then the same command without it; returns a record."""
@@ -232,7 +248,11 @@ class Faults:
         folder = self._fresh("run")
         if fault.prepare:
             fault.prepare(folder, rng)
-        child = self._child(verb, folder, before=lambda: fault.before(rng))
+        moment = None
+        if fault.each_write is not None:
+            moment = self.moments(verb)[seed % MOST_WRITES]
+        before = (lambda: fail_at(moment, fault.each_write)) if moment else (lambda: fault.before(rng))
+        child = self._child(verb, folder, before=before)
         if fault.during:
             fault.during(child, folder, random.Random(seed))
         first = child.wait()
@@ -253,11 +273,28 @@ class Faults:
             "count": 1,
             "verb": verb,
             "seed": seed,
+            "moment": moment,
             "code": first.code,
             "said": first.err.strip()[-400:],
             "seconds": round(first.seconds + second.seconds, 1),
             "finds": finds,
         }
+
+    def moments(self, verb: str) -> list[int]:
+        """The numbers of the writes of an undisturbed run; if there are many, some at equal distances."""
+        if verb not in self._moments:
+            folder = self._fresh("writes")
+            counted = folder.parent / "counted"
+
+            def count() -> None:
+                file = os.open(counted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+                at_writes(lambda path: os.write(file, b".") and None)
+
+            self._child(verb, folder, before=count).wait()
+            writes = counted.stat().st_size
+            trials = min(writes, MOST_WRITES)
+            self._moments[verb] = [1 + number * (writes - 1) // max(1, trials - 1) for number in range(trials)]
+        return self._moments[verb]
 
     def together(self, verb: str, seed: int) -> dict:
         """Two runs of one command at the same time on one output."""
@@ -338,7 +375,10 @@ def campaign(
     for name, fault in FAULTS.items():
         if only not in name:
             continue
-        trials = [(verb, number) for number in range(min(fault.repeats or count, count)) for verb in fault.verbs]
+        if fault.each_write is not None:
+            trials = [(verb, number) for verb in fault.verbs for number in range(len(faults.moments(verb)))]
+        else:
+            trials = [(verb, number) for number in range(min(fault.repeats or count, count)) for verb in fault.verbs]
         for verb, number in trials[done.get(name, 0) :]:
             try:
                 yield faults.run(name, verb, seed * 1_000_000 + number)

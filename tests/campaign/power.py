@@ -1,8 +1,8 @@
 """Power cuts: the process is killed, and what it wrote and did not flush to the disk is lost, in part or whole.
 
 A disk keeps what was flushed. Of the rest, names change in their order up to some moment, and the content of a file is
-whole, cut off, zeros or empty. The same command must then end with the same bytes; and what a finished command has
-published must be whole without another run.
+whole, cut off, zeros or empty, but for the start that was flushed before more was appended. The same command must then
+end with the same bytes; and what a finished command has published must be whole without another run.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def record(folder: Path, log: Path) -> None:
             real[name](number)
             status = os.fstat(number)
             path = os.readlink(f"/proc/self/fd/{number}")
-            note(kind="flush", inode=status.st_ino, folder=stat.S_ISDIR(status.st_mode), path=path)
+            folder = stat.S_ISDIR(status.st_mode)
+            note(kind="flush", inode=status.st_ino, folder=folder, path=path, size=status.st_size)
 
         return flush
 
@@ -104,7 +105,7 @@ def lose(folder: Path, log: Path, rng: random.Random, since: int = 0) -> list[st
     flushed = {}
     for one in notes:
         if one["kind"] == "flush":
-            flushed[one["inode"]] = one["time"]
+            flushed[one["inode"]] = one["time"], one["size"]
     folders = [(one["path"], one["time"]) for one in notes if one["kind"] == "flush" and one["folder"]]
 
     def lasting(one: dict) -> bool:
@@ -128,16 +129,18 @@ def lose(folder: Path, log: Path, rng: random.Random, since: int = 0) -> list[st
             said.append(f"undone: {one['kind']} {target.relative_to(folder)}")
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        safe = flushed.get(status.st_ino, since) >= status.st_mtime_ns
-        if safe or not stat.S_ISREG(status.st_mode) or not status.st_size:
+        moment, size = flushed.get(status.st_ino, (since, 0))
+        if moment >= status.st_mtime_ns or not stat.S_ISREG(status.st_mode) or not status.st_size:
             continue
+        kept = size if size < status.st_size else 0  # a file of one size is written in place
         what = rng.choice(("kept", "kept", "empty", "cut off", "zeros"))
         if what == "empty":
-            os.truncate(path, 0)
+            os.truncate(path, kept)
         elif what == "cut off":
-            os.truncate(path, rng.randrange(status.st_size))
+            os.truncate(path, rng.randrange(kept, status.st_size))
         elif what == "zeros":
-            path.write_bytes(bytes(status.st_size))
+            os.truncate(path, kept)
+            os.truncate(path, status.st_size)
         said += [f"{what}: {path.relative_to(folder)}"] if what != "kept" else []
     shutil.rmtree(log.with_suffix(".kept"), ignore_errors=True)
     log.unlink(missing_ok=True)
