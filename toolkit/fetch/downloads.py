@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -37,9 +38,11 @@ def insightface_models() -> Path:
 
 
 def _torch_checkpoints() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    """torch's own folder for weights, without importing torch for it."""
+    if "torch" in sys.modules:
+        return Path(sys.modules["torch"].hub.get_dir()) / "checkpoints"
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.path.expanduser(os.environ.get("TORCH_HOME", f"{cache}/torch"))) / "hub" / "checkpoints"
 
 
 @dataclass(frozen=True)
