@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolkit.filling import closed, filled
+from toolkit.filling import GAP, around, closed, disc, distances, filled
 
 
 def slope(side=64):
@@ -57,3 +57,33 @@ def test_closed_masks_have_no_holes_and_gaps_and_reach_no_further():
     whole[20:80, 20:80] = True
     assert whole[closed(mask)].all() and (closed(mask) != whole).sum() <= 2  # corners of the gap stay
     assert not closed(np.zeros((16, 16), bool)).any()
+
+
+@pytest.mark.parametrize("side", [33, 64, 200])
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_are_closed_as_on_the_whole_picture(side, seed):
+    import cv2
+    from scipy.ndimage import binary_fill_holes
+
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).normal(size=(side, side)), (0, 0), 2)
+    mask = noise > np.quantile(noise, (0.5, 0.9, 0.999)[seed % 3])
+    if seed > 2:
+        mask[side // 2 :] = False
+    whole = binary_fill_holes(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(GAP * side)))
+    assert np.array_equal(closed(mask), whole)
+
+
+def test_nothing_masked_stays_so():
+    nothing = np.zeros((20, 20), bool)
+    assert not closed(nothing).any() and nothing[around(nothing, 3)].size == 0
+
+
+def test_distances_are_those_to_the_nearest_masked_pixel_whatever_lies_in_memory():
+    rng = np.random.default_rng(0)
+    mask = rng.random((64, 64)) > 0.99
+    apart = np.stack(np.indices(mask.shape), axis=-1)[:, :, None] - np.argwhere(mask)
+    expected = np.sqrt((apart**2).sum(axis=-1).min(axis=-1).astype(np.float32))
+    for count in rng.integers(1, 5000, 20):
+        room = np.zeros(count, np.uint8)  # moves what is allocated next
+        assert np.array_equal(distances(mask), expected)
+        del room

@@ -8,7 +8,7 @@ import pytest
 from toolkit.edit.comparing import FrameComparison
 from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
 from toolkit.edit.output.patches import paste, read_patch, write_patch
-from toolkit.edit.removal.changes import changed_parts
+from toolkit.edit.removal.changes import BLUR, REMOVED, SMALLEST, changed_parts
 from toolkit.edit.removal.paste_weights import REACH, composite_over, feathered, paste_weights
 from toolkit.edit.removal.stretches import active_stretches
 from toolkit.edit.resolve import resolve, resolve_masking
@@ -54,6 +54,27 @@ def test_pixels_that_the_remover_did_not_change_stay_the_original(clip):
     always = weights(*clip, min_change=0)
     assert always[0, 32, 32] == 1 and not always[5].any()
     assert (weights(*clip, min_change=0.5) == 0).all()
+
+
+@pytest.mark.parametrize("peak", [0.0, 0.04, 0.12, 0.7, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_changed_parts_are_those_that_reach_the_peak_and_are_not_tiny(seed, peak):
+    """Against the definition, on any pictures."""
+    import cv2
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    original = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    change = cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 4)
+    made = np.clip(original + (change / np.abs(change).max() * 150)[..., None], 0, 255).astype(np.uint8)
+    difference = np.abs(original.astype(int) - made).max(axis=2).astype(np.uint8)
+    blurred = cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * SIDE)) / 255
+    parts, count = ndimage.label(blurred > 0.04)
+    expected = np.zeros((SIDE, SIDE), bool)
+    for part in (parts == number for number in range(1, count + 1)):
+        large = (blurred[part] > REMOVED).sum() >= SMALLEST * part.size
+        expected |= part & (peak <= 0.04 or ((blurred[part] > peak).any() and large))
+    assert np.array_equal(changed_parts(original, made, 0.04, peak), expected)
 
 
 def test_a_part_that_changed_a_little_counts_with_one_that_changed_much():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from toolkit.filling import distances
+
 PAPER_RANGE = (0.0, 0.7)
 """Weights of the original inside the mask and far from it."""
 
@@ -25,15 +27,12 @@ def original_weights(
     Returns:
         float32 ``[T, 1, h, w]``. A frame without masked cells has the second weight everywhere.
     """
-    import cv2
-
     low, high = blend_range
     reach = width * max(mask.shape[-2:])
     weights = np.full(tuple(mask.shape), high, np.float32)
     for weight, inside in zip(weights[:, 0], mask[:, 0].cpu().numpy() >= 0.5):
         if inside.any():
             # Distances are measured to the centre of the nearest masked cell; its edge is half a cell closer.
-            distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            share = np.clip((distance - 0.5) / reach, 0, 1) if reach > 0.5 else (~inside).astype(np.float32)
+            share = np.clip((distances(inside) - 0.5) / reach, 0, 1) if reach > 0.5 else (~inside).astype(np.float32)
             weight[:] = np.where(inside, low, low + (high - low) * share)
     return torch.from_numpy(weights)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from toolkit.filling import distances
+
 NEAR, FAR = 0.03, 0.07
 """The skin around a mask: its distance from the mask, as shares of the crop's side."""
 FEWEST = 50
@@ -37,7 +39,7 @@ def colour_differences(pictures: Sequence[np.ndarray], mask: np.ndarray, landmar
     points = np.clip(np.rint(landmarks[:, :2] - 0.5) - low, -(2**15), 2**15).astype(np.int32)
     face = np.zeros(mask.shape, np.uint8)
     cv2.fillConvexPoly(face, cv2.convexHull(points), 1)
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / side
+    distance = distances(mask) / side
     skin, inside = (face > 0) & (distance > NEAR) & (distance < FAR), (face > 0) & mask
     if min(skin.sum(), inside.sum()) < FEWEST:
         return [None] * len(pictures)

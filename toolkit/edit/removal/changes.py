@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from toolkit.filling import closed, disc
+from toolkit.filling import around, closed, disc
 
 BLUR = 0.006
 """Standard deviation of the blur that suppresses noise before changes are measured, as a share of the side."""
@@ -29,17 +29,24 @@ def changed_parts(original: np.ndarray, output: np.ndarray, threshold: float, pe
             freckles are. No effect up to `threshold`.
     """
     import cv2
-    from scipy import ndimage
 
-    difference = cv2.absdiff(original, output).max(axis=2)
-    blurred = cv2.GaussianBlur(difference, (0, 0), max(0.3, BLUR * len(original))) / 255
-    changed = blurred > threshold
+    difference = cv2.absdiff(original, output)
+    largest = cv2.max(cv2.max(difference[..., 0], difference[..., 1]), difference[..., 2])
+    blurred = cv2.GaussianBlur(largest, (0, 0), max(0.3, BLUR * len(original)))
+    changed = blurred >= _level(threshold)
     if peak <= threshold:
         return changed
-    parts, count = ndimage.label(changed)
-    peaks = np.bincount(parts[blurred > peak], minlength=count + 1) > 0
-    large = np.bincount(parts[blurred > REMOVED], minlength=count + 1) >= SMALLEST * changed.size
-    return (peaks & large & (np.arange(count + 1) > 0))[parts]
+    if blurred.max() < _level(peak):
+        return np.zeros_like(changed)
+    count, parts = cv2.connectedComponents(changed.astype(np.uint8), connectivity=4)
+    peaks = np.bincount(parts[blurred >= _level(peak)], minlength=count) > 0
+    large = np.bincount(parts[blurred >= _level(REMOVED)], minlength=count) >= SMALLEST * changed.size
+    return (peaks & large & (np.arange(count) > 0))[parts]
+
+
+def _level(share: float) -> int:
+    """The smallest value of a uint8 that is more than this share of the full range; 256 if none is."""
+    return int(np.searchsorted(np.arange(256) / 255, share, "right"))
 
 
 def removed_parts(original: np.ndarray, output: np.ndarray, peak: float) -> np.ndarray:
@@ -52,4 +59,8 @@ def removed_parts(original: np.ndarray, output: np.ndarray, peak: float) -> np.n
     import cv2
 
     parts = closed(changed_parts(original, output, min(REMOVED, peak), peak)).astype(np.uint8)
-    return cv2.dilate(parts, disc(2 * math.ceil(EDGE * len(parts)))) > 0
+    kernel = disc(2 * math.ceil(EDGE * len(parts)))
+    near = around(parts > 0, len(kernel))
+    if parts[near].size:
+        parts[near] = cv2.dilate(parts[near], kernel)
+    return parts > 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from toolkit.edit.resolved import ResolvedMasking
+from toolkit.filling import around, distances
 
 GROW = 0.03
 """How far changed parts are widened, as a share of the side: their faint surroundings belong to them."""
@@ -33,13 +36,14 @@ def paste_weights(
 
 def feathered(mask: np.ndarray, grow: float, feather: float) -> np.ndarray:
     """float32 ``[R, R]``: 1 within `grow` pixels of the mask, falling to 0 over `feather` more along half a cosine."""
-    import cv2
-
     if not mask.any() or mask.all():
         return mask.astype(np.float32)
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    share = np.clip((distance - grow) / max(feather, 1e-6), 0, 1)
-    return (0.5 + 0.5 * np.cos(np.pi * share)).astype(np.float32)
+    feather = max(feather, 1e-6)
+    result = np.zeros(mask.shape, np.float32)
+    near = around(mask, math.ceil(grow + feather) + 1)  # beyond, it is 0
+    share = np.clip((distances(mask[near]) - grow) / feather, 0, 1)
+    result[near] = 0.5 + 0.5 * np.cos(np.pi * share)
+    return result
 
 
 def composite_over(
