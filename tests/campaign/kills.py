@@ -48,6 +48,11 @@ def commands(fixtures: Fixtures) -> dict[str, tuple[list[str], str]]:
     return {
         "edit": (fixtures.edit(fixtures.video, "out.mkv"), "out.mkv"),
         "edit a folder": (fixtures.edit(fixtures.videos, "out"), "out"),
+        "edit, 2 threads": (
+            [*fixtures.edit(fixtures.video, "out.mkv"), "--motion-layers", "none", "--workers", "2"],
+            "out.mkv",
+        ),
+        "edit a folder, 2 workers": ([*fixtures.edit(fixtures.videos, "out"), "--workers", "2"], "out"),
         "build-dataset": (fixtures.build(fixtures.videos, "out"), "out"),
         "build-dataset, shards, 2 workers": (
             [*fixtures.build(fixtures.videos, "out", workers=2), "--format", "webdataset"],
@@ -62,7 +67,7 @@ def commands(fixtures: Fixtures) -> dict[str, tuple[list[str], str]]:
 VERBS = {
     "build": ("build-dataset", "build-dataset, shards, 2 workers"),
     "finetune": ("finetune",),
-    "edit": ("edit", "edit a folder"),
+    "edit": ("edit", "edit a folder", "edit, 2 threads", "edit a folder, 2 workers"),
     "evaluate": ("evaluate", "evaluate, 2 workers"),
 }
 """What is counted together."""
