@@ -7,7 +7,8 @@ import pytest
 
 from toolkit.edit.comparing import FrameComparison
 from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
-from toolkit.edit.output.patches import paste, read_patch, write_patch
+from toolkit.edit.output.patches import paste, patch_of, read_patch, write_patch
+from toolkit.edit.output.patches import pasted as pasted_part
 from toolkit.edit.removal.changes import BLUR, REMOVED, SMALLEST, changed_parts
 from toolkit.edit.removal.paste_weights import REACH, composite_over, feathered, paste_weights
 from toolkit.edit.removal.stretches import active_stretches
@@ -136,15 +137,21 @@ def test_edits_lie_over_each_other_as_if_pasted_one_after_the_other():
 def test_patches_come_back_and_leave_the_rest(tmp_path):
     rng = np.random.default_rng(2)
     frame = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    weight = np.zeros((32, 32), np.float32)
-    weight[10:20, 10:20] = 1
-    colours = np.full((32, 32, 3), (200.4, 30.0, 90.0))
-    write_patch(tmp_path / "patch.png", colours, weight)
-    picture, alpha = read_patch(tmp_path / "patch.png")
-    assert picture[15, 15].tolist() == [200, 30, 90] and np.array_equal(alpha, weight)
-    assert read_patch(tmp_path / "gone.png") is None
-    square = Squares(np.array([[60.0, 45.0]]), np.array([64.0]))
-    pasted = paste(frame, picture, alpha, square.to_crop(0, 32))
+    weights = np.zeros((32, 32), np.uint8)
+    weights[10:20, 12:20] = 255
+    colours = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    colours[8:22, 10:22] = 200, 30, 90
+    write_patch(tmp_path / "a.patch", patch_of(colours, weights))
+    patch = read_patch(tmp_path / "a.patch")
+    assert (patch.left, patch.top, patch.side) == (9, 7, 32)
+    assert patch.weights.shape == (16, 14) and np.array_equal(patch.weights, weights[7:23, 9:23])
+    assert patch.colours[8, 8].tolist() == [200, 30, 90]
+    assert read_patch(tmp_path / "gone.patch") is None and patch_of(colours, np.zeros_like(weights)) is None
+    matrix = Squares(np.array([[60.0, 45.0]]), np.array([64.0])).to_crop(0, 32)
+    (x0, y0, x1, y1), part = pasted_part(frame, patch, matrix)
+    pasted = frame.copy()
+    pasted[y0:y1, x0:x1] = part
+    assert np.array_equal(pasted, paste(frame, colours, weights / 255, matrix))
     assert np.abs(pasted[44, 58].astype(int) - [200, 30, 90]).max() <= 1
     differs = (pasted != frame).any(axis=2)
     assert differs.any() and not differs[:28].any() and not differs[:, :44].any()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from toolkit.edit import EditConfig, edit_video
-from toolkit.edit.output.patches import PATCHES, PatchPaster, paste, write_patch
+from toolkit.edit.output.patches import PATCHES, PatchPaster, paste, patch_of, write_patch
 from toolkit.edit.tracks.layers import Layers, touches_of
 from toolkit.edit.tracks.sightings import Sightings
 from toolkit.edit.tracks.track import SourceVideo, tracks_of
@@ -54,14 +54,20 @@ def left_of(tracks):
 
 def pasted(tracks, folder, frames=1):
     """Frames of grey into which every face's whole crop is pasted, each in a colour of its own."""
-    weights = np.ones((SIDE, SIDE), np.float32)
+    weights = np.full((SIDE, SIDE), 255, np.uint8)
     for track in tracks:
         (folder / track.name / PATCHES).mkdir(parents=True)
         colours = np.full((SIDE, SIDE, 3), COLOURS[track.number], np.uint8)
         for k in range(len(track)):
-            write_patch(folder / track.name / PATCHES / f"{k:06d}.png", colours, weights)
-    paster = PatchPaster(tracks, folder)
-    return [paster.onto(np.full((*SIZE, 3), 128, np.uint8), index) for index in range(frames)]
+            write_patch(folder / track.name / PATCHES / f"{k:06d}.patch", patch_of(colours, weights))
+    paster, grey, made = PatchPaster(tracks, folder), np.full((*SIZE, 3), 128, np.uint8), []
+    for index in range(frames):
+        picture, (x0, y0, x1, y1) = paster.onto(grey, index)
+        outside = picture.copy()
+        outside[y0:y1, x0:x1] = 128
+        assert (outside == 128).all() and (grey == 128).all()
+        made.append(picture)
+    return made
 
 
 def test_the_hidden_face_is_the_one_that_is_missed():

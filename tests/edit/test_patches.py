@@ -111,3 +111,20 @@ def test_colours_that_were_not_kept_do_not_darken_the_edge():
     frame = np.full((side // ratio, side // ratio, 3), 200, np.uint8)
     made = paste(frame, np.where(near[..., None], colours, 0).astype(np.uint8), alpha, place)
     assert np.abs(made.astype(int) - 200).max() <= 1
+
+
+@pytest.mark.parametrize("side", [48.0, 100.3, 128.0, 300.0])
+@pytest.mark.parametrize("quarters", [0, 1])
+def test_a_small_patch_lands_as_it_does_with_the_whole_crop(side, quarters):
+    rng = np.random.default_rng(3)
+    frame = rng.integers(0, 256, (200, 260, 3)).astype(np.uint8)
+    matrix = Squares(np.array([[130.4, 99.7]]), np.array([side]), quarters).to_crop(0, 128)
+    colours = cv2.GaussianBlur(rng.integers(0, 256, (128, 128, 3)).astype(np.uint8), (0, 0), 2)
+    small, whole = np.zeros((2, 128, 128), np.float32)
+    small[50:70, 30:90] = whole[50:70, 30:90] = 1
+    whole[1, 1] = whole[-2, -2] = 1  # so that the patch is the whole crop
+    one, other = (paste(frame, colours, weights, matrix).astype(int) for weights in (small, whole))
+    inside = paste(np.zeros_like(frame), np.full_like(colours, 255), small, matrix)[..., 0] > 0
+    near = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert inside.any() and np.abs(one - other)[near].max() <= 1
+    assert np.array_equal(one[~inside], frame[~inside])

@@ -1,6 +1,8 @@
 """Retouched videos: changed pixels change, every other sample stays."""
 
 import struct
+import time
+from contextlib import closing
 from fractions import Fraction
 
 import av
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import InputError, ToolkitError, UsageError
+from toolkit.prefetching import prefetched
 from toolkit.video import probe, read_frames
 from toolkit.video.retouch import VideoRetoucher
 from toolkit.video.siting import chroma_siting
@@ -466,3 +469,42 @@ def test_real_clips(shared, tmp_path, relative):
         assert not difference.any()
     target = retouch(source, tmp_path / "out.mp4", stop=12)
     assert tags(source)[1:] == tags(target)[1:] and probe(target).pix_fmt == probe(source).pix_fmt
+
+
+def test_frames_may_be_taken_ahead_and_only_an_area_compared(small_mp4, tmp_path):
+    targets = tmp_path / "one.mp4", tmp_path / "ahead.mp4", tmp_path / "threads.mp4"
+
+    def edited(image, index):
+        if index % 3 == 0:
+            return image, None
+        result = image.copy()
+        result[10:20, 12 + index : 30 + index] = 200
+        return result, np.s_[8:25, 10:60]
+
+    with VideoRetoucher(small_mp4, targets[0]) as retoucher:
+        for frame in retoucher:
+            retoucher.put(edited(frame.image, frame.index)[0])
+    with VideoRetoucher(small_mp4, targets[1]) as retoucher:
+        for taken in list(retoucher.taken()):
+            retoucher.give(taken, *edited(taken.frame.image, taken.frame.index))
+
+    def slowly(retoucher):
+        for taken in retoucher.taken():
+            time.sleep(0.002 * (taken.frame.index % 4))
+            yield taken, *edited(taken.frame.image, taken.frame.index)
+
+    with VideoRetoucher(small_mp4, targets[2]) as retoucher, closing(prefetched(slowly(retoucher), 3)) as pictures:
+        for number, (taken, image, area) in enumerate(pictures):
+            time.sleep(0.002 * (number % 3))
+            retoucher.give(taken, image, area)
+    assert targets[0].read_bytes() == targets[1].read_bytes() == targets[2].read_bytes()
+
+
+def test_a_frame_that_is_taken_ahead_and_not_given_back(small_mp4, tmp_path):
+    with (
+        pytest.raises(ValueError, match="ended before the last"),
+        VideoRetoucher(small_mp4, tmp_path / "a.mp4") as retoucher,
+    ):
+        taken = next(retoucher.taken())
+        retoucher.give(taken, taken.frame.image)
+    assert not (tmp_path / "a.mp4").exists()

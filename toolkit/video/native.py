@@ -24,6 +24,8 @@ FADE = 32.0
 """A change of this many RGB levels replaces a sample entirely. A smaller change keeps part of the information that the
 conversion to RGB lost: finer steps, chroma detail, highlights and colours beyond standard range. Feathered edges
 therefore stay smooth."""
+Box = tuple[slice, slice]
+"""Rows and columns."""
 UNSPECIFIED = 2
 USUAL_COLOURS = {
     Colorspace.ITU709: (1, 1, 1),
@@ -97,16 +99,17 @@ class NativePictures:
         siting = chroma_siting(first, source)
         context.options = {**options, "chroma_sample_location": siting} if siting else options
 
-    def frame(self, decoded: VideoFrame, before: np.ndarray, after: np.ndarray) -> VideoFrame:
+    def frame(self, decoded: VideoFrame, before: np.ndarray, after: np.ndarray, area: Box | None = None) -> VideoFrame:
         """The frame to encode.
 
         Args:
             decoded: the decoded frame; it may be modified.
             before: its upright RGB picture, uint8 ``[H, W, 3]``.
-            after: the picture with changes.
+            after: the picture with changes; `before` itself if there are none.
+            area: rows and columns outside which there are none; None for the whole picture.
         """
         native = self._adapt(decoded)
-        box = _changed_box(before, after)
+        box = None if after is before else _changed_box(before, after, area or np.s_[:, :])
         if box is not None:
             native.make_writable()
             self._patch(native, *self._stored(before, after, box))
@@ -137,9 +140,7 @@ class NativePictures:
             larger[:] = np.pad(plane, ((0, rows), (0, columns)), mode="edge")
         return padded
 
-    def _stored(
-        self, before: np.ndarray, after: np.ndarray, box: tuple[slice, slice]
-    ) -> tuple[np.ndarray, np.ndarray, slice, slice]:
+    def _stored(self, before: np.ndarray, after: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray, slice, slice]:
         """Two pictures and a box in the stored orientation and size; the box as rows and columns."""
         inside = np.zeros(before.shape[:2], np.uint8)
         inside[box] = 1
@@ -186,15 +187,25 @@ class NativePictures:
         return planes_of(frame)
 
 
-def _changed_box(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice] | None:
-    """Rows and columns outside which two pictures ``[H, W, 3]`` are equal; None if they are equal everywhere."""
+def _changed_box(before: np.ndarray, after: np.ndarray, area: Box) -> Box | None:
+    """Rows and columns outside which two pictures ``[H, W, 3]`` are equal; None if they are equal everywhere.
+
+    Args:
+        before, after: the pictures.
+        area: rows and columns outside which they are known to be equal.
+    """
+    top, left = (extent.start or 0 for extent in area)
+    before, after = before[area], after[area]
     differs = (before != after).reshape(len(before), -1)
     changed = differs.any(axis=1)
     if not changed.any():
         return None
     rows = _extent(changed)
     columns = _extent(differs[rows].any(axis=0))
-    return rows, slice(columns.start // 3, -(-columns.stop // 3))
+    return (
+        slice(top + rows.start, top + rows.stop),
+        slice(left + columns.start // 3, left - (-columns.stop // 3)),
+    )
 
 
 def _extent(flags: np.ndarray) -> slice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -15,10 +16,24 @@ from toolkit.video.color import has_alpha
 from toolkit.video.decode import frame_rate, shown_frames
 from toolkit.video.encode import THREADS
 from toolkit.video.geometry import Display
-from toolkit.video.native import NativePictures
+from toolkit.video.native import Box, NativePictures
 from toolkit.video.remux import Remuxer
 from toolkit.video.types import Frame
 from toolkit.video.upright import UprightPictures
+
+
+class Taken(NamedTuple):
+    """A frame on its way through a `VideoRetoucher`.
+
+    Attributes:
+        frame: as of `read_frames`.
+        decoded: its decoded form, which is changed when the frame is given back.
+        display: how that is displayed.
+    """
+
+    frame: Frame
+    decoded: VideoFrame
+    display: Display
 
 
 class VideoRetoucher(Remuxer):
@@ -88,26 +103,18 @@ class VideoRetoucher(Remuxer):
             raise UsageError(f"expected stop to be at least 1, found {stop}")
         super().__init__(source, target, crf, lossless, metadata, threads, carrying)
         self._stop = stop
-        self._decoded: VideoFrame | None = None
-        self._frame: Frame | None = None
+        self._taken: Taken | None = None
         self._pictures: NativePictures | UprightPictures | None = None
         self._exhausted = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Upright RGB frames, equal to those of `read_frames`. `put` each frame before taking the next."""
-        shown = shown_frames(self.source, self._source, self._video, stop=self._stop)
-        for decoded, display, frame in shown:
-            if self._pictures is None:
-                self._begin(decoded, display)
-            end = frame.time + (float(decoded.duration * self._clock) or 1 / frame_rate(self._video))
+        for taken in self.taken():
+            self._taken = taken
             # A copy, because the caller may draw into the frame.
-            self._decoded, self._frame = decoded, replace(frame, image=frame.image.copy())
-            yield frame
-            if self._frame is not None:
-                raise ValueError(f"expected frame {frame.index} to be put before the next is taken")
-        if self._stop is not None and frame.index + 1 == self._stop:
-            self._stop_time = end
-        self._exhausted = True
+            yield replace(taken.frame, image=taken.frame.image.copy())
+            if self._taken is not None:
+                raise ValueError(f"expected frame {taken.frame.index} to be put before the next is taken")
 
     def put(self, image: np.ndarray) -> None:
         """Append the last frame that was taken, changed or not.
@@ -119,28 +126,56 @@ class VideoRetoucher(Remuxer):
             ValueError: no frame was taken since the last call, or the image has another type or size.
             ToolkitError: the file cannot be written.
         """
-        if self._frame is None or self._decoded is None or self._pictures is None:
+        if self._taken is None:
             raise ValueError("expected each frame to be put once, after it was taken, found one more")
-        frame, decoded = self._frame, self._decoded
+        self.give(self._taken, image)
+        self._taken = None
+
+    def taken(self) -> Iterator[Taken]:
+        """Frames as by iteration, for a caller who takes several, or in another thread, before giving them back.
+
+        Each must be given back in order, by `give`, and the caller must not draw into them.
+        """
+        shown = shown_frames(self.source, self._source, self._video, stop=self._stop)
+        for decoded, display, frame in shown:
+            end = frame.time + (float(decoded.duration * self._clock) or 1 / frame_rate(self._video))
+            yield Taken(frame, decoded, display)
+        if self._stop is not None and frame.index + 1 == self._stop:
+            self._stop_time = end
+        self._exhausted = True
+
+    def give(self, taken: Taken, image: np.ndarray, area: Box | None = None) -> None:
+        """Append a frame that was taken.
+
+        Args:
+            taken: the frame.
+            image: as for `put`; the frame's own image if nothing was changed.
+            area: rows and columns outside which nothing was changed; if None, this is found out.
+
+        Raises:
+            ValueError: the image has another type or size.
+            ToolkitError: the file cannot be written.
+        """
+        frame, decoded = taken.frame, taken.decoded
         if image.dtype != np.uint8 or image.shape != frame.image.shape:
             raise ValueError(f"expected uint8 {list(frame.image.shape)}, found {image.dtype} {list(image.shape)}")
+        if self._pictures is None:
+            self._pictures = self._begin(decoded, taken.display)
         ticks = round(frame.time / self._clock)
         if self._last is not None:
             ticks = max(ticks, self._last + 1)
         with self._reporting():
             if isinstance(self._pictures, NativePictures):
-                picture = self._pictures.frame(decoded, frame.image, image)
+                picture = self._pictures.frame(decoded, frame.image, image, area)
             else:
                 picture = self._pictures.frame(image)
             self._encode(picture, frame.time, ticks, decoded.duration)
-        self._frame = self._decoded = None
 
-    def _begin(self, first: VideoFrame, display: Display) -> None:
+    def _begin(self, first: VideoFrame, display: Display) -> NativePictures | UprightPictures:
         if first.format.is_rgb or has_alpha(first):
             upright = UprightPictures(self._crf, self._lossless)
             upright.configure(self._stream.codec_context, *display.shown_size)
-            self._pictures = upright
-            return
+            return upright
         scaled = (display.width, display.height) != (first.width, first.height)
         if scaled and self._lossless and self.target.suffix.lower() == ".mkv":
             raise UsageError(
@@ -149,12 +184,12 @@ class VideoRetoucher(Remuxer):
             )
         native = NativePictures(first, display, self._lossless)
         native.configure(self._stream, self._video, first, self._crf)
-        self._pictures = native
+        return native
 
     def _ends_early(self) -> bool:
         return self._stop is not None
 
     def _check_complete(self) -> None:
         super()._check_complete()
-        if self._frame is not None or not self._exhausted:
+        if self._taken is not None or not self._exhausted:
             raise ValueError("expected every frame to be put, but the block ended before the last one")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from toolkit.edit.output.names import comparison_name
 from toolkit.edit.output.patches import PatchPaster
 from toolkit.edit.output.provenance import container_metadata
 from toolkit.edit.output.signing import sign
+from toolkit.edit.output.territories import Area
 from toolkit.files import derived_path, publish, remove, remove_remains
+from toolkit.prefetching import prefetched
 from toolkit.video.carrying import CarryingPlan
 from toolkit.video.notes import VideoNote
-from toolkit.video.retouch import VideoRetoucher
+from toolkit.video.retouch import Taken, VideoRetoucher
 from toolkit.video.rewrite import VideoRewriter
 from toolkit.video.target import written_through
 
@@ -85,10 +87,12 @@ def write_video(
             retoucher = VideoRetoucher(source, staged, writing.crf, writing.lossless, metadata, stop, THREADS, carrying)
             video = opened.enter_context(retoucher)
             comparison = writer = None
-            for frame in video:
-                started = time.monotonic()
-                picture = patches.onto(frame.image, frame.index)
-                video.put(picture)
+            # Decoding and pasting run ahead in a thread; x264 has threads of its own.
+            pictures = opened.enter_context(closing(prefetched(_pasted(video, patches))))
+            for taken, picture, changed, spent in pictures:
+                started, frame = time.monotonic(), taken.frame
+                area = None if changed is None else np.s_[changed[1] : changed[3], changed[0] : changed[2]]
+                video.give(taken, picture, area)
                 if writing.compare is not None:
                     if comparison is None or writer is None:
                         comparison = Comparison(writing.compare, frame.image.shape[1], frame.image.shape[0])
@@ -99,7 +103,7 @@ def write_video(
                             )
                         )
                     writer.write(comparison.picture(frame.image, picture, frame.time), frame.time)
-                seconds.append(time.monotonic() - started)
+                seconds.append(spent + time.monotonic() - started)
                 on_frame(frame.index + 1)
         signed = writing.c2pa_certificate is not None and edited
         if signed:
@@ -109,6 +113,14 @@ def write_video(
         remove(staged)
     comparison_made = compared.name if writing.compare is not None else None
     return WrittenVideo(comparison_made, signed, seconds, tuple(retoucher.notes[len(carrying.notes) :]))
+
+
+def _pasted(video: VideoRetoucher, patches: PatchPaster) -> Iterator[tuple[Taken, np.ndarray, Area | None, float]]:
+    """Frames with what was pasted into them, the area where, and the time that this took."""
+    for taken in video.taken():
+        started = time.monotonic()
+        picture, changed = patches.onto(taken.frame.image, taken.frame.index)
+        yield taken, picture, changed, time.monotonic() - started
 
 
 def _end(times: np.ndarray) -> float:

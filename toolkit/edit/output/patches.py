@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.edit.output.territories import Territory, shares
+from toolkit.edit.output.territories import Area, Territory, shares
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.tracks.crops import reach
 from toolkit.edit.tracks.layers import Layers
@@ -37,8 +40,11 @@ class PatchPaster:
     def __init__(self, tracks: Sequence[FaceTrack], root: Path):
         self._tracks, self._root, self._layers = list(tracks), root, Layers()
 
-    def onto(self, image: np.ndarray, index: int) -> np.ndarray:
-        """A frame with everything that was edited in it; the frame itself if nothing was."""
+    def onto(self, image: np.ndarray, index: int) -> tuple[np.ndarray, Area | None]:
+        """A frame with everything that was edited in it, and the area outside which nothing was.
+
+        The frame itself and None if nothing was edited in it.
+        """
         patches = {}
         for track in self._tracks:
             if track.start > index:
@@ -48,12 +54,19 @@ class PatchPaster:
             patch = read_patch(_path(self._root / track.name, index - track.start))
             if patch is not None:
                 patches[track] = patch
-        result = image
+        result, changed = image, None
         for track, share in self._shares(list(patches), index, image.shape):
-            result = paste(result, *patches[track], track.to_crop(index - track.start), share)
+            part = pasted(result, patches[track], track.to_crop(index - track.start), share)
+            if part is None:
+                continue
+            if changed is None:
+                result = image.copy()
+            (x0, y0, x1, y1), pixels = part
+            result[y0:y1, x0:x1] = pixels
+            changed = (x0, y0, x1, y1) if changed is None else _around(changed, (x0, y0, x1, y1))
         while self._tracks and self._tracks[0].stop <= index:
             self._tracks.pop(0)
-        return result
+        return result, changed
 
     def _shares(
         self, tracks: list[FaceTrack], index: int, shape: tuple[int, ...]
@@ -71,6 +84,42 @@ class PatchPaster:
         return list(zip(tracks, shares(faces, lambda one, other: layers.in_front(tracks[one], tracks[other], index))))
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The part of an edited crop that is pasted, with a margin for interpolation.
+
+    Attributes:
+        left, top: its upper left pixel in the crop.
+        side: of the crop in pixels.
+        colours: uint8 ``[h, w, 3]``, RGB.
+        weights: uint8 ``[h, w]``: how much of them is pasted, in steps of 1/255.
+    """
+
+    left: int
+    top: int
+    side: int
+    colours: np.ndarray
+    weights: np.ndarray
+
+
+def patch_of(colours: np.ndarray, weights: np.ndarray) -> Patch | None:
+    """The patch of an edited crop; None if nothing is pasted.
+
+    Args:
+        colours: uint8 ``[R, R, 3]``, RGB.
+        weights: uint8 ``[R, R]``, in steps of 1/255.
+    """
+    import cv2
+
+    x, y, width, height = cv2.boundingRect(weights)
+    if not width:
+        return None
+    # Interpolation looks two pixels beyond the pixels that count; colours farther away need not be stored.
+    left, top = max(0, x - NEAR // 2), max(0, y - NEAR // 2)
+    area = slice(top, y + height + NEAR // 2), slice(left, x + width + NEAR // 2)
+    return Patch(left, top, len(weights), colours[area], weights[area])
+
+
 def write_patches(track: FaceTrack, stores: TrackStores, removers: int) -> None:
     """Write the edited frames of a track into its folder.
 
@@ -81,41 +130,80 @@ def write_patches(track: FaceTrack, stores: TrackStores, removers: int) -> None:
     """
     (stores.folder / PATCHES).mkdir(exist_ok=True)
     for k in range(len(track)):
-        colours, weights = stores.edit(removers - 1, k, k + 1)
+        weights = stores.paste_weights(removers - 1).read(k, k + 1)[0]
         if weights.any():
-            write_patch(_path(stores.folder, k), colours[0], weights[0])
+            patch = patch_of(stores.colours(removers - 1).read(k, k + 1)[0], weights)
+            assert patch is not None
+            write_patch(_path(stores.folder, k), patch)
 
 
 def _path(folder: Path, index: int) -> Path:
-    return folder / PATCHES / f"{index:06d}.png"
+    return folder / PATCHES / f"{index:06d}.patch"
 
 
-def write_patch(path: Path, colours: np.ndarray, weights: np.ndarray) -> None:
-    """Write an edited crop as a PNG with transparency.
+_HEADER = struct.Struct("<3I")
 
-    Args:
-        path: the file.
-        colours: ``[R, R, 3]`` in 0..255, RGB.
-        weights: ``[R, R]`` in 0..1, stored in 255 steps.
-    """
+
+def write_patch(path: Path, patch: Patch) -> None:
+    """Write a patch: its place and the side of the crop, then a PNG with transparency."""
     import cv2
 
-    alpha = np.rint(255 * weights).astype(np.uint8)
-    # Interpolation looks two pixels beyond the pixels that count; colours farther away need not be stored.
-    near = cv2.dilate(alpha, np.ones((NEAR, NEAR), np.uint8)) > 0
-    rgb = np.where(near[..., None], np.rint(colours), 0).astype(np.uint8)
-    _, data = cv2.imencode(".png", np.dstack([rgb[..., ::-1], alpha]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    path.write_bytes(data.tobytes())
+    near = cv2.dilate(patch.weights, np.ones((NEAR, NEAR), np.uint8)) > 0
+    rgb = patch.colours * near[..., None]
+    picture = np.dstack([rgb[..., ::-1], patch.weights])
+    _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    path.write_bytes(_HEADER.pack(patch.left, patch.top, patch.side) + data.tobytes())
 
 
-def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Colours uint8 ``[R, R, 3]``, RGB, and weights float32 ``[R, R]`` in 0..1; None if nothing was edited."""
+def read_patch(path: Path) -> Patch | None:
+    """A patch; None if nothing was edited."""
     import cv2
 
     if not path.is_file():
         return None
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    return np.ascontiguousarray(picture[..., 2::-1]), picture[..., 3].astype(np.float32) / 255
+    data = path.read_bytes()
+    left, top, side = _HEADER.unpack_from(data)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8, offset=_HEADER.size), cv2.IMREAD_UNCHANGED)
+    return Patch(left, top, side, np.ascontiguousarray(picture[..., 2::-1]), np.ascontiguousarray(picture[..., 3]))
+
+
+def pasted(
+    frame: np.ndarray, patch: Patch, to_crop: np.ndarray, share: np.ndarray | None = None
+) -> tuple[Area, np.ndarray] | None:
+    """The part of a frame that changes when a patch is pasted into it.
+
+    Args:
+        frame: uint8 ``[H, W, 3]``; not changed.
+        patch: of an edited crop.
+        to_crop: the matrix that the crop was cut with.
+        share: float ``[h, w]`` in 0..1 for the pixels of the crop's `reach`: how much of them may change; None for all.
+
+    Returns:
+        The area, and its new pixels, uint8 ``[h, w, 3]``, equal to the frame to the last bit where the weight is 0;
+        None if the patch lies outside the frame.
+    """
+    import cv2
+
+    scale = scale_of(to_crop)
+    whole = reach(to_crop, patch.side, frame.shape, pad=0)
+    area = _common(whole, _area_of(patch, to_crop))
+    if area is None:
+        return None
+    x0, y0, x1, y1 = area
+    from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]]) - [[0, 0, patch.left], [0, 0, patch.top]]
+    flags = (cv2.INTER_LINEAR if scale > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
+    size = (x1 - x0, y1 - y0)
+    smooth = _smoothed(patch.colours, patch.weights, scale)
+    picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    rim = _rim(patch.side)[patch.top : patch.top + len(smooth), patch.left : patch.left + smooth.shape[1]]
+    rimmed = (patch.weights * rim).astype(np.float32) / 255
+    rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    if share is not None:
+        rimmed *= share[y0 - whole[1] : y1 - whole[1], x0 - whole[0] : x1 - whole[0]]
+    below = frame[y0:y1, x0:x1]
+    # A weight of 0 leaves the frame's own value, which is a whole number.
+    mixed = below + rimmed[..., None] * (picture.astype(np.float32) - below)
+    return area, np.rint(mixed, out=mixed).astype(np.uint8)
 
 
 def paste(
@@ -126,53 +214,61 @@ def paste(
     Args:
         frame: uint8 ``[H, W, 3]``; not changed.
         edited: uint8 ``[R, R, 3]``.
-        weights: float ``[R, R]`` in 0..1; 1 replaces the frame.
-        to_crop: the matrix that the crop was cut with.
-        share: float ``[h, w]`` in 0..1 for the pixels of `reach`: how much of them may change; None for all.
+        weights: float ``[R, R]`` in 0..1; 1 replaces the frame. Rounded to steps of 1/255.
+        to_crop, share: as for `pasted`.
 
     Returns:
-        uint8 ``[H, W, 3]``; equal to `frame` to the last bit where the weight is 0, and outside the crop.
+        uint8 ``[H, W, 3]``.
     """
-    import cv2
-
-    resolution, scale = len(edited), scale_of(to_crop)
-    x0, y0, x1, y1 = reach(to_crop, resolution, frame.shape, pad=0)
-    if x0 >= x1 or y0 >= y1:
-        return frame.copy()
-    from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
-    flags = (cv2.INTER_LINEAR if scale > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
-    size = (x1 - x0, y1 - y0)
-    smooth = _smoothed(edited, weights, scale)
-    picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    rimmed = (weights * _rim(resolution)).astype(np.float32)
-    rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    rimmed = (rimmed if share is None else rimmed * share)[..., None]
     result = frame.copy()
-    below = frame[y0:y1, x0:x1]
-    mixed = below + rimmed * (picture.astype(np.float32) - below)
-    result[y0:y1, x0:x1] = np.where(rimmed > 0, np.rint(mixed), below).astype(np.uint8)
+    patch = patch_of(edited, np.rint(255 * weights).astype(np.uint8))
+    part = None if patch is None else pasted(frame, patch, to_crop, share)
+    if part is not None:
+        (x0, y0, x1, y1), pixels = part
+        result[y0:y1, x0:x1] = pixels
     return result
 
 
-def _smoothed(edited: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
-    """A crop without detail finer than the frame's pixels; pixels whose colours were not kept do not bleed in.
+def _area_of(patch: Patch, to_crop: np.ndarray) -> Area:
+    """Pixels of the frame that a patch may change."""
+    height, width = patch.weights.shape
+    corners = np.array([[patch.left + x, patch.top + y] for x in (-1, width) for y in (-1, height)])
+    places = np.linalg.solve(to_crop[:, :2], (corners - to_crop[:, 2]).T)
+    low, high = np.floor(places.min(axis=1)).astype(int), np.ceil(places.max(axis=1)).astype(int) + 1
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _common(one: Area, other: Area) -> Area | None:
+    x0, y0 = max(one[0], other[0]), max(one[1], other[1])
+    x1, y1 = min(one[2], other[2]), min(one[3], other[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _around(one: Area, other: Area) -> Area:
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
+
+def _smoothed(colours: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
+    """Colours without detail finer than the frame's pixels; pixels that were not kept do not bleed in.
 
     Args:
-        edited: uint8 ``[R, R, 3]``.
-        weights: float ``[R, R]`` in 0..1.
+        colours: uint8 ``[h, w, 3]``.
+        weights: uint8 ``[h, w]``.
         scale: pixels of the crop for one of the frame.
     """
     import cv2
 
     if scale <= 1:
-        return edited
+        return colours
     sigma = 0.5 * np.sqrt(scale**2 - 1) + 1e-3
     known = cv2.dilate((weights > 0).astype(np.float32), np.ones((NEAR, NEAR), np.uint8))
-    total = cv2.GaussianBlur(known, (0, 0), sigma)[..., None]
-    colours = cv2.GaussianBlur(edited * known[..., None], (0, 0), sigma)
-    return np.where(total > 1e-3, colours / np.maximum(total, 1e-3), edited).astype(np.float32)
+    border = {"borderType": cv2.BORDER_CONSTANT}  # beyond the patch, nothing was kept
+    total = cv2.GaussianBlur(known, (0, 0), sigma, **border)[..., None]
+    blurred = cv2.GaussianBlur(colours * known[..., None], (0, 0), sigma, **border)
+    return np.where(total > 1e-3, blurred / np.maximum(total, 1e-3), colours).astype(np.float32)
 
 
+@lru_cache(maxsize=4)
 def _rim(resolution: int) -> np.ndarray:
     """float64 ``[R, R]``: 1 inside, falling to 0 at the edges along half a cosine."""
     width = max(1.0, MARGIN * resolution)
