@@ -26,6 +26,10 @@ _LIBRARIES = (
     *("pyfacer", "scipy", "torch", "transformers"),
 )
 
+_LOADING = "toolkit-loading"
+"""Name of the threads that load networks."""
+_one_loads = threading.Lock()
+
 
 class Session:
     """Everything that a run loads. One thread may use it at a time.
@@ -66,11 +70,11 @@ class Session:
     def load_ahead(self) -> None:
         """Begin to import and load the networks in a thread; it pays while native code finds faces."""
         if self._loading is None:
-            self._loading = threading.Thread(target=self._load, name="toolkit-loading", daemon=True)
+            self._loading = threading.Thread(target=self._load, name=_LOADING, daemon=True)
             self._loading.start()
 
     def _load(self) -> None:
-        with contextlib.suppress(Exception):  # it comes again once the networks are needed
+        with _one_loads, contextlib.suppress(Exception):  # it comes again once the networks are needed
             self._pipelines.with_remover(0)
 
     @property
@@ -80,8 +84,10 @@ class Session:
         return self._pipelines
 
     def _wait_for_loading(self) -> None:
-        if self._loading is not None:
-            self._loading.join()
+        """Wait for this session's networks, and for those of an earlier one, which may have ended without them."""
+        for thread in threading.enumerate():
+            if thread.name == _LOADING:
+                thread.join()
 
     @cached_property
     def maskers(self) -> list[TaskMaskers] | None:
