@@ -22,14 +22,14 @@ def datasets(tmp_path_factory):
     }
 
 
-@pytest.fixture
-def settings(backbone, datasets, tmp_path):
-    """A function that returns the config of a short training on a tiny backbone. It takes groups as dicts."""
+@pytest.fixture(scope="session")
+def make_settings(backbone, datasets):
+    """A function that returns the config of a short training into a folder. It takes groups as dicts."""
 
-    def make(**changed) -> FinetuneConfig:
+    def make(output, **changed) -> FinetuneConfig:
         values = {
             "data": [datasets["folder"]],
-            "output": tmp_path / "remover",
+            "output": output,
             "backbone": str(backbone),
             "max_train_steps": 4,
             "checkpointing_steps": 2,
@@ -41,5 +41,15 @@ def settings(backbone, datasets, tmp_path):
         for name, value in changed.items():
             values[name] = values[name] | value if isinstance(value, dict) and name in values else value
         return FinetuneConfig.model_validate(values)
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings, tmp_path):
+    """A function that returns the config of a short training on a tiny backbone. It takes groups as dicts."""
+
+    def make(output=tmp_path / "remover", **changed) -> FinetuneConfig:
+        return make_settings(output, **changed)
 
     return make

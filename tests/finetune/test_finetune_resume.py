@@ -35,6 +35,22 @@ def same(one, other, tolerance=0.0):
     )
 
 
+@pytest.fixture(scope="module")
+def finished(make_settings, tmp_path_factory):
+    """A finished training of 4 steps; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "remover"
+    finetune(make_settings(folder))
+    return folder
+
+
+@pytest.fixture
+def trained(finished, settings):
+    """The config of a training of 4 steps that is finished."""
+    config = settings(max_train_steps=4)
+    shutil.copytree(finished, config.output)
+    return config
+
+
 EVERYTHING = {
     "optimisation": {
         "lr_scheduler": "cosine",
@@ -84,37 +100,30 @@ def test_finished_training_can_be_prolonged(settings, tmp_path):
     assert one == other
 
 
-def test_named_checkpoint(settings, tmp_path):
-    config = settings(max_train_steps=6)
-    finetune(config)
+def test_named_checkpoint(trained):
+    config = trained
     before = curve(config.output)
-    assert Checkpoints(config.output, 2).steps() == [4, 6]
-    finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-4"}))
+    assert Checkpoints(config.output, 2).steps() == [2, 4]
+    finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-2"}))
     assert curve(config.output) == before
-    with pytest.raises(UsageError, match="there are checkpoint-4, checkpoint-6"):
-        finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-5"}))
+    with pytest.raises(UsageError, match="there are checkpoint-2, checkpoint-4"):
+        finetune(config.model_copy(update={"resume_from_checkpoint": "checkpoint-3"}))
 
 
-def test_output_with_checkpoints_is_not_begun_anew(settings):
-    config = settings(max_train_steps=2)
-    finetune(config)
-    with pytest.raises(UsageError, match="checkpoints up to step 2; resume with --resume-from-checkpoint latest"):
-        finetune(config)
+def test_output_with_checkpoints_is_not_begun_anew(trained):
+    with pytest.raises(UsageError, match="checkpoints up to step 4; resume with --resume-from-checkpoint latest"):
+        finetune(trained)
 
 
-def test_checkpoint_of_another_config_is_refused_by_name_of_the_setting(settings):
-    config = settings(max_train_steps=2)
-    finetune(config)
-    other = settings(max_train_steps=2, resume_from_checkpoint="latest", optimisation={"learning_rate": 0.5})
+def test_checkpoint_of_another_config_is_refused_by_name_of_the_setting(settings, trained):
+    other = settings(resume_from_checkpoint="latest", optimisation={"learning_rate": 0.5})
     with pytest.raises(UsageError, match=r"config\.optimisation\.learning_rate was 0\.001, now 0\.5"):
         finetune(other)
 
 
-def test_other_data_or_backbone_is_another_config(settings, datasets, tmp_path):
+def test_other_data_or_backbone_is_another_config(settings, trained, datasets, tmp_path):
     from toolkit.testing import tiny_backbone
 
-    config = settings(max_train_steps=2)
-    finetune(config)
     with pytest.raises(UsageError, match="datasets was"):
         finetune(settings(data=[datasets["other"]], resume_from_checkpoint="latest"))
     another = tiny_backbone(tmp_path / "another", seed=1)
@@ -122,16 +131,14 @@ def test_other_data_or_backbone_is_another_config(settings, datasets, tmp_path):
         finetune(settings(backbone=str(another), resume_from_checkpoint="latest"))
 
 
-def test_number_of_processes_and_precision_belong_to_the_config(settings, monkeypatch):
-    finetune(settings(max_train_steps=2))
+def test_number_of_processes_and_precision_belong_to_the_config(settings, trained, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     with pytest.raises(UsageError, match='mixed_precision was "no", now "bf16"'):
         finetune(settings(resume_from_checkpoint="latest"))
 
 
-def test_damaged_newest_checkpoint_falls_back(settings):
-    config = settings(max_train_steps=4)
-    finetune(config)
+def test_damaged_newest_checkpoint_falls_back(trained):
+    config = trained
     before = curve(config.output)
     spoiled = config.output / "checkpoint-4" / "training.pt"
     spoiled.write_bytes(spoiled.read_bytes()[:-10])
@@ -230,9 +237,8 @@ def curve_steps(output):
     return [line for line in path.read_text().splitlines() if '"loss"' in line] if path.exists() else []
 
 
-def test_half_a_line_of_metrics_is_forgotten(settings):
-    config = settings(max_train_steps=4)
-    finetune(config)
+def test_half_a_line_of_metrics_is_forgotten(trained):
+    config = trained
     before = curve(config.output)
     with (config.output / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "lo')
@@ -259,9 +265,8 @@ def test_restart_before_the_first_checkpoint_begins_the_metrics_anew(settings):
     assert steps == [0, 1, 2, 2]
 
 
-def test_damaged_best_weights_are_found_out_before_training(settings):
-    config = settings(max_train_steps=4)
-    finetune(config)
+def test_damaged_best_weights_are_found_out_before_training(trained):
+    config = trained
     for best in config.output.glob("best-*"):
         weights_file = best / "controlnet" / "diffusion_pytorch_model.safetensors"
         weights_file.write_bytes(weights_file.read_bytes()[:-400] + b"\xff" * 400)
@@ -270,13 +275,12 @@ def test_damaged_best_weights_are_found_out_before_training(settings):
     assert max(curve(config.output)[0]) == 4
 
 
-def test_checkpoint_of_another_folder_is_refused(settings, tmp_path):
-    config = settings(max_train_steps=2)
-    finetune(config)
+def test_checkpoint_of_another_folder_is_refused(trained, tmp_path):
+    config = trained
     with pytest.raises(UsageError, match="there is no checkpoint"):
-        finetune(config.model_copy(update={"resume_from_checkpoint": str(tmp_path / "other" / "checkpoint-2")}))
-    inside = str(config.output / "checkpoint-2")
-    finetune(config.model_copy(update={"resume_from_checkpoint": inside, "max_train_steps": 3}))
+        finetune(config.model_copy(update={"resume_from_checkpoint": str(tmp_path / "other" / "checkpoint-4")}))
+    inside = str(config.output / "checkpoint-4")
+    finetune(config.model_copy(update={"resume_from_checkpoint": inside, "max_train_steps": 5}))
 
 
 def test_start_that_failed_can_be_repeated(settings):
