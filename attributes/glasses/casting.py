@@ -115,10 +115,10 @@ class Samples:
 
     def sums(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Weighted sums of ``[S, C]`` over the samples of each pixel: float32 ``[h, w, C]``."""
-        from scipy.sparse import csr_matrix
+        from scipy.sparse import csc_matrix
 
-        count = shape[0] * shape[1]
-        gather = csr_matrix((self.weight, (self.pixel, np.arange(len(self.pixel)))), shape=(count, len(self.pixel)))
+        count, total = shape[0] * shape[1], len(self.pixel)
+        gather = csc_matrix((self.weight, self.pixel, np.arange(total + 1)), shape=(count, total))
         return (gather @ values.astype(np.float32, copy=False)).reshape(*shape, values.shape[1])
 
     def __getitem__(self, kept: np.ndarray) -> Samples:

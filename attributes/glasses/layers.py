@@ -95,7 +95,10 @@ class Wearing:
         self._outline = _border(self._glass.triangles)
         self._strokes = _strokes(np.concatenate([_sides(self._frame.triangles), self._outline]))
         self._hulls = [own for side in (-1, 1) if len(own := np.flatnonzero((mesh.part == LENS) & (mesh.side == side)))]
-        self._surfaces = surfaces_of(design, rng)
+        surfaces = surfaces_of(design, rng)
+        # Parts of one material are shaded together.
+        distinct = {id(surface): surface for surface in surfaces if surface is not None}.values()
+        self._materials = [(surface, np.array([part is surface for part in surfaces])) for surface in distinct]
         self._lens = lens_of(design)
         self._ends = ends
         self._ground = 0.0 if design.rim == "full" else EDGE  # a full rim covers it
@@ -256,9 +259,9 @@ class Wearing:
         part = self._mesh.part[self._frame.triangles[hit.triangle, 0]]
         colour = np.zeros((len(position), 3), np.float32)
         alpha = np.ones(len(position), np.float32)
-        for kind, surface in enumerate(self._surfaces):
-            own = np.flatnonzero(part == kind)
-            if surface is not None and len(own):
+        for surface, of_surface in self._materials:
+            own = np.flatnonzero(of_surface[part])
+            if len(own):
                 colour[own], alpha[own] = surface.shaded(self._light, t, normal[own], position[own], rotation)
         temple = part == TEMPLE
         end = np.where(side < 0, self._ends[-1], self._ends[1])
@@ -281,7 +284,7 @@ def _border(triangles: np.ndarray) -> np.ndarray:
 def _strokes(sides: np.ndarray) -> list[np.ndarray]:
     """Closed lines that pass every side once: OpenCV draws a few long lines faster than thousands of short ones.
 
-    As many sides end at each vertex as start there, so a line can go on until it is back at its start.
+    They exist because as many sides end at each vertex as start there.
     """
     starts, ends = sides.T.tolist()
     # Linked lists of the sides that start at each vertex: thousands of small objects would start the garbage collector.
@@ -291,12 +294,17 @@ def _strokes(sides: np.ndarray) -> list[np.ndarray]:
         first[at] = side
     strokes = []
     for at in range(len(first)):
-        while first[at] >= 0:
-            stroke, end = [at], at
-            while (side := first[end]) >= 0:
-                first[end], end = following[side], ends[side]
-                stroke.append(end)
-            strokes.append(np.array(stroke))
+        if first[at] < 0:
+            continue
+        # Hierholzer's method: where a way ends, an earlier vertex of it may begin another round.
+        way, stroke = [at], []
+        while way:
+            if (side := first[way[-1]]) >= 0:
+                first[way[-1]] = following[side]
+                way.append(ends[side])
+            else:
+                stroke.append(way.pop())
+        strokes.append(np.array(stroke[::-1]))
     return strokes
 
 

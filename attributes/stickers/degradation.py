@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_UNUSED = ("albumentations.pytorch", "huggingface_hub")
+
 
 class ClipDegradation:
     """Blur, noise, compression and colour shifts, the same for every frame of a clip.
@@ -45,14 +47,14 @@ class ClipDegradation:
 def _albumentations() -> ModuleType:
     # By default albumentations looks up its latest version online when it is imported.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    # Its part for torch is optional and not used here; importing torch would take 2 s and 150 MB in every worker.
+    # Its parts for torch and for the Hugging Face hub are optional and not used here. With them, its import takes eight
+    # times as long, in every worker.
     modules: dict[str, Any] = sys.modules
-    skipped = "albumentations.pytorch" not in modules and "torch" not in modules
-    if skipped:
-        modules["albumentations.pytorch"] = None
+    skipped = [] if "albumentations" in modules else [name for name in _UNUSED if name not in modules]
+    modules |= dict.fromkeys(skipped)
     try:
         import albumentations
     finally:
-        if skipped:
-            del modules["albumentations.pytorch"]
+        for name in skipped:
+            del modules[name]
     return albumentations

@@ -131,7 +131,7 @@ def test_albumentations_does_not_ask_the_network():
         "ClipDegradation(np.random.default_rng(0))(np.zeros((16, 16, 3), np.uint8))\n"
         "import sys\n"
         "assert 'torch' not in sys.modules, 'importing torch takes longer than everything else here'\n"
-        "import albumentations.pytorch\n"
+        "import albumentations.pytorch, huggingface_hub\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
