@@ -15,6 +15,7 @@ from attributes.glasses.occluder import head_mesh
 from attributes.glasses.placement import HeadTrack
 from attributes.glasses.shading import Illumination
 from attributes.glasses.shadow import shadow
+from attributes.glasses.strokes import border, sides, strokes
 from attributes.rendering.renderer import EmbreeRenderer, Window
 from toolkit.task import FaceClip
 
@@ -92,8 +93,8 @@ class Wearing:
         self._frame = Scene(renderer, mesh.vertices, mesh.triangles[~of_lens])
         self._glass = Scene(renderer, mesh.vertices, mesh.triangles[of_lens])
         self._fine = 3 if blur < SOFT else 2
-        self._outline = _border(self._glass.triangles)
-        self._strokes = _strokes(np.concatenate([_sides(self._frame.triangles), self._outline]))
+        self._outline = border(self._glass.triangles)
+        self._strokes = strokes(np.concatenate([sides(self._frame.triangles), self._outline]))
         self._hulls = [own for side in (-1, 1) if len(own := np.flatnonzero((mesh.part == LENS) & (mesh.side == side)))]
         surfaces = surfaces_of(design, rng)
         # Parts of one material are shaded together.
@@ -267,45 +268,6 @@ class Wearing:
         end = np.where(side < 0, self._ends[-1], self._ends[1])
         alpha[temple] *= np.clip((end - position[:, 2]) / FADE + 0.5, 0, 1)[temple]
         return colour, alpha, (~temple).astype(np.float32)
-
-
-def _sides(triangles: np.ndarray) -> np.ndarray:
-    """The sides of triangles in their order: int ``[3 F, 2]``."""
-    return np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-
-
-def _border(triangles: np.ndarray) -> np.ndarray:
-    """Sides that no other triangle has: int ``[E, 2]``."""
-    sides = _sides(triangles)
-    _, first, counts = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
-    return sides[first[counts == 1]]
-
-
-def _strokes(sides: np.ndarray) -> list[np.ndarray]:
-    """Closed lines that pass every side once: OpenCV draws a few long lines faster than thousands of short ones.
-
-    They exist because as many sides end at each vertex as start there.
-    """
-    starts, ends = sides.T.tolist()
-    # Linked lists of the sides that start at each vertex: thousands of small objects would start the garbage collector.
-    first, following = [-1] * (int(sides.max()) + 1), []
-    for side, at in enumerate(starts):
-        following.append(first[at])
-        first[at] = side
-    strokes = []
-    for at in range(len(first)):
-        if first[at] < 0:
-            continue
-        # Hierholzer's method: where a way ends, an earlier vertex of it may begin another round.
-        way, stroke = [at], []
-        while way:
-            if (side := first[way[-1]]) >= 0:
-                first[way[-1]] = following[side]
-                way.append(ends[side])
-            else:
-                stroke.append(way.pop())
-        strokes.append(np.array(stroke[::-1]))
-    return strokes
 
 
 def _window(pixels: np.ndarray, margin: float, size: tuple[int, ...]) -> Window | None:

@@ -241,11 +241,11 @@ def test_glasses_on_a_blurred_picture_are_blurred(drawer):
 @pytest.mark.parametrize("seed", range(4))
 def test_strokes_pass_every_side_once(seed):
     from attributes.glasses.geometry import glasses_mesh
-    from attributes.glasses.layers import _border, _sides, _strokes
+    from attributes.glasses.strokes import border, sides, strokes
 
     triangles = glasses_mesh(random_design(np.random.default_rng(seed))).triangles
-    sides = np.concatenate([_sides(triangles), _border(triangles)])
-    strokes = _strokes(sides)
-    drawn = np.concatenate([np.stack([stroke[:-1], stroke[1:]], axis=1) for stroke in strokes])
-    assert sorted(map(tuple, drawn.tolist())) == sorted(map(tuple, sides.tolist()))
-    assert len(strokes) < len(sides) / 20
+    lines = np.concatenate([sides(triangles), border(triangles)])
+    found = strokes(lines)
+    drawn = np.concatenate([np.stack([stroke[:-1], stroke[1:]], axis=1) for stroke in found])
+    assert sorted(map(tuple, drawn.tolist())) == sorted(map(tuple, lines.tolist()))
+    assert len(found) < len(lines) / 20
