@@ -18,7 +18,7 @@ from toolkit.edit.session import Session
 from toolkit.files import read_json, write_json
 from toolkit.threads import in_threads
 
-PART = 32
+PART = 16
 """Frames of a part: a multiple of the frames that masks are found for, and networks run on, at a time. No result
 depends on it."""
 
