@@ -17,7 +17,7 @@ from toolkit.errors import InputError
 from toolkit.files import atomic
 from toolkit.task import FaceClip
 
-BATCH = 16
+BATCH = 4
 """Frames per forward pass."""
 FORMAT = "glasses-segmenter-1"
 """Format name in the metadata of weights files."""
