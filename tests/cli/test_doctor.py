@@ -94,6 +94,21 @@ def test_package_that_breaks_while_importing_is_broken_not_missing(monkeypatch, 
     assert "--force-reinstall" in found["packages", "train"].advice
 
 
+@pytest.mark.parametrize("replaced", ["version", "modules"])
+def test_another_opencv_in_the_same_folder_is_found(monkeypatch, replaced):
+    import cv2
+
+    (fine,) = doctor._opencv()
+    assert fine.status == "ok"
+    if replaced == "version":
+        monkeypatch.setattr(cv2, "__version__", "4.5.1")
+    else:
+        monkeypatch.delattr(cv2, "ximgproc")
+    (finding,) = doctor._opencv()
+    assert finding.status == "broken" and "another OpenCV package" in finding.detail
+    assert "opencv-contrib-python==" in finding.advice
+
+
 def test_machine_without_torch(few_modules, monkeypatch):
     hide(monkeypatch, "torch", "torchvision", "facer")
     found = by_name(doctor.examine())

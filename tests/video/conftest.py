@@ -57,6 +57,29 @@ def make_video():
 
 
 @pytest.fixture(scope="session")
+def mux(picture):
+    """``mux(path, count, codec, tone, sound_codec)``: pictures and an audio frame, in the order of time."""
+
+    def make(path, count, codec, tone, sound_codec, bit_rate=0, **options):
+        with av.open(str(path), "w", options=options) as target:
+            video = target.add_stream(codec, rate=25, width=64, height=48, pix_fmt="yuv420p")
+            sound = target.add_stream(sound_codec, rate=tone.sample_rate, layout=tone.layout.name)
+            sound.codec_context.bit_rate = bit_rate
+            tone.pts = 0
+            packets = [*sound.encode(tone), *sound.encode(None)]
+            for number in range(count):
+                shown = av.VideoFrame.from_ndarray(picture(64, 48, number), "rgb24")
+                shown.pts, shown.time_base = number, Fraction(1, 25)
+                packets += video.encode(shown)
+            packets += video.encode(None)
+            for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+                target.mux(packet)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def turn_mp4():
     """``turn_mp4(path, a, b, c, d)`` writes the linear part of the display matrix into an MP4's track header."""
 

@@ -26,27 +26,15 @@ def noise(layout="mono"):
 
 
 @pytest.fixture(scope="module")
-def with_sound(picture):
+def with_sound(mux):
     """``with_sound(path, codec, ...)``: 20 frames at 25 a second and `noise`; the clock begins at `late` seconds."""
 
     def make(path, codec, layout="mono", late=0):
-        with av.open(str(path), "w", options={"output_ts_offset": str(late)} if late else {}) as target:
-            video = target.add_stream("mpeg4", rate=25, width=64, height=48, pix_fmt="yuv420p")
-            sound = target.add_stream(codec, rate=RATE)
-            sound.codec_context.layout = layout
-            sound.codec_context.bit_rate = 128_000 if codec == "wmav2" else 0
-            data = noise(layout)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data.T.reshape(1, -1)), "s32", layout)
-            frame.sample_rate, frame.pts = RATE, 0
-            packets = [*sound.encode(frame), *sound.encode(None)]
-            for number in range(20):
-                shown = av.VideoFrame.from_ndarray(picture(64, 48, number), "rgb24")
-                shown.pts, shown.time_base = number, Fraction(1, 25)
-                packets += video.encode(shown)
-            packets += video.encode(None)
-            for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-                target.mux(packet)
-        return path
+        data = noise(layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data.T.reshape(1, -1)), "s32", layout)
+        frame.sample_rate = RATE
+        options = {"output_ts_offset": str(late)} if late else {}
+        return mux(path, 20, "mpeg4", frame, codec, 128_000 if codec == "wmav2" else 0, **options)
 
     return make
 

@@ -1,7 +1,5 @@
 """Reading goes on over damage, says where it is, and gives the same frames every time."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 import pytest
@@ -34,24 +32,13 @@ def transport(tmp_path_factory, picture, make_video):
 
 
 @pytest.fixture(scope="module")
-def with_longer_sound(picture):
+def with_longer_sound(mux):
     """``with_longer_sound(path)``: 8 pictures in 0.32 s and 0.6 s of sound."""
 
     def make(path):
-        with av.open(str(path), "w") as target:
-            video = target.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
-            sound = target.add_stream("ac3", rate=48000, layout="mono")
-            tone = av.AudioFrame.from_ndarray(np.zeros((1, 28800), np.float32), "fltp", "mono")
-            tone.sample_rate, tone.pts = 48000, 0
-            packets = [*sound.encode(tone), *sound.encode(None)]
-            for number in range(8):
-                shown = av.VideoFrame.from_ndarray(picture(64, 48, number), "rgb24")
-                shown.pts, shown.time_base = number, Fraction(1, 25)
-                packets += video.encode(shown)
-            packets += video.encode(None)
-            for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-                target.mux(packet)
-        return path
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 28800), np.float32), "fltp", "mono")
+        tone.sample_rate = 48000
+        return mux(path, 8, "libx264", tone, "ac3")
 
     return make
 

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> list[Finding]:
     """Run all checks. Libraries are imported one by one, and a failing import becomes a finding."""
     return [
-        *(*_system(), *_packages(), *_torch(), *_analysers(), *_weights(), *_backbones()),
+        *(*_system(), *_packages(), *_opencv(), *_torch(), *_analysers(), *_weights(), *_backbones()),
         *(*_renderers(), *_codecs(), *_tasks()),
     ]
 
@@ -134,6 +134,22 @@ def _packages() -> Iterator[Finding]:
         detail = "; ".join(f"{module}: {_one_line(problem)}" for module, problem in problems.items())
         again = "" if status == "missing" else "--force-reinstall "
         yield Finding("packages", extra or "base", status, detail, f"pip install {again}'{name}'", extra is None)
+
+
+def _opencv() -> Iterator[Finding]:
+    """Four packages of OpenCV share the folder ``cv2``, and the one that pip installed last is imported."""
+    try:
+        import cv2
+
+        wanted = metadata.version("opencv-contrib-python")
+    except Exception:  # told by the packages
+        return
+    if wanted.startswith(f"{cv2.__version__}.") and hasattr(cv2, "ximgproc"):
+        yield Finding("packages", "opencv", "ok", f"cv2 is that of opencv-contrib-python {wanted}")
+        return
+    detail = f"cv2 {cv2.__version__} is not that of opencv-contrib-python {wanted}: another OpenCV package replaced it"
+    advice = f"pip install --force-reinstall --no-deps opencv-contrib-python=={wanted}"
+    yield Finding("packages", "opencv", "broken", detail, advice)
 
 
 def _torch() -> Iterator[Finding]:

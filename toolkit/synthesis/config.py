@@ -158,7 +158,8 @@ class BuildConfig(BaseModel):
     def _lengths_fit(self) -> Self:
         if self.min_clip_length > self.clip_length:
             raise ValueError(
-                f"min_clip_length must be at most clip_length, {self.clip_length}, found {self.min_clip_length}"
+                f"min_clip_length must be at most clip_length, {self.clip_length}, found {self.min_clip_length}; "
+                f"for clips of {self.clip_length} frames, lower min_clip_length too"
             )
         if self.segment_frames is not None and self.segment_frames < self.clip_length:
             raise ValueError(

@@ -183,27 +183,21 @@ def _pickling(subject: Subject) -> None:
 
 
 def _masker(subject: Subject) -> None:
-    clip = subject.clip
-    masks = subject.masker(clip)
-    _check_masks(masks, clip)
-    again = subject.masker(clip)
-    assert np.array_equal(masks, again), "the masker must return the same masks for the same clip"
+    _repeatable(subject.masker, _check_masks, subject.clip, "masks")
 
 
 def _opaque(subject: Subject) -> None:
-    clip = subject.clip
-    parts = subject.masker.opaque(clip)
-    _check_opaque(parts, clip)
-    again = subject.masker.opaque(clip)
-    assert np.array_equal(parts, again), "the masker must return the same opaque parts for the same clip"
+    _repeatable(subject.masker.opaque, _check_opaque, subject.clip, "opaque parts")
 
 
 def _hides_eyes(subject: Subject) -> None:
-    clip = subject.clip
-    frames = subject.masker.hides_eyes(clip)
-    _check_hides_eyes(frames, clip)
-    again = subject.masker.hides_eyes(clip)
-    assert np.array_equal(frames, again), "the masker must find the eyes hidden in the same frames of the same clip"
+    _repeatable(subject.masker.hides_eyes, _check_hides_eyes, subject.clip, "frames with hidden eyes")
+
+
+def _repeatable(function: Callable[[FaceClip], Any], check: Callable[..., None], clip: FaceClip, what: str) -> None:
+    found = function(clip)
+    check(found, clip)
+    assert np.array_equal(found, function(clip)), f"the masker must return the same {what} for the same clip"
 
 
 def _masker_without_face(subject: Subject) -> None:
@@ -230,16 +224,17 @@ def _check_masks(masks, clip: FaceClip) -> None:
 
 def _check_opaque(parts, clip: FaceClip) -> None:
     # Opaque parts may lie outside the masks: the masks of glasses have holes at the eyes, and rims may cross an eye.
-    shape = clip.frames.shape[:3]
-    assert isinstance(parts, np.ndarray), f"opaque parts must be an array, found {type(parts).__name__}"
-    assert parts.shape == shape, f"opaque parts must be {shape}, found {parts.shape}"
-    assert parts.dtype == np.bool_, f"opaque parts must be bool, found {parts.dtype}"
+    _check_bools(parts, clip.frames.shape[:3], "opaque parts must be")
 
 
 def _check_hides_eyes(frames, clip: FaceClip) -> None:
-    assert isinstance(frames, np.ndarray), f"hides_eyes must return an array, found {type(frames).__name__}"
-    assert frames.shape == (len(clip),), f"hides_eyes must return ({len(clip)},) values, found {frames.shape}"
-    assert frames.dtype == np.bool_, f"hides_eyes must return bool, found {frames.dtype}"
+    _check_bools(frames, (len(clip),), "hides_eyes must return")
+
+
+def _check_bools(values, shape: tuple[int, ...], what: str) -> None:
+    assert isinstance(values, np.ndarray), f"{what} an array, found {type(values).__name__}"
+    assert values.shape == shape, f"{what} {shape}, found {values.shape}"
+    assert values.dtype == np.bool_, f"{what} bool, found {values.dtype}"
 
 
 def _pairs(subject: Subject) -> None:
