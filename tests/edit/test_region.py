@@ -1,5 +1,6 @@
 """Removers that see a rectangle around the masks instead of the whole crop."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -168,6 +169,35 @@ def test_masks_anywhere_are_edited(video, settings, tmp_path, exact, seen, mask_
     report = edit_video(video, tmp_path / "out.mkv", config)
     masked = [mask_of(k, 64).any() for k in range(24)]
     assert [frame.faces[0].edited > 0 for frame in report.frames] == masked and seen
+
+
+def scaled(frames, side):
+    return np.stack([cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC) for frame in frames])
+
+
+@pytest.mark.parametrize(
+    ("scene", "faces_in_it"),
+    [
+        (lambda faces: np.pad(scaled(faces, 144), ((0, 0), (0, 0), (40, 44), (0, 0)), "edge"), 1),
+        (lambda faces: scaled(faces[:2], 2160), 1),
+        (lambda faces: faces[:, :, 70:], 1),
+        (lambda faces: np.concatenate([faces[:, :, 30:162]] * 2, axis=2), 2),
+        (lambda faces: faces[:1], 1),
+    ],
+    ids=["small", "fills-4k", "at-the-border", "two-that-overlap", "one-frame"],
+)
+def test_faces_of_any_size_and_place_have_regions(
+    faces, write_video, settings, tmp_path, exact, seen, monkeypatch, scene, faces_in_it
+):
+    monkeypatch.setattr(region, "MARGIN", 0.05)
+    exact(box(0.1, 0.1, 0.9, 0.3))
+    frames = scene(faces[:4])
+    source = write_video(tmp_path / "in.mp4", frames)
+    config = settings(motion={"motion_layers": "none"}, masking={"region": "masks", "min_change": 0})
+    report = edit_video(source, tmp_path / "out.mkv", config)
+    assert {shape for shape, _ in seen} == {(32, 64)}
+    assert [len(frame.faces) for frame in report.frames] == [faces_in_it] * len(frames)
+    assert report.counts["edited"] == len(frames) and pictures(tmp_path / "out.mkv").shape == frames.shape
 
 
 def test_a_second_look_goes_where_the_first_one_changed_something(video, settings, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from toolkit.files import read_json, write_json
 from toolkit.threads import in_threads
 
 PART = 16
-"""Frames of a part: a multiple of the frames that masks are found for, and networks run on, at a time. No result
-depends on it."""
+"""Frames of a part: a multiple of the frames that go through the VAE together. No result depends on it; the smaller it
+is, the less workers wait for the last one."""
 
 STAGES = {"masks": "masks", "output": "networks", "weights": "paste weights"}
 """The stage of the report that each kind of work belongs to."""
