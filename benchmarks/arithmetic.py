@@ -19,6 +19,7 @@ import argparse
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -225,6 +226,7 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
+    warnings.simplefilter("ignore")  # of tracing: the shapes are fixed
     hints = pictures(args.frames)
     _, reference = run(ENGINES[REFERENCE](), hints)
     engines, skipped = {}, {}
