@@ -274,7 +274,7 @@ def test_memory_that_runs_out_in_a_thread_is_the_sentence_that_it_always_was(lon
         edit_video(long, tmp_path / "out.mp4", with_workers(light, 3))
 
 
-def test_networks_that_fail_to_load_ahead_say_so_when_they_are_needed(video, light, tmp_path, monkeypatch):
+def test_networks_that_cannot_be_loaded_say_so(video, light, tmp_path, monkeypatch):
     def refuse(*_):
         raise InputError("the weights are damaged")
 
@@ -316,10 +316,3 @@ def test_workers_must_be_positive(folder, config, tmp_path, capsys):
     words = ["edit", str(folder), str(tmp_path / "out"), "--remover", str(config.remover[0])]
     assert main([*words, "--workers", "0"]) == 2
     assert "workers" in capsys.readouterr().err
-
-
-def test_maskers_wait_for_networks_that_are_loading(config, monkeypatch):
-    session, loaded = Session(config), []
-    monkeypatch.setattr(session, "_load", lambda: time.sleep(0.3) or loaded.append(True))
-    session.load_ahead()
-    assert session.maskers is not None and loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,19 @@ def load_pipeline(
         device=device,
     )
     return Pipelines(resolve(config)).with_remover(0)
+
+
+def import_ahead() -> None:
+    """Begin to import what runs the networks, in a thread: it takes seconds, and native code finds faces meanwhile.
+
+    Nothing is loaded yet. diffusers patches torch while it loads, which would spoil models that other threads build.
+    """
+    threading.Thread(target=_import, name="toolkit-import", daemon=True).start()
+
+
+def _import() -> None:
+    with suppress(Exception), uncollected():  # it comes again once the networks are needed
+        import toolkit.diffusion.edit_pipeline  # noqa: F401
 
 
 class Pipelines:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
-import threading
 from functools import cached_property
 from typing import Any, Self
 
@@ -26,10 +24,6 @@ _LIBRARIES = (
     *("pyfacer", "scipy", "torch", "transformers"),
 )
 
-_LOADING = "toolkit-loading"
-"""Name of the threads that load networks."""
-_one_loads = threading.Lock()
-
 
 class Session:
     """Everything that a run loads. One thread may use it at a time.
@@ -47,8 +41,8 @@ class Session:
         self.resolved = resolve(config)
         """The settings with nothing left open."""
         self.workers = workers or config.workers or _default_workers(self.resolved)
-        self._pipelines = Pipelines(self.resolved)
-        self._loading: threading.Thread | None = None
+        self.pipelines = Pipelines(self.resolved)
+        """The networks."""
         self.clock = StageClock()
         """Adds up the time of each stage of the work on a video, over all sessions of a `crew`."""
         self.versions = installed(_LIBRARIES)
@@ -64,37 +58,14 @@ class Session:
         other = copy.copy(self)
         for cached in ("crew", "maskers"):
             other.__dict__.pop(cached, None)
-        other._pipelines, other._analysers = self._pipelines.sibling(), {}
+        other.pipelines, other._analysers = self.pipelines.sibling(), {}
         return other
-
-    def load_ahead(self) -> None:
-        """Begin to import and load the networks in a thread; it pays while native code finds faces."""
-        if self._loading is None:
-            self._loading = threading.Thread(target=self._load, name=_LOADING, daemon=True)
-            self._loading.start()
-
-    def _load(self) -> None:
-        with _one_loads, contextlib.suppress(Exception):  # it comes again once the networks are needed
-            self._pipelines.with_remover(0)
-
-    @property
-    def pipelines(self) -> Pipelines:
-        """The networks."""
-        self._wait_for_loading()
-        return self._pipelines
-
-    def _wait_for_loading(self) -> None:
-        """Wait for this session's networks, and for those of an earlier one, which may have ended without them."""
-        for thread in threading.enumerate():
-            if thread.name == _LOADING:
-                thread.join()
 
     @cached_property
     def maskers(self) -> list[TaskMaskers] | None:
         """The maskers of each remover; None if no masks are needed."""
         if not self.resolved.masking.finds_masks:
             return None
-        self._wait_for_loading()  # diffusers patches torch while it loads: a masker's own weights would stay empty
         return [TaskMaskers(remover.tasks, self.resolved.options) for remover in self.resolved.removers]
 
     @property
