@@ -420,9 +420,9 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
                 predicted = []
                 for batch in self._batches(start, stop):
                     sample = scaling.scale_model_input(latents.read(*batch).to(device), t)
-                    shared = attention is None and can_share(self.unet) and is_shared(sample)
-                    control = self._control(sample, t, clip.hint(*batch, device), embeds, conditioning_scale, shared)
-                    predicted.append(self._predict(sample, t, control, embeds, guidance_scale, shared))
+                    same = attention is None and can_share(self.unet) and is_shared(sample)
+                    control = self._control(sample, t, clip.hint(*batch, device), embeds, conditioning_scale, same)
+                    predicted.append(self._predict(sample, t, control, embeds, guidance_scale, same))
                 yield from blender.add((start, stop), torch.cat(predicted))
                 advance(1)
                 continue
