@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import os
 import pkgutil
@@ -92,7 +93,8 @@ class Ended:
         return "Traceback (most recent call last)" in self.err
 
     def __str__(self) -> str:
-        return f"exit {self.code} {self.why} after {self.seconds:.1f} s, {self.peak >> 20} MiB: {self.err[-600:]}"
+        told = self.err[-4000 if self.why == "time" else -600 :]
+        return f"exit {self.code} {self.why} after {self.seconds:.1f} s, {self.peak >> 20} MiB: {told}"
 
 
 class Child:
@@ -156,6 +158,7 @@ class Child:
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+        faulthandler.register(signal.SIGUSR1, file=sys.stderr)
         if forked_workers:
             fork_workers()
 
@@ -202,11 +205,11 @@ class Child:
         return Ended(self.code, self.seconds, self.cpu, self.peak, *texts, why=why, orphans=orphans)
 
     def _dump(self) -> None:
-        """Leave a note of where it hangs."""
-        with (self.log / "stderr.txt").open("a") as file:
-            for name in ("wchan", "stack", "status"):
-                with contextlib.suppress(OSError):
-                    file.write(f"\n{name}: " + Path(f"/proc/{self.pid}/{name}").read_text()[:800])
+        """Leave a note of where it hangs: the kernel's word for it, and what each thread runs."""
+        with (self.log / "stderr.txt").open("a") as file, contextlib.suppress(OSError):
+            file.write("\nwaits in " + Path(f"/proc/{self.pid}/wchan").read_text() + "\n")
+        self.signal(signal.SIGUSR1)
+        time.sleep(1)
 
     def _orphans(self) -> list[str]:
         deadline = time.monotonic() + ORPHAN_SECONDS
