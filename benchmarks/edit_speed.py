@@ -69,6 +69,8 @@ class Bench:
     def __init__(self, folder: Path, old: Path, rounds: int, quick: bool):
         self.folder, self.old, self.rounds, self.quick = folder, old, rounds, quick
         self.missed = False
+        self.breakdowns: dict[str, dict[str, tuple[float, float]]] = {}
+        """Stages of the edits that were compared with the earlier revision, by part."""
         self._runs = 0
 
     def clip(self, task: str, frames: int = FRAMES, side: str = "512") -> Path:
@@ -86,11 +88,18 @@ class Bench:
         target = self.folder / f"result-{self._runs}{clip.suffix}"
         return toolkit(source, "edit", clip, target, "--task", task, *options)
 
-    def stages(self) -> str:
-        """Milliseconds a frame of each stage of the last edit, from its report."""
+    def stages(self, cost: Cost) -> dict[str, tuple[float, float]]:
+        """Milliseconds of CPU and of wall time a frame of each stage of the last edit; the largest first.
+
+        They come from its report. What is in no stage is the start and the end of the process, and loading.
+        """
         report = json.loads((self.folder / f"result-{self._runs}.mp4.json").read_bytes())
-        frames = len(report["frames"])
-        return ", ".join(f"{name} {1000 * seconds / frames:.0f}" for name, seconds in report["seconds"].items())
+        spent = {name: (stage["cpu"], stage["wall"]) for name, stage in report["stages"].items()}
+        rest = cost.cpu - sum(cpu for cpu, _ in spent.values())
+        spent["rest"] = rest, max(0.0, cost.wall - sum(report["seconds"].values()))
+        scale = 1000 / len(report["frames"])
+        order = sorted(spent, key=lambda name: -spent[name][0])
+        return {name: (scale * spent[name][0], scale * spent[name][1]) for name in order}
 
     def ratios(self, one: Callable[[], Cost], other: Callable[[], Cost]) -> list[tuple[Cost, Cost]]:
         """The costs of two commands that take turns."""
@@ -122,7 +131,9 @@ def against(bench: Bench, name: str, task: str, *options: object) -> None:
         f"{1000 * old.cpu / frames:.0f} / {1000 * new.cpu / frames:.0f} ms a frame; wall time "
         f"{1000 * old.wall / frames:.0f} / {1000 * new.wall / frames:.0f} ms",
     )
-    print(f"{'':9}milliseconds a frame by stage, as in the report: {bench.stages()}", flush=True)
+    bench.breakdowns[name] = stages = bench.stages(new)
+    listed = ", ".join(f"{stage} {cpu:.1f} ({wall:.1f})" for stage, (cpu, wall) in stages.items())
+    print(f"{'':9}milliseconds of CPU time a frame (wall time, summed over threads): {listed}", flush=True)
 
 
 def glasses(bench: Bench) -> None:
@@ -189,11 +200,12 @@ def analysis(bench: Bench) -> None:
     spent = bench.folder / "analysis.json"
     code = "import sys, benchmarks.edit_speed as b; b.analyse(*sys.argv[1:])"
     ratios = []
-    for _ in range(1 if bench.quick else bench.rounds):
-        edited = bench.edit(HERE, clip, "glasses")
+    for source in (bench.old, HERE):
+        edited = bench.edit(source, clip, "glasses")
         python(HERE, "-c", code, clip, spent)
         ratios.append(edited.cpu / json.loads(spent.read_text()))
-    bench.show("analysis", ratios, f"CPU time of an edit / of face analysis alone: {edited.cpu:.0f} s")
+    note = f"CPU time of an edit / of face analysis alone on the same frames; before {ratios[0]:.1f}"
+    bench.show("analysis", ratios[1:], note)
 
 
 def memory(bench: Bench) -> None:
@@ -281,18 +293,44 @@ def analyse(clip: str, target: str) -> None:
     Path(target).write_text(json.dumps(sum(spent[1:]) / len(spent[1:]) * len(spent)), encoding="utf-8")
 
 
+def picture(breakdowns: dict[str, dict[str, tuple[float, float]]], path: Path) -> None:
+    """Draw the CPU time of each stage as one bar for each edit."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.9 + 0.5 * len(breakdowns)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours: dict[str, str] = {}
+    for name, stages in breakdowns.items():
+        left = 0.0
+        for stage, (cpu, _) in stages.items():
+            label = None if stage in colours else stage
+            colour = colours.setdefault(stage, f"C{len(colours)}")
+            axes.barh(name, cpu, left=left, color=colour, label=label)
+            left += cpu
+    axes.invert_yaxis()
+    axes.set_xlabel("CPU time, milliseconds a frame")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    figure.savefig(path)
+
+
 def main() -> int:
     """Run the parts; return 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", default=BASELINE, metavar="REV", help="revision to compare with")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=1, help="how often each pair of commands runs")
+    parser.add_argument("--picture", type=Path, help="PNG file for a picture of the stages of the parts that list them")
     parser.add_argument("--quick", action="store_true", help="a few frames only: the ratios mean nothing")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, revision(args.against) as old:
         bench = Bench(Path(folder), old, args.rounds, args.quick)
         for part in args.part:
             PARTS[part](bench)
+        if args.picture and bench.breakdowns:
+            picture(bench.breakdowns, args.picture)
     return int(bench.missed and not args.quick)
 
 

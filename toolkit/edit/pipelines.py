@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.backbones import BackboneSpec, load
+from toolkit.clock import StageClock
 from toolkit.device import ComputeDevice
 from toolkit.edit.config import DenoisingConfig, EditConfig, MaskConfig, MotionConfig
 from toolkit.edit.resolve import resolve
@@ -72,17 +74,33 @@ def load_pipeline(
     return Pipelines(resolve(config)).with_remover(0)
 
 
-def import_ahead() -> None:
-    """Begin to import what runs the networks, in a thread: it takes seconds, and native code finds faces meanwhile.
+class ImportAhead(threading.Thread):
+    """Imports what runs the networks, which takes seconds, while native code finds faces; started at once.
 
     Nothing is loaded yet. diffusers patches torch while it loads, which would spoil models that other threads build.
+
+    Args:
+        clock: counts it as a stage.
     """
-    threading.Thread(target=_import, name="toolkit-import", daemon=True).start()
 
+    def __init__(self, clock: StageClock):
+        super().__init__(name="toolkit-import", daemon=True)
+        self._clock, self._cpu = clock, 0.0
+        self.start()
 
-def _import() -> None:
-    with suppress(Exception), uncollected():  # it comes again once the networks are needed
-        import toolkit.diffusion.edit_pipeline  # noqa: F401
+    def run(self) -> None:
+        # An error comes again once the networks are needed.
+        with self._clock.stage("imports"), suppress(Exception), uncollected():
+            import toolkit.diffusion.edit_pipeline  # noqa: F401
+        self._cpu = time.thread_time()
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds until now; 0 until it has ended where the system does not tell them."""
+        if self.is_alive() and self.ident is not None and hasattr(time, "pthread_getcpuclockid"):
+            with suppress(OSError):  # it ended just now
+                return time.clock_gettime(time.pthread_getcpuclockid(self.ident))
+        return self._cpu
 
 
 class Pipelines:
