@@ -216,7 +216,12 @@ def test_a_second_look_goes_where_the_first_one_changed_something(video, setting
     monkeypatch.setattr(VideoEditPipeline, "stream", removes)
     config = settings(motion={"motion_layers": "none"}, masking={"region": "masks", "second_pass": "on"})
     edit_video(video, tmp_path / "out.mkv", config)
-    assert sizes == [(16, 64, 64), (8, 64, 64), (12, 32, 32), (4, 32, 32)]
+    assert sorted(sizes) == [
+        (4, 32, 32),
+        (8, 64, 64),
+        (12, 32, 32),
+        (16, 64, 64),
+    ]  # threads take the parts in any order
 
 
 def test_regions_need_masks_and_are_the_default_only_where_backbones_say_so(settings):
