@@ -8,6 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
+from toolkit.filling import distances
+
 SPREAD = 0.12
 """How far a face's attribute may stand out of the hull of its landmarks, such as the temples of glasses, as a share of
 the face's size."""
@@ -42,11 +44,11 @@ class Territory:
 
         low, high = np.floor(self.hull.min(axis=0)).astype(int) - 1, np.ceil(self.hull.max(axis=0)).astype(int) + 2
         low, high = np.minimum(low, area[:2]), np.maximum(high, area[2:])
-        outside = np.ones((high[1] - low[1], high[0] - low[0]), np.uint8)
+        inside = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         points = np.rint(self.hull - 0.5 - low).astype(np.int32)
-        cv2.fillConvexPoly(outside, cv2.convexHull(points), 0)
-        distances = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / self.size
-        return distances[area[1] - low[1] : area[3] - low[1], area[0] - low[0] : area[2] - low[0]]
+        cv2.fillConvexPoly(inside, cv2.convexHull(points), 1)
+        far = distances(inside > 0) / self.size
+        return far[area[1] - low[1] : area[3] - low[1], area[0] - low[0] : area[2] - low[0]]
 
 
 def shares(faces: Sequence[Territory], in_front: Callable[[int, int], bool]) -> list[np.ndarray | None]:
