@@ -179,3 +179,25 @@ def test_real_portraits_make_people_of_mixed_identity(shared):
     people = SyntheticPeople(portraits)
     shapes = [people.scene(np.random.default_rng(seed))[0].landmarks[0] for seed in range(4)]
     assert all(np.abs(a - b).max() > 4 for k, a in enumerate(shapes) for b in shapes[k + 1 :])
+
+
+def test_photos_show_the_portrait_in_its_own_resolution(file, portrait):
+    photos = SyntheticPeople([portrait], photos=1.0)
+    clip, _ = photos.scene(np.random.default_rng(4), 3, 600, 1.6)
+    again, _ = photos.scene(np.random.default_rng(4), 3, 600, 1.6)
+    np.testing.assert_array_equal(clip.frames, again.frames)
+    (face,) = create_analyser("mediapipe").analyse(clip.frames[1])
+    error = np.abs(face.landmarks[:468, :2] - clip.landmarks[1, :468, :2]).mean()
+    assert error < 0.01 * 600, "the landmarks follow the picture"
+    morphed, _ = SyntheticPeople([portrait]).scene(np.random.default_rng(4), 1, 600, 1.6)
+    detail = [
+        np.abs(cv2.Laplacian(frames[0, 200:400, 200:400], cv2.CV_32F)).mean()
+        for frames in (clip.frames, morphed.frames)
+    ]
+    assert detail[0] > 1.5 * detail[1], "the canvas would have softened it"
+
+
+def test_without_photos_people_stay_the_same(portrait, people):
+    same = SyntheticPeople([portrait], photos=0.0)
+    one, other = (source.clip(np.random.default_rng(3), 1) for source in (people, same))
+    np.testing.assert_array_equal(one.frames, other.frames)

@@ -31,7 +31,7 @@ class PeopleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    portraits: Path = Field(description="Folder of frontal portraits on plain backgrounds (.jpg, .png).")
+    portraits: Path = Field(description="Folder of frontal portraits (.jpg, .png); backgrounds are cut away.")
     manifest: Path | None = Field(
         None, description="CSV file that lists the portraits to use in a column `file`. If unset, all are used."
     )
@@ -40,6 +40,13 @@ class PeopleConfig(BaseModel):
         [],
         description="Videos of faces whose head poses, expressions and blinks the people copy. Their pictures are not "
         "used. If unset, heads turn smoothly.",
+    )
+    photos: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the videos that show one of the portraits as it is, with its own background and light, "
+        "instead of a person made of several.",
     )
     output: Path = Field(description="Folder of the videos. Interrupted runs resume.")
     clips: int = Field(1000, ge=1, le=1_000_000, description="Number of videos; each shows another person.")
@@ -101,7 +108,9 @@ def _make(job: _Job) -> None:
     from toolkit.video import VideoWriter
 
     config = job.config
-    people = _people(config.portraits, config.manifest, config.only, tuple(config.drive), config.output / CACHE)
+    people = _people(
+        config.portraits, config.manifest, config.only, tuple(config.drive), config.output / CACHE, config.photos
+    )
     rng = generator("made people", config.seed, job.index)
     clip = people.clip(rng, config.frames, config.size, config.crop_scale)
     with VideoWriter(job.path, fps=FPS, crf=CRF) as writer:
@@ -111,7 +120,7 @@ def _make(job: _Job) -> None:
 
 @lru_cache(1)
 def _people(
-    folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path
+    folder: Path, manifest: Path | None, only: str | None, drive: tuple[Path, ...], cache: Path, photos: float
 ) -> SyntheticPeople:
     import cv2
 
@@ -121,7 +130,7 @@ def _people(
 
     cv2.setNumThreads(1)
     portraits = load_portraits(list_portraits(folder, manifest, only), cache)
-    return SyntheticPeople(portraits, load_movements(drive, cache))
+    return SyntheticPeople(portraits, load_movements(drive, cache), photos)
 
 
 def _claim(config: PeopleConfig) -> None:

@@ -13,6 +13,7 @@ from toolkit.portraits import morph, scenery
 from toolkit.portraits.camera import Camera
 from toolkit.portraits.driving import FPS, Movement, fitting
 from toolkit.portraits.painting import painted
+from toolkit.portraits.photos import photographed
 from toolkit.portraits.portrait import SIDE, Portrait
 from toolkit.portraits.relief import Pose, Relief, View, normals
 from toolkit.task import FaceClip
@@ -24,13 +25,14 @@ class SyntheticPeople:
     Args:
         portraits: from `load_portraits`; one is enough, more give more varied people.
         movements: from `load_movements`, copied by the people; if empty, heads turn smoothly.
+        photos: share of clips that show a portrait as it is, instead of a person made of several.
 
     Raises:
         InputError: there are no portraits.
     """
 
-    def __init__(self, portraits: Sequence[Portrait], movements: Sequence[Movement] = ()):
-        self._movements = list(movements)
+    def __init__(self, portraits: Sequence[Portrait], movements: Sequence[Movement] = (), photos: float = 0.0):
+        self._movements, self._photos = list(movements), photos
         if not portraits:
             raise InputError("synthetic people need at least one portrait, found none")
         self._portraits = list(portraits)
@@ -56,6 +58,8 @@ class SyntheticPeople:
         """
         from toolkit.video import crop, square_region
 
+        if self._photos and rng.random() < self._photos:
+            return self._photographed(rng, frames, size, crop_scale)
         person = painted(rng, self._person(rng))
         relief = Relief(person)
         factor = scenery.light(rng, normals(person.depth)) if rng.random() < 0.85 else np.ones((1, 1, 3), np.float32)
@@ -87,6 +91,13 @@ class SyntheticPeople:
             source_digest="made",
         )
         return clip, Camera(rng, size)
+
+    def _photographed(
+        self, rng: np.random.Generator, frames: int, size: int, crop_scale: float
+    ) -> tuple[FaceClip, Camera]:
+        clip = photographed(rng, self._portraits[rng.integers(len(self._portraits))], frames, size, crop_scale)
+        tinted = _tinted(rng, clip.frames.astype(np.float32))
+        return replace(clip, frames=np.rint(tinted).astype(np.uint8)), Camera(rng, size)
 
     def _motion(
         self, rng: np.random.Generator, frames: int, person: Portrait

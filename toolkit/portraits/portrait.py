@@ -18,7 +18,7 @@ SIDE = 384
 """Width and height of the canvas in pixels."""
 FACE = 0.42
 """Width of the face's box divided by that of the canvas; both have the same centre."""
-_VERSION = 2
+_VERSION = 3
 """Version of the cached files."""
 
 
@@ -32,6 +32,7 @@ class Portrait:
         matte: float32 ``[SIDE, SIDE]`` in 0..1, 1 on the person.
         landmarks: float32 ``[478, 3]``, those of mediapipe.
         depth: float32 ``[SIDE, SIDE]``, z of the surface away from the viewer; on the face, that of the landmarks.
+        photo: the picture that the portrait was loaded from; None if it was made otherwise.
     """
 
     name: str
@@ -39,10 +40,32 @@ class Portrait:
     matte: np.ndarray
     landmarks: np.ndarray
     depth: np.ndarray
+    photo: Photo | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A picture in its own resolution.
+
+    Attributes:
+        file: the picture.
+        to_canvas: float64 ``[2, 3]``, the matrix from its pixels to those of the canvas: scale and shift.
+    """
+
+    file: Path
+    to_canvas: np.ndarray
+
+    def read(self) -> np.ndarray:
+        """The picture, uint8 ``[H, W, 3]``, RGB.
+
+        Raises:
+            InputError: it cannot be read any more.
+        """
+        return _decoded(self.file, _read(self.file))
 
 
 def load_portraits(files: Sequence[Path], cache: Path | None = None) -> list[Portrait]:
-    """Load portraits: each shows one frontal face on a plain background.
+    """Load portraits: each shows one frontal face. Backgrounds are cut away.
 
     Args:
         files: pictures.
@@ -60,7 +83,7 @@ def load_portraits(files: Sequence[Path], cache: Path | None = None) -> list[Por
         for file in map(Path, files):
             data = _read(file)
             kept = None if cache is None else Path(cache, f"{hashlib.sha256(data).hexdigest()[:24]}-{_VERSION}.npz")
-            portrait = None if kept is None else _kept(kept, file.name)
+            portrait = None if kept is None else _kept(kept, file)
             if portrait is not None:
                 found.append(portrait)
                 continue
@@ -98,16 +121,18 @@ def _models():
     return build_analyser(FaceConfig(max_faces=1)), Solution(lambda: SelfieSegmentation(model_selection=0))
 
 
-def _kept(path: Path, name: str) -> Portrait | None:
+def _kept(path: Path, file: Path) -> Portrait | None:
     """Read a portrait from the cache; None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as values:
-            return Portrait(name, **{key: values[key] for key in ("image", "matte", "landmarks", "depth")})
+            arrays = {key: values[key] for key in ("image", "matte", "landmarks", "depth")}
+            return Portrait(file.name, **arrays, photo=Photo(file, values["to_canvas"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 
 def _keep(path: Path, portrait: Portrait) -> None:
+    assert portrait.photo is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path, shared=True) as staged, staged.open("wb") as stream:
         np.savez_compressed(
@@ -116,16 +141,23 @@ def _keep(path: Path, portrait: Portrait) -> None:
             matte=portrait.matte,
             landmarks=portrait.landmarks,
             depth=portrait.depth,
+            to_canvas=portrait.photo.to_canvas,
         )
 
 
-def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
+def _decoded(file: Path, data: bytes) -> np.ndarray:
     import cv2
 
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if decoded is None:
         raise InputError(f"expected a JPEG or PNG picture, found something else in {file}")
-    image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+
+
+def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
+    import cv2
+
+    image = _decoded(file, data)
     analyser.reset()
     faces = analyser.analyse(image)
     if not faces:
@@ -142,7 +174,8 @@ def _analyse(file: Path, data: bytes, analyser, segmenter) -> Portrait:
     matte = segmenter.process(canvas).segmentation_mask.astype(np.float32)
     matte = cv2.ximgproc.guidedFilter(canvas, np.clip((matte - 0.3) / 0.5, 0, 1), 6, 120.0)
     inside = cv2.warpAffine(np.ones(image.shape[:2], np.float32), move, size)
-    return Portrait(file.name, canvas, np.clip(matte, 0, 1) * inside, landmarks, relief(landmarks, matte))
+    depth = relief(landmarks, matte)
+    return Portrait(file.name, canvas, np.clip(matte, 0, 1) * inside, landmarks, depth, Photo(file, move))
 
 
 def relief(landmarks: np.ndarray, matte: np.ndarray) -> np.ndarray:
