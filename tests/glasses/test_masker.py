@@ -11,7 +11,7 @@ from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.eyes import eye_holes
 from attributes.glasses.masker import EmbeddedMasker, FacerMasker, create_masker
 from attributes.glasses.segmenter.model import RegionMaps
-from attributes.glasses.segmenter.region import Regions
+from attributes.segmenting.region import Regions
 from toolkit.errors import UsageError
 from toolkit.faces import Face, load_topology
 from toolkit.faces.facer import CELEBM_CLASSES

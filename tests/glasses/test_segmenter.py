@@ -16,8 +16,10 @@ from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.segmenter import GlassesSegmenter
 from attributes.glasses.segmenter.losses import segmentation_loss, union_iou
 from attributes.glasses.segmenter.model import FORMAT
-from attributes.glasses.segmenter.network import GlassesNetwork, normalise
-from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions, put_back
+from attributes.glasses.segmenter.network import GlassesNetwork
+from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions
+from attributes.segmenting.network import normalise
+from attributes.segmenting.region import put_back
 from toolkit.errors import InputError
 from toolkit.testing import no_face_clip
 from toolkit.testing.sample import sample_clip

@@ -11,6 +11,8 @@ from attributes.glasses.segmenter.augment import augment, centre_crop
 from attributes.glasses.segmenter.config import TrainConfig
 from attributes.glasses.segmenter.decoys import add_decoys
 from attributes.glasses.segmenter.samples import STORED, SampleMaker, Samples
+from attributes.segmenting import training
+from attributes.segmenting.config import read_config
 from toolkit.errors import InputError, UsageError
 from toolkit.testing.sample import sample_clip
 from toolkit.testing.sample_portrait import load_portrait
@@ -64,14 +66,14 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(config, monkeypatch):
     whole = last_state(config)
     assert best["iou"] >= 0 and GlassesSegmenter.load(config.output, device="cpu")
     (config.work / "checkpoint.pt").unlink()
-    save = train._save
+    save = training.save
 
     def save_and_die(path, step, *rest):
         save(path, step, *rest)
         if step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_save", save_and_die)
+    monkeypatch.setattr(training, "save", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         train.train(config)
     train.train(config)
@@ -97,7 +99,7 @@ def files(folder, *names):
 
 def test_nobody_is_both_trained_on_and_held_out(tmp_path):
     pictures = [tmp_path / f"{person:03}_{mood}.jpg" for person in range(20) for mood in ("neutral", "smiling")]
-    kept, held = train.split_people(pictures, 0.12)
+    kept, held = training.split_people(pictures, 0.12)
     assert sorted(kept + held) == pictures and len(held) == 4
     assert not {file.name[:3] for file in kept} & {file.name[:3] for file in held}
 
@@ -111,15 +113,15 @@ def test_one_person_is_too_few(tmp_path):
 
 def test_a_work_folder_serves_one_config(tmp_path):
     config = TrainConfig(portraits=tmp_path, output=tmp_path / "w", work=tmp_path / "x")
-    train._claim(config)
-    train._claim(config.model_copy(update={"threads": 1, "output": tmp_path / "v"}))
+    training.claim(config)
+    training.claim(config.model_copy(update={"threads": 1, "output": tmp_path / "v"}))
     with pytest.raises(InputError, match="another seed, steps"):
-        train._claim(config.model_copy(update={"steps": 9, "seed": 1}))
+        training.claim(config.model_copy(update={"steps": 9, "seed": 1}))
 
 
 def test_bad_options_are_a_sentence():
     with pytest.raises(UsageError, match="--steps must be greater than or equal to 1"):
-        train.read_config(["--portraits", "p", "--output", "o", "--steps", "0"])
+        read_config(TrainConfig, "x", None, ["--portraits", "p", "--output", "o", "--steps", "0"])
 
 
 def test_augmentation_moves_picture_and_maps_together():

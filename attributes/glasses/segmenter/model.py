@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attributes.glasses.segmenter.network import CHANNELS, GlassesNetwork, normalise
-from attributes.glasses.segmenter.region import HEIGHT, WIDTH, Regions, cut_out, eye_regions, put_back
+from attributes.glasses.segmenter.network import CHANNELS, GlassesNetwork
+from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions
+from attributes.segmenting import weights
+from attributes.segmenting.network import normalise
+from attributes.segmenting.region import Regions, put_back
 from toolkit.device import choose_device_name
-from toolkit.errors import InputError
-from toolkit.files import atomic
 from toolkit.task import FaceClip
 
 BATCH = 4
@@ -75,7 +75,7 @@ class GlassesSegmenter:
 
     def __init__(self, network: GlassesNetwork, device: str = "cpu"):
         self._device = torch.device(device)
-        self._network = _folded(network).to(self._device, memory_format=torch.channels_last)
+        self._network = weights.folded(network).to(self._device, memory_format=torch.channels_last)
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str | None = None) -> GlassesSegmenter:
@@ -134,25 +134,9 @@ class GlassesSegmenter:
             return maps.sigmoid().permute(0, 2, 3, 1).cpu().numpy(), presence.sigmoid().cpu().numpy()
 
 
-def _folded(network: GlassesNetwork) -> GlassesNetwork:
-    """A copy for inference, with its batch normalisations folded into the convolutions."""
-    folded = copy.deepcopy(network).eval()
-    for module in list(folded.modules()):
-        if isinstance(module, torch.nn.Sequential) and len(module) > 1 and isinstance(module[1], torch.nn.BatchNorm2d):
-            module[0] = torch.nn.utils.fuse_conv_bn_eval(module[0], module[1])
-            del module[1]
-    return folded
-
-
 def write_weights(network: GlassesNetwork, path: Path, about: dict[str, str]) -> None:
     """Save the weights as safetensors, with `about` in the metadata."""
-    from safetensors.torch import save_file
-
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as staged:
-        save_file(state, staged, {"format": FORMAT, **about})
-        staged.chmod(0o644)  # safetensors makes files that only their owner can read
+    weights.write_weights(network, path, {"format": FORMAT, **about})
 
 
 def read_weights(path: Path) -> GlassesNetwork:
@@ -161,24 +145,4 @@ def read_weights(path: Path) -> GlassesNetwork:
     Raises:
         InputError: the file is missing, damaged, or of another kind.
     """
-    from safetensors import SafetensorError, safe_open
-
-    wanted = "expected weights of the glasses segmenter"
-    if not path.is_file():
-        raise InputError(f"{wanted}, but the file {path} does not exist; use a file written by the training")
-    try:
-        with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get("format")
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a mapping
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{wanted}, but {path} is damaged or not a safetensors file; train again") from error
-    if found != FORMAT:
-        raise InputError(f"{wanted} of format {FORMAT}, but {path} has {found!r}; train again with this version")
-    network = GlassesNetwork()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{wanted}, but the tensors in {path} belong to another network") from error
-    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
-        raise InputError(f"{wanted}, but {path} contains values that are not finite; train again")
-    return network
+    return weights.read_weights(path, GlassesNetwork(), FORMAT, "glasses")
