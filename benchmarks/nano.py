@@ -1,15 +1,12 @@
 """Measures how fast and how well the embedded backbone edits.
 
-    python -m benchmarks.nano [--part speed steps worn bare coders] [--task glasses] [--videos DIR] [--data DIR]
+    python -m benchmarks.nano [--part speed steps coders] [--task glasses] [--videos DIR] [--data DIR]
 
 ``speed`` times a whole edit of the sample clip, whose face fills 256 pixels, with the attribute drawn on it. It also
 times one evaluation of the networks, and one of networks of Stable Diffusion 1.5's shape with random weights, each at
 the size of its crops.
 ``steps`` edits the clips that `toolkit dataset videos` wrote to DIR in 1, 2 and 4 steps, and measures them as
 `toolkit evaluate` does.
-``worn`` edits real videos of people with glasses in DIR, with and without the motion adapter, and prints how much of
-the glasses remains.
-``bare`` edits videos of people without the attribute, and prints how many frames stay unchanged.
 ``coders`` trains diffusers' `AutoencoderTiny`, with cells of the same size, on pictures of the dataset `--data` for a
 few minutes, and compares its loss on other pictures with nano's lossless coder.
 Run it on an idle machine.
@@ -18,7 +15,6 @@ Run it on an idle machine.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import tempfile
 import time
@@ -40,17 +36,13 @@ from toolkit.evaluate.tables import terminal
 from toolkit.pretrain.samples import Pictures
 from toolkit.registry import load_task
 from toolkit.testing.sample import sample_clip
-from toolkit.video import VideoWriter, probe, read_frames
-from toolkit.video.finding import find_videos
+from toolkit.video import VideoWriter
 
-PARTS = {"speed": None, "steps": "videos", "worn": "videos", "bare": "videos", "coders": "data"}
+PARTS = {"speed": None, "steps": "videos", "coders": "data"}
 """The parts, and the option that each needs."""
 
 REMOVE_ALL = {"hidden_eyes": "remove", "face_paint": "remove"}
 """Settings with which every attribute is removed, dark lenses too."""
-
-UNCHANGED = 45.0
-"""PSNR in dB from which a frame counts as unchanged, because no change is visible."""
 
 LIMIT = 3.0
 """Frames per second that a laptop with 4 cores should reach."""
@@ -176,74 +168,6 @@ def steps(task: str, videos: Path) -> None:
         print(f"{count} steps take {seconds / taken[1]:.2f} times as long as one")
 
 
-def worn(videos: Path, arcface: Path | None) -> None:
-    """Print the measures of edited real videos of people with glasses, and the share of the glasses that remains."""
-    with tempfile.TemporaryDirectory() as folder:
-        edited = {"motion": Path(folder) / "motion", "no motion": Path(folder) / "no-motion"}
-        for name, target in edited.items():
-            settings = {
-                "motion": {"motion_layers": "paper" if name == "motion" else "none"},
-                "crop": REMOVE_ALL,
-                "writing": {"lossless": True},
-            }
-            edit_videos(videos, target, EditConfig(task=["glasses"], **settings), EditObserver())
-        edited |= {"unedited": videos, "blank": blank(videos, Path(folder) / "blank")}
-        config = EvaluateConfig(
-            original=videos,
-            edited=[f"{name}={path}" for name, path in edited.items()],
-            task="glasses",
-            output=Path(folder) / "report",
-            clips=False,
-            arcface=arcface,
-            allow_failures=True,
-        )
-        evaluation = evaluate(config).evaluation
-    out.print(terminal(evaluation))
-    found = {method.name: {video.name: video.values for video in method.videos} for method in evaluation.methods}
-    for name, values in found["motion"].items():
-        gone, all_of_it = values.get("glasses_removed"), found["blank"][name].get("glasses_removed")
-        left = f"{1 - gone / all_of_it:.1%}" if gone is not None and all_of_it else "n/a"
-        warp = {method: videos[name].get("warp_error") or math.nan for method, videos in found.items()}
-        print(
-            f"{name}: {left} of the glasses remain; E_warp over the original's: "
-            f"{warp['motion'] / warp['unedited']:.2f}, without motion {warp['no motion'] / warp['unedited']:.2f}"
-        )
-
-
-def blank(videos: Path, folder: Path) -> Path:
-    """Write black videos of the same sizes and lengths, in which everything was removed."""
-    for video, _ in find_videos([videos]):
-        target = folder / video.relative_to(videos).with_suffix(".mkv")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(target, fps=probe(video).fps, lossless=True) as writer:
-            for frame in read_frames(video):
-                writer.write(np.zeros_like(frame.image))
-    return folder
-
-
-def bare(videos: Path, seconds: float) -> None:
-    """Print for each task the share of frames that stay unchanged in videos without the attribute."""
-    for task in ("glasses", "stickers"):
-        levels = []
-        with tempfile.TemporaryDirectory() as folder:
-            settings = {"lossless": True, "preview": seconds}
-            edit_videos(videos, Path(folder), EditConfig(task=[task], writing=settings), EditObserver())
-            for video, name in find_videos([videos]):
-                stem = video.relative_to(videos).with_suffix("")
-                edited = next(path for path in Path(folder).glob(f"{stem}.preview.*") if path.suffix != ".json")
-                found = np.array([psnr(*pair) for pair in zip(read_frames(video), read_frames(edited))])
-                levels += found.tolist()
-                if found.min() < UNCHANGED:
-                    print(f"{task}: {name}: {(found < UNCHANGED).mean():.0%} changed, at worst {found.min():.1f} dB")
-        share = np.mean(np.array(levels) >= UNCHANGED)
-        print(f"{task}: {share:.2%} of {len(levels)} frames unchanged ({UNCHANGED:g} dB; at least 99 %)")
-
-
-def psnr(one, other) -> float:
-    """PSNR of two frames in dB."""
-    return float(-10 * np.log10(np.mean((one.image.astype(np.float32) - other.image) ** 2) / 255**2 + 1e-12))
-
-
 def coders(data: Path, minutes: float) -> None:
     """Print PSNR, size and time of a trained coder and of nano's."""
     from diffusers import AutoencoderTiny
@@ -299,11 +223,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=["speed"])
     parser.add_argument("--task", default="glasses")
-    parser.add_argument(
-        "--videos", type=Path, help="folder of videos; for `steps`, one that `toolkit dataset videos` wrote"
-    )
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of each video that `bare` edits")
-    parser.add_argument("--arcface", type=Path, help="an ArcFace model, to measure identity")
+    parser.add_argument("--videos", type=Path, help="folder that `toolkit dataset videos` wrote, for `steps`")
     parser.add_argument("--data", type=Path, help="dataset of pairs, for `coders`")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long `coders` trains")
     parser.add_argument("--quick", action="store_true")
@@ -316,10 +236,6 @@ def main() -> int:
         good &= speed(args.task, args.quick)
     if "steps" in args.part:
         steps(args.task, args.videos)
-    if "worn" in args.part:
-        worn(args.videos, args.arcface)
-    if "bare" in args.part:
-        bare(args.videos, args.seconds)
     if "coders" in args.part:
         coders(args.data, args.minutes)
     return 0 if good else 1
