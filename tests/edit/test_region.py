@@ -1,5 +1,8 @@
 """Removers that see a rectangle around the masks instead of the whole crop."""
 
+import json
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -7,10 +10,9 @@ import pytest
 from attributes.stickers.generator import SkinMasker
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video
-from toolkit.edit.config import MaskConfig
 from toolkit.edit.removal import region
 from toolkit.edit.removal.region import Region, box_of, regions_around, whole
-from toolkit.edit.resolve import resolve, resolve_region
+from toolkit.edit.resolve import resolve
 from toolkit.errors import UsageError
 from toolkit.registry import load_task
 from toolkit.video import read_frames
@@ -224,14 +226,17 @@ def test_a_second_look_goes_where_the_first_one_changed_something(video, setting
     ]  # threads take the parts in any order
 
 
-def test_regions_need_masks_and_are_the_default_only_where_backbones_say_so(settings):
-    assert resolve(settings()).removers[0].region == "crop"
-    assert resolve(settings(masking={"region": "masks"})).removers[0].region == "masks"
-    trained = resolve(settings()).spec.model_copy(update={"regions": True})
-    asked = {word: resolve_region(MaskConfig(region=word), trained, True) for word in ("auto", "crop", "masks")}
-    assert asked == {"auto": "masks", "crop": "crop", "masks": "masks"}
-    assert resolve_region(MaskConfig(), trained, False) == "crop"
+def test_regions_need_masks_and_are_the_default_only_where_removers_say_so(settings, remover, tmp_path):
+    def region(**masking):
+        return resolve(settings(remover=[trained], masking=masking)).removers[0].region
+
     unmasked = {"masks": "off", "normalisation": "none", "composite": "crop"}
-    assert resolve(settings(masking=unmasked)).removers[0].region == "crop"
+    trained = remover
+    assert region() == "crop" and region(region="masks") == "masks"
+    trained = shutil.copytree(remover, tmp_path / "trained-on-regions")
+    record = json.loads((trained / "remover.json").read_text())
+    (trained / "remover.json").write_text(json.dumps(record | {"region": [64, 32]}))
+    assert region() == region(region="masks") == "masks"
+    assert region(region="crop") == region(**unmasked) == "crop"
     with pytest.raises(UsageError, match="--region masks needs masks"):
         resolve(settings(masking=unmasked | {"region": "masks"}))

@@ -66,6 +66,16 @@ def cell_size(vae: Config) -> int:
     return 2 ** (len(channels) - 1)
 
 
+def picture_unit(spec: BackboneSpec) -> int:
+    """Number of pixels of which the sides of a backbone's pictures are multiples.
+
+    Raises:
+        UsageError, MissingExtra: as for `part_folder`.
+    """
+    levels = read_config(spec, "unet").get("block_out_channels") or (1, 1, 1, 1)
+    return cell_size(read_config(spec, "vae")) * 2 ** (len(levels) - 1)
+
+
 def controlnet_problems(name: str, controlnet: Config, unet: Config | None, vae: Config | None) -> Iterator[str]:
     """Yield the reasons why a ControlNet does not fit a UNet or a VAE. `name` is its name in these messages."""
     if unet is not None:

@@ -116,11 +116,6 @@ class BackboneSpec(BaseModel):
     learning_rate: float | None = Field(
         None, gt=0, description="Learning rate for finetuning removers. If unset, the caller chooses."
     )
-    regions: bool = Field(
-        False,
-        description="Whether removers are trained on parts of crops too. Edits then show them only the surroundings of "
-        "the masks by default.",
-    )
     licence: str = Field("", description="Licence of the weights.")
     download_size: str = Field("", description="Size of the download with `toolkit fetch`, as text.")
     vae: Part

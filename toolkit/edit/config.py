@@ -126,7 +126,7 @@ class MaskConfig(BaseModel):
         "auto",
         description="What removers see: the whole `crop`, or only the `masks` and their surroundings, which is faster. "
         "If masks only show where the attribute may be (stickers), `masks` is for the second pass: it sees what the "
-        "first one removed. `auto` is `masks` if the backbone was trained on such pictures, else `crop`.",
+        "first one removed. `auto` is `masks` if the remover was trained on such pictures, else `crop`.",
     )
     dilation: float = Field(0.015, ge=0, le=0.25, description="How far to widen masks, as a share of the crop's side.")
     composite: Literal["auto", "mask", "crop"] = Field(

@@ -32,6 +32,7 @@ class EditRemover:
         tasks: attributes that it removes, as the user names them: with a distribution if several offer the name.
         prompt: text that describes the edited clip.
         resolution: side of its pictures in pixels.
+        regions: whether it was trained on parts of crops around the masks.
         hint: input of its ControlNet.
         controlnet: location of its weights.
         origin: digest or repository that identifies it, for reports.
@@ -41,6 +42,7 @@ class EditRemover:
     tasks: tuple[str, ...]
     prompt: str
     resolution: int
+    regions: bool
     hint: Hint
     controlnet: Part
     origin: Mapping[str, Any]
@@ -72,6 +74,7 @@ def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Map
         tasks=tuple(record.tasks),
         prompt=", ".join(dict.fromkeys(record.prompts[task] for task in record.tasks)),
         resolution=record.resolution,
+        regions=record.region is not None,
         hint="frame",
         controlnet=Part(class_name="ControlNetModel", folder=remover.controlnet.resolve()),
         origin={"sha256": sha256_of(remover.folder / RECORD)},
@@ -121,6 +124,7 @@ def _inpainting(name: str, spec: BackboneSpec, options: Mapping[str, Mapping[str
         tasks=(name,),
         prompt=task.prompt,
         resolution=spec.resolution,
+        regions=False,
         hint="masked",
         controlnet=spec.controlnet_inpaint,
         origin=identity(spec, ("controlnet_inpaint",))["parts"]["controlnet_inpaint"],

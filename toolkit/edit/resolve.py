@@ -71,13 +71,14 @@ def resolve(config: EditConfig) -> ResolvedEdit:
                 f"{did_you_mean(name, known)}"
             )
     finds_masks = _finds_masks(config.masking, removers)
-    region = resolve_region(config.masking, spec, finds_masks)
+    if config.masking.region == "masks" and not finds_masks:
+        raise UsageError("--region masks needs masks, and these settings do not search for any: leave it at auto")
     resolved_options = dict(options)
     resolved_removers = []
     for remover in removers:
         tasks = [mask_task(name, options.get(bare_name(name))) for name in remover.tasks] if finds_masks else []
         resolved_options |= {task.name: task.options.model_dump(mode="json") for task in tasks}
-        resolved_removers.append(_remover(remover, config.masking, region, tasks, steps))
+        resolved_removers.append(_remover(remover, config.masking, tasks, steps))
     return ResolvedEdit(
         removers=tuple(resolved_removers),
         backbone=identity(spec, used_parts(spec, motion.motion_adapter)),
@@ -276,19 +277,6 @@ def resolved_composite(config: MaskConfig) -> Literal["mask", "crop"]:
     return config.composite
 
 
-def resolve_region(config: MaskConfig, spec: BackboneSpec, finds_masks: bool) -> Literal["crop", "masks"]:
-    """Resolve what removers see; `finds_masks` says whether masks are searched for.
-
-    Raises:
-        UsageError: regions need masks, and there are none.
-    """
-    if config.region == "masks" and not finds_masks:
-        raise UsageError("--region masks needs masks, and these settings do not search for any: leave it at auto")
-    if config.region == "auto":
-        return "masks" if spec.regions and finds_masks else "crop"
-    return config.region
-
-
 def _finds_masks(config: MaskConfig, removers: Sequence[EditRemover]) -> bool:
     needed = config.masks == "on" or config.normalisation != "none" or resolved_composite(config) == "mask"
     return needed or any(remover.hint == "masked" for remover in removers)
@@ -297,7 +285,6 @@ def _finds_masks(config: MaskConfig, removers: Sequence[EditRemover]) -> bool:
 def _remover(
     remover: EditRemover,
     config: MaskConfig,
-    region: Literal["crop", "masks"],
     tasks: Sequence[AttributeTask[Any]],
     steps: int,
 ) -> ResolvedRemover:
@@ -306,6 +293,11 @@ def _remover(
         second_pass = finds_masks and not exact and steps <= FEW_STEPS
     else:
         second_pass = config.second_pass == "on"
+    region: Literal["crop", "masks"]
+    if config.region == "auto":
+        region = "masks" if remover.regions and finds_masks else "crop"
+    else:
+        region = config.region
     normalisation: Normalisation
     if config.normalisation == "auto":
         # With masks on, blending preserves the colours already, and eq. 2 would only spoil them.

@@ -173,6 +173,11 @@ class FinetuneConfig(BaseModel):
         multiple_of=8,
         description="Side of the datasets' pictures in pixels. If unset, the backbone's.",
     )
+    region: tuple[int, int] | None = Field(
+        None,
+        description="Width and height in pixels of the parts around the masks to train on, instead of whole pictures. "
+        "Edits with the remover then show it only the surroundings of the masks.",
+    )
     balance: Literal["size", "equal"] = Field(
         "size",
         description="How often training uses each of several datasets: in proportion to its `size`, or all `equal`.",

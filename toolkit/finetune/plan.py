@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.backbones import BackboneSpec, check_compatible, describe, identity
+from toolkit.backbones.compatible import picture_unit
 from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.files import differences, dump_json, read_json, staging_path
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
@@ -61,6 +62,7 @@ def make_plan(config: FinetuneConfig) -> Plan:
     spec = describe(config.backbone)
     config = config.resolved(spec)
     resolution = config.resolution or spec.resolution
+    _check_region(config, spec, resolution)
     datasets = open_datasets(config.data, resolution, config.pairs)
     init, origin = _init(config, spec)
     parts = [part for part in (*FROZEN, "controlnet_tile") if part in spec.parts]
@@ -80,6 +82,21 @@ def make_plan(config: FinetuneConfig) -> Plan:
     }
     checkpoint, warnings = _claim(config, document)
     return Plan(config, spec, resolution, datasets, document, init, checkpoint, warnings)
+
+
+def _check_region(config: FinetuneConfig, spec: BackboneSpec, resolution: int) -> None:
+    """
+    Raises:
+        UsageError: the networks cannot see parts of that size.
+    """
+    if config.region is None:
+        return
+    unit = picture_unit(spec)
+    if not all(unit <= side <= resolution and side % unit == 0 for side in config.region):
+        raise UsageError(
+            f"--region must be two multiples of {unit} up to {resolution}, as the networks of {spec.name} need, found "
+            f"{' and '.join(map(str, config.region))}"
+        )
 
 
 def _require_extras(config: FinetuneConfig) -> None:

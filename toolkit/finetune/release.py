@@ -52,6 +52,7 @@ def _save(source: Path, folder: Path, dtype: str) -> None:
 
 
 def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
+    config = plan.config
     prompts = {dataset.manifest.task: next(dataset.samples("train")).row["text"] for dataset in reversed(plan.datasets)}
     step = trainer.stopping.best_step
     return RemoverRecord(
@@ -59,6 +60,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
         prompts=prompts,
         backbone=plan.document["backbone"],
         resolution=plan.resolution,
+        region=config.region,
         prediction_type=plan.spec.prediction_type,
         step=step,
         held_out=trainer.figures[step],
@@ -74,7 +76,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
             )
             for dataset in plan.datasets
         ],
-        config=plan.config.model_dump(mode="json", exclude=_PATHS) | plan.document["config"],
+        config=config.model_dump(mode="json", exclude=_PATHS) | plan.document["config"],
         versions={"python": python_version(), **installed(_LIBRARIES)},
         licence=plan.spec.licence,
         files={},

@@ -23,6 +23,7 @@ from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import picture_of
 from toolkit.finetune.encode import contrast, cover, encode_pictures, hints, pixels
 from toolkit.finetune.loss import Batch
+from toolkit.finetune.window import cells_of, cut, draw_window
 from toolkit.interruption import leave_signals_to_the_parent
 from toolkit.seeds import fraction, generator
 
@@ -76,10 +77,16 @@ class PairStream(Dataset):
         entry, side = self._cache.index[number], self._cache.index.resolution
         fade = fraction(config.seed, "faded", position) < config.augmentation.fade
         fill = fraction(config.seed, "filled", position) < config.augmentation.fill
-        whole = not self._cache.kept or config.loss.contrast_power > 0 or fade or fill
+        whole = not self._cache.kept or config.loss.contrast_power > 0 or fade or fill or config.region is not None
         names = ("conditioning_image", "image", "mask") if whole else ("conditioning_image",)
         pictures = {name: picture_of(entry.sample, name, side) for name in names}
         pictures = augmented(pictures, config.augmentation, config.seed, entry.clip_id, variant)
+        cell = side // self._cache.shape[1]
+        seen = slice(0, side), slice(0, side)
+        if config.region is not None:
+            seen = draw_window(pictures["mask"], config.region, cell, generator(config.seed, "window", position))
+            pictures = cut(pictures, seen)
+        rows, columns = cells_of(seen, cell)
         if fade:
             dice = generator(config.seed, "fading", position)
             pictures["conditioning_image"] = fade_attribute(pictures["image"], pictures["conditioning_image"], dice)
@@ -89,16 +96,18 @@ class PairStream(Dataset):
             hint = fill_attribute(pictures["image"], hint, config.augmentation.fill_parts, dice)
         seed = int(generator(config.seed, "noise", position).integers(2**63))
         rng = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(self._cache.shape, generator=rng)  # from the posterior of the encoder
+        shape = self._cache.shape[0], rows.stop - rows.start, columns.stop - columns.start
+        drawn = torch.randn(shape, generator=rng)  # from the posterior of the encoder
         if self._cache.kept:
             encoded = self._cache.read(number, variant)
-            latents = {"latents": encoded.mean.float() + encoded.std.float() * drawn, "cells": encoded.cells}
+            mean, std, cells = (values[:, rows, columns] for values in (encoded.mean, encoded.std, encoded.cells))
+            latents = {"latents": mean.float() + std.float() * drawn, "cells": cells}
         else:
-            cells = cover(pictures["mask"], side // self._cache.shape[1])
+            cells = cover(pictures["mask"], cell)
             latents = {"pixels": pixels([pictures["image"]])[0], "drawn": drawn, "cells": cells}
         empty = fraction(config.seed, "empty prompt", position) < config.loss.proportion_empty_prompts
         return latents | {
-            "noise": torch.randn(self._cache.shape, generator=rng),
+            "noise": torch.randn(shape, generator=rng),
             "timesteps": torch.tensor(self._timesteps[int(torch.randint(len(self._timesteps), (), generator=rng))]),
             "hint": hints([hint])[0],
             "contrast": contrast(*(pictures[name] for name in names)) if whole else math.nan,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from toolkit.backbones import Backbone
+from toolkit.backbones.compatible import cell_size
 from toolkit.dataset.reader import Sample
 from toolkit.finetune.augment import fill_attribute
 from toolkit.finetune.config import FinetuneConfig
@@ -18,6 +19,7 @@ from toolkit.finetune.encode import code, contrast, cover, encode_pictures, hint
 from toolkit.finetune.grid import render_grid
 from toolkit.finetune.loss import Batch, losses, predict, target
 from toolkit.finetune.measures import Measures, average, measure
+from toolkit.finetune.window import cut, draw_window
 from toolkit.seeds import generator
 
 _TIMES = 4
@@ -79,7 +81,11 @@ class Trials:
 
     def _hold(self, dataset: TrainingSet, sample: Sample) -> _HeldOut:
         names, side = ("conditioning_image", "image", "mask"), dataset.manifest.resolution
-        source, wanted, mask = (picture_of(sample, name, side) for name in names)
+        pictures = {name: picture_of(sample, name, side) for name in names}
+        if self._config.region is not None:
+            cell = cell_size(self._backbone.vae.config)
+            pictures = cut(pictures, draw_window(pictures["mask"], self._config.region, cell))
+        source, wanted, mask = (pictures[name] for name in names)
         source_coded, target_coded = code(self._backbone, [source, wanted])
         label = f"{sample.row['source']}, frame {sample.row['frame_index']}"
         shown = source
@@ -171,7 +177,7 @@ class Trials:
             mean, _ = encode_pictures(backbone, pixels([pair.target]))
             mean = mean.float().expand(len(times), -1, -1, -1) * backbone.vae.config.scaling_factor
             noise = torch.randn(mean.shape, generator=self._noise("loss", number)).to(mean.device)
-            cell = pair.mask.shape[0] // mean.shape[-1]
+            cell = pair.mask.shape[1] // mean.shape[-1]
             batch = Batch(
                 latents=mean,
                 noise=noise,

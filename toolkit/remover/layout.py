@@ -51,6 +51,11 @@ class RemoverRecord(BaseModel):
     prompts: dict[str, str] = Field(description="Prompt of each task.")
     backbone: dict[str, Any] = Field(description="Frozen models, as described by `toolkit.backbones.identity`.")
     resolution: int = Field(ge=16, le=2048, multiple_of=8, description="Side of the training images in pixels.")
+    region: tuple[int, int] | None = Field(
+        None,
+        description="Width and height in pixels of the parts around the masks that it was trained on; null if it was "
+        "trained on whole pictures.",
+    )
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="Target that the UNet predicts.")
     step: int = Field(ge=0, description="Training steps behind these weights.")
     held_out: dict[str, FiniteFloat | None] = Field(description="Metrics on held-out pairs, or null if not measured.")
