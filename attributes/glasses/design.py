@@ -37,7 +37,10 @@ class SurfaceDesign(_Part):
     )
     colour: Colour = Field((0.03, 0.03, 0.03), description="Colour of the surface, sRGB.")
     second_colour: Colour | None = Field(
-        None, description="Colour of the tortoiseshell's blotches, sRGB. If unset, plain."
+        None, description="Colour of the tortoiseshell's blotches, or of the top, sRGB. If unset, plain."
+    )
+    pattern: Literal["blotches", "fade"] = Field(
+        "blotches", description="Where the second colour is: in blotches, or at the top, fading downwards."
     )
     blotch: float = Field(6.0, gt=0, le=40, description="Size of the blotches, in mm.")
     roughness: float = Field(0.25, ge=0.02, le=1, description="0 is a mirror, 1 is matte.")
@@ -58,6 +61,7 @@ class LensDesign(_Part):
     )
     mirror: float = Field(0.0, ge=0, le=0.8, description="Share of the light reflected by a mirror coating.")
     coating: Colour = Field((1.0, 1.0, 1.0), description="Colour of the reflection.")
+    haze: float = Field(0.0, ge=0, le=0.2, description="Light that dust and smudges scatter; 1 is white paper.")
     power: float = Field(0.0, ge=-12, le=8, description="Dioptres; negative lenses shrink the image behind them.")
 
 
@@ -88,6 +92,7 @@ class GlassesDesign(_Part):
     tilt: float = Field(
         8.0, ge=0, le=16, description="Pantoscopic tilt: angle by which the bottom leans towards the cheek, in degrees."
     )
+    accents: bool = Field(False, description="Whether the bridge has the material of the temples.")
     nose_pads: bool = Field(False, description="Nose pads on arms; otherwise they are moulded to the rim.")
     front: SurfaceDesign = Field(SurfaceDesign(), description="Material of rims and bridge.")
     temples: SurfaceDesign = Field(SurfaceDesign(), description="Material of the temples.")
@@ -166,8 +171,32 @@ def random_design(rng: np.random.Generator, sunglasses: float = 0.1) -> GlassesD
         "hinge_height": rng.uniform(0.35, 0.75),
         "lens": _dark_lens(rng) if dark else _clear_lens(rng),
     }
+    values |= _touches(rng, values)
     plain = {key: round(float(v), 3) if isinstance(v, float | np.floating) else v for key, v in values.items()}
     return GlassesDesign(**plain)
+
+
+def _touches(rng: np.random.Generator, values: dict) -> dict:
+    """Changes that some glasses have: a front of two colours, a bridge in another metal, smudges, strong coatings."""
+    front, temples, lens = values["front"], values["temples"], values["lens"]
+    changes: dict = {"accents": front.kind == "metal" == temples.kind and bool(rng.random() < 0.3)}
+    if changes["accents"] and front == temples:
+        changes["temples"] = _metal_surface(rng)
+    if front.kind == "plastic" and front.second_colour is None and rng.random() < 0.15:
+        clear = bool(rng.random() < 0.6)
+        faded = {"pattern": "fade", "second_colour": front.colour, "colour": _rgb(rng.uniform(0.55, 0.9, 3))}
+        changes["front"] = front.model_copy(
+            update=faded | {"opacity": round(float(rng.uniform(0.25, 0.6)), 3) if clear else 1.0}
+        )
+    dirty = rng.uniform(0.005, 0.05) if rng.random() < 0.3 else 0.0
+    strong = lens.coating != (1.0, 1.0, 1.0) and not lens.mirror and rng.random() < 0.25
+    changes["lens"] = lens.model_copy(
+        update={
+            "haze": round(float(dirty), 4),
+            "reflectance": round(float(lens.reflectance * (rng.uniform(1.5, 4) if strong else 1)), 4),
+        }
+    )
+    return changes
 
 
 def _one_of(rng: np.random.Generator, weights: dict[str, float]) -> str:

@@ -50,6 +50,7 @@ def glasses_mesh(design: GlassesDesign) -> GlassesMesh:
         pieces.append(("lens", side, front.glass()))
         pieces += [("rim", side, solid) for solid in front.rims()]
         pieces += [("nose_pad", side, solid) for solid in front.pads()]
+        pieces += [("hinge", side, solid) for solid in [*front.pad_arms(), *front.screws()]]
         pieces.append(("hinge", side, front.end_piece()))
         pieces.append(("temple", side, front.temple()))
     pieces += [("bridge", 0, solid) for solid in _bridges(design)]
@@ -122,15 +123,32 @@ class _Front:
         if design.nose_pads:
             pad = np.array([[edge[0] - 1.2, edge[1] + 0.5, design.rim_depth / 2 + 5.0]])
             centre = self.to_glasses(pad)[0]
-            solids = [ellipsoid(centre, np.array([1.6, 4.2, 2.3]))]
-            start = self.flat(edge[None] * [[1.0, 0.8]], design.rim_depth)[0]
-            bend = (start + centre) / 2 + [self.side * 1.2, 0, 2.2]
-            line = _curve(np.stack([start, bend, centre]), 8)
-            return [*solids, sweep(line, np.tile([0, 1.0, 0], (8, 1)), 0.45, 0.45, 2.0, closed=False)]
+            return [ellipsoid(centre, np.array([1.6, 4.2, 2.3]))]
         if design.material == "plastic" and design.rim != "rimless":
             centre = self.to_glasses(np.array([[edge[0] - 0.4 * design.rim_width, edge[1], design.rim_depth]]))[0]
             return [ellipsoid(centre, np.array([1.8, 5.0, 3.0]))]
         return []
+
+    def pad_arms(self) -> list[Solid]:
+        """The wires that carry nose pads."""
+        design = self.design
+        if not design.nose_pads:
+            return []
+        edge = self._edge(-0.12, outer=False)
+        centre = self.to_glasses(np.array([[edge[0] - 1.2, edge[1] + 0.5, design.rim_depth / 2 + 5.0]]))[0]
+        start = self.flat(edge[None] * [[1.0, 0.8]], design.rim_depth)[0]
+        bend = (start + centre) / 2 + [self.side * 1.2, 0, 2.2]
+        line = _curve(np.stack([start, bend, centre]), 8)
+        return [sweep(line, np.tile([0, 1.0, 0], (8, 1)), 0.45, 0.45, 2.0, closed=False)]
+
+    def screws(self) -> list[Solid]:
+        """The heads of the screws that hold lenses without a rim, near bridge and end piece."""
+        design = self.design
+        if design.rim != "rimless":
+            return []
+        edges = np.stack([self._edge(0.22, outer=False), self._edge(design.hinge_height, outer=True)])
+        inwards = edges - edges / np.linalg.norm(edges, axis=1, keepdims=True) * 2.2
+        return [ellipsoid(centre, np.array([1.0, 1.0, 0.8])) for centre in self.flat(inwards)]
 
     def _hinge(self) -> tuple[np.ndarray, np.ndarray]:
         """The points where the end piece leaves the rim and where the temple starts."""

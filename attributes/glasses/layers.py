@@ -96,7 +96,9 @@ class Wearing:
         self._outline = border(self._glass.triangles)
         self._strokes = strokes(np.concatenate([sides(self._frame.triangles), self._outline]))
         self._hulls = [own for side in (-1, 1) if len(own := np.flatnonzero((mesh.part == LENS) & (mesh.side == side)))]
-        surfaces = surfaces_of(design, rng)
+        glass = mesh.vertices[mesh.part == LENS, 1]
+        top, bottom = (float(glass.min()), float(glass.max())) if len(glass) else (0.0, 1.0)
+        surfaces = surfaces_of(design, rng, (top + 0.2 * (bottom - top), top + 0.7 * (bottom - top)))
         # Parts of one material are shaded together.
         distinct = {id(surface): surface for surface in surfaces if surface is not None}.values()
         self._materials = [(surface, np.array([part is surface for part in surfaces])) for surface in distinct]
@@ -221,8 +223,10 @@ class Wearing:
         passed *= kept[:, None]
         # The ground edge of the glass, seen through the lens: it is matte and scatters the light of the room.
         ground = np.clip(1.3 - inwards / self._lens.edge, 0, 1)[:, None] * self._ground
-        mirrored[in_glass] += ground * (0.45 * self._light.diffuse(t, normal)[:, None]) * self._light.white[t]
+        scattered = 0.45 * ground + self._lens.smudges(offset)[:, None]
+        mirrored[in_glass] += scattered * self._light.diffuse(t, normal)[:, None] * self._light.white[t]
         passed *= 1 - ground
+        rim[in_glass] = np.maximum(rim[in_glass], ground[:, 0])
         through[in_glass] *= passed
         added[in_glass] *= passed
         across = (offset @ rotation.T.astype(np.float32))[:, :2]

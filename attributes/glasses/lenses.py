@@ -26,6 +26,7 @@ class Lens:
         coating: float32 ``[3]``, colour of the reflection, linear.
         mirror: share of light that a mirror coating reflects.
         power: dioptres; positive magnifies.
+        haze: light that dust and smudges scatter, where they are thickest.
     """
 
     tint: np.ndarray
@@ -34,6 +35,7 @@ class Lens:
     coating: np.ndarray
     mirror: float
     power: float
+    haze: float = 0.0
 
     @property
     def edge(self) -> float:
@@ -71,6 +73,12 @@ class Lens:
         reflected = share[:, None] * (front_image + 0.8 * back_image) * self.coating
         reflected += self.mirror * front_image * self.coating
         return reflected, np.clip(1 - 2 * share - self.mirror, 0, 1)
+
+    def smudges(self, offset: np.ndarray) -> np.ndarray:
+        """Share of the light on the lens that smudges scatter ``[S]``, at millimetres from its middle ``[S, 3]``."""
+        x, y = offset[:, 0], offset[:, 1]
+        waves = np.sin(0.31 * x + 0.9 * np.sin(0.23 * y)) + np.sin(0.37 * y + 1.1 * np.sin(0.19 * x + 1))
+        return (self.haze * np.clip(0.5 + 0.3 * waves, 0, 1)).astype(np.float32)
 
     def shift(self, offset: np.ndarray, gap: np.ndarray) -> np.ndarray:
         """Offset in millimetres ``[S, 2]`` from the seen position to the origin of the light (Prentice's rule).

@@ -18,7 +18,9 @@ class Surface:
 
     Attributes:
         colour: float32 ``[3]``, linear; the reflection at normal incidence for metal, the diffuse colour for plastic.
-        second: the second colour of tortoiseshell, or None.
+        second: the second colour, or None.
+        fading: y in head coordinates above which the colour is the second one, and below which it is the first;
+            None for the blotches of tortoiseshell.
         phases: float32 ``[K, 4]``, waves in radians per millimetre, and their phase, which form the blotches.
         roughness: 0..1.
         metal: bool.
@@ -27,6 +29,7 @@ class Surface:
 
     colour: np.ndarray
     second: np.ndarray | None
+    fading: tuple[float, float] | None
     phases: np.ndarray
     roughness: float
     metal: bool
@@ -51,11 +54,18 @@ class Surface:
         colour = np.broadcast_to(self.colour, (len(position), 3))
         opacity = np.full(len(position), self.opacity, np.float32)
         if self.second is not None:
-            blotch = self._blotches(position)[:, None]
+            blotch = (self._blotches(position) if self.fading is None else self._above(position))[:, None]
             colour = colour + (self.second - colour) * blotch
             opacity = np.clip(opacity + (1 - opacity) * blotch[:, 0] * 0.8, 0, 1)
         share = fresnel(cosine[:, None], 0.04)
         return colour * diffuse * (1 - share) + share * mirrored / np.maximum(opacity, 0.3)[:, None], opacity
+
+    def _above(self, position: np.ndarray) -> np.ndarray:
+        """Share of the second colour at points ``[S, 3]`` of a front that fades downwards: ``[S]`` in 0..1."""
+        assert self.fading is not None
+        top, bottom = self.fading
+        share = np.clip((bottom - position[:, 1]) / max(bottom - top, 1e-3), 0, 1)
+        return (share * share * (3 - 2 * share)).astype(np.float32)
 
     def _blotches(self, position: np.ndarray) -> np.ndarray:
         """Share of the second colour at points ``[S, 3]``: ``[S]`` in 0..1."""
@@ -71,12 +81,19 @@ def _waves(scale: float, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([direction * frequency, rng.uniform(0, 2 * np.pi, (7, 1))], axis=1).astype(np.float32)
 
 
-def surfaces_of(design: GlassesDesign, rng: np.random.Generator) -> tuple[Surface | None, ...]:
-    """The surface of each of `PARTS`, None for the lens."""
-    front, temples = _surface(design.front, rng), _surface(design.temples, rng)
-    silicone = Surface(_linear((0.9, 0.88, 0.84)), None, _waves(6, rng), 0.3, False, 0.35)
+def surfaces_of(
+    design: GlassesDesign, rng: np.random.Generator, fading: tuple[float, float]
+) -> tuple[Surface | None, ...]:
+    """The surface of each of `PARTS`, None for the lens.
+
+    Args:
+        fading: `Surface.fading` of fronts that fade.
+    """
+    front, temples = _surface(design.front, rng, fading), _surface(design.temples, rng, fading)
+    silicone = Surface(_linear((0.9, 0.88, 0.84)), None, None, _waves(6, rng), 0.3, False, 0.35)
     pads = silicone if design.nose_pads else front
-    by_part = {"rim": front, "bridge": front, "hinge": temples, "temple": temples, "nose_pad": pads, "lens": None}
+    bridge = temples if design.accents else front
+    by_part = {"rim": front, "bridge": bridge, "hinge": temples, "temple": temples, "nose_pad": pads, "lens": None}
     return tuple(by_part[name] for name in PARTS)
 
 
@@ -90,13 +107,15 @@ def lens_of(design: GlassesDesign) -> Lens:
         coating=np.array(lens.coating, np.float32),
         mirror=lens.mirror,
         power=lens.power,
+        haze=lens.haze,
     )
 
 
-def _surface(design: SurfaceDesign, rng: np.random.Generator) -> Surface:
+def _surface(design: SurfaceDesign, rng: np.random.Generator, fading: tuple[float, float]) -> Surface:
     return Surface(
         colour=_linear(design.colour),
         second=None if design.second_colour is None else _linear(design.second_colour),
+        fading=fading if design.pattern == "fade" else None,
         phases=_waves(design.blotch, rng),
         roughness=design.roughness,
         metal=design.kind == "metal",

@@ -39,6 +39,9 @@ BREADTH = (0.93, 1.06)
 CLEARANCE = 0.6
 """Least distance between the front of the frame and the skin, in millimetres."""
 
+LOW_ON_THE_NOSE = 4.0
+"""Factor on how far glasses slide beyond 2.4 mm."""
+
 VERTEX_DISTANCE = (8.0, 17.5)
 """Range of the distance between lids and lenses, in millimetres."""
 
@@ -162,7 +165,8 @@ def seat(mesh: GlassesMesh, shape: np.ndarray, rng: np.random.Generator) -> Glas
     share = np.ptp(mesh.vertices[rigid, 0]) / (shape[SIDES[1][0], 0] - shape[SIDES[-1][0], 0])
     size = np.clip(share, *BREADTH) / share
     roll = Rotation.from_euler("z", np.clip(rng.normal(0, 0.5), -1.5, 1.5), degrees=True)
-    slide = float(np.clip(abs(rng.normal(0, 1.5)), 0, 5))
+    slide = abs(rng.normal(0, 1.5))
+    slide = float(np.clip(slide + LOW_ON_THE_NOSE * max(slide - 2.4, 0), 0, 12))  # one in nine is further down
     points = roll.apply(mesh.vertices.astype(np.float64)) * size
     lens = mesh.part == PARTS.index("lens")
     front = lens | np.isin(mesh.part, [PARTS.index("rim"), PARTS.index("bridge")])
