@@ -30,8 +30,8 @@ class DrawnGlasses:
     Attributes:
         frames: uint8 ``[T, H, W, 3]``.
         mask: bool ``[T, H, W]``, exactly the pixels that differ from the clip's frames.
-        rim: float32 ``[T, H, W]``, coverage in 0..1 by rims, bridge, hinges, pads and the visible part of the temples;
-            where a lens has no rim, also the share of the light that its ground edge blocks.
+        rim: float32 ``[T, H, W]``, coverage in 0..1 by rims, bridge, hinges, pads and the visible part of the temples,
+            and by the ground edge of a lens that has no rim.
         lens: float32 ``[T, H, W]``, coverage in 0..1 by lenses.
         opacity: float32 ``[T, H, W]``, share of the light that the lens blocks; 0 outside lenses.
         reflection: float32 ``[T, H, W]``, share of the pixel's light that the lens reflects; 0 outside lenses.

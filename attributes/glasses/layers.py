@@ -222,11 +222,13 @@ class Wearing:
         opacity[in_glass] = 1 - passed.mean(axis=1)
         passed *= kept[:, None]
         # The ground edge of the glass, seen through the lens: it is matte and scatters the light of the room.
-        ground = np.clip(1.3 - inwards / self._lens.edge, 0, 1)[:, None] * self._ground
+        edge = np.clip(1.3 - inwards / self._lens.edge, 0, 1)
+        ground = edge[:, None] * self._ground
         scattered = 0.45 * ground + self._lens.smudges(offset)[:, None]
         mirrored[in_glass] += scattered * self._light.diffuse(t, normal)[:, None] * self._light.white[t]
         passed *= 1 - ground
-        rim[in_glass] = np.maximum(rim[in_glass], ground[:, 0])
+        if self._ground:
+            rim[in_glass] = np.maximum(rim[in_glass], edge)
         through[in_glass] *= passed
         added[in_glass] *= passed
         across = (offset @ rotation.T.astype(np.float32))[:, :2]

@@ -177,6 +177,36 @@ def test_minus_lenses_make_the_eye_smaller_and_plus_lenses_larger(drawer, power)
     assert 0.05 < abs(after / before - 1) < 0.5
 
 
+def test_a_front_that_fades_is_dark_above_and_light_below(drawer):
+    clip = turned_clip([0] * 2)
+    faded = SurfaceDesign(colour=(0.9, 0.9, 0.9), second_colour=(0.02, 0.02, 0.02), pattern="fade")
+    drawn = draw(drawer, clip, GlassesDesign(front=faded, temples=BLACK, lens=CLEAR))
+    rim = drawn.rim[0] > 0.95
+    rows = np.flatnonzero((drawn.lens[0] > 0.9).any(axis=1))
+    above, below = (drawn.frames[0][part][rim[part]].mean() for part in (np.s_[: rows[0]], np.s_[rows[-1] :]))
+    assert above < 80 < below - 40
+
+
+def test_smudges_lighten_lenses_unevenly(drawer):
+    clip = turned_clip([0] * 2)
+    clean, dirty = (
+        draw(drawer, clip, GlassesDesign(front=BLACK, lens=CLEAR.model_copy(update={"haze": haze})))
+        for haze in (0.0, 0.1)
+    )
+    inside = (clean.lens[0] > 0.99) & (clean.rim[0] == 0)
+    added = dirty.frames[0][inside].mean(axis=-1) - clean.frames[0][inside].mean(axis=-1)
+    assert added.min() >= 0 and added.max() > 8 and added.std() > 1.5
+
+
+def test_the_edge_of_a_lens_without_a_rim_counts_as_rim(drawer):
+    clip = turned_clip([0] * 2, size=512)
+    x, y = np.rint(clip.landmarks[0, 473, :2]).astype(int)
+    for rim in ("rimless", "half"):
+        drawn = draw(drawer, clip, GlassesDesign(rim=rim, lens=CLEAR, front=BLACK, nose_pads=True))
+        below = drawn.rim[0, y:, x - 10 : x + 10]
+        assert (below.max(axis=0) > 0.4).all() and np.median(below) == 0, rim
+
+
 def test_refraction_follows_prentice():
     one = np.ones(3, np.float32)
     lens = Lens(one, (1, 1), 0, one, 0, power=-5.0)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from attributes.glasses.design import GlassesDesign, random_design
 from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.segmenter import GlassesSegmenter
-from attributes.glasses.segmenter.losses import segmentation_loss, union_iou
+from attributes.glasses.segmenter.losses import segmentation_loss, thin_rims, union_iou
 from attributes.glasses.segmenter.model import FORMAT
 from attributes.glasses.segmenter.network import GlassesNetwork
 from attributes.glasses.segmenter.region import HEIGHT, WIDTH, cut_out, eye_regions
@@ -177,3 +177,11 @@ def test_a_few_steps_lower_the_loss(clip):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.75 * losses[0]
+
+
+def test_only_narrow_lines_are_thin_rims():
+    frame = torch.zeros(1, 1, 32, 64)
+    frame[..., 4:6, :], frame[..., 12:18, :], frame[..., 24, 10:50] = 1, 1, 0.4
+    thin = thin_rims(frame)[0, 0]
+    assert (thin[4:6] == 1).all() and (thin[12:18] == 0).all()
+    assert thin[24, 10:50].allclose(torch.tensor(0.4)) and thin.sum() == thin[4:6].sum() + thin[24].sum()

@@ -10,7 +10,7 @@ from attributes.glasses.segmenter import GlassesSegmenter, train
 from attributes.glasses.segmenter.augment import augment, centre_crop
 from attributes.glasses.segmenter.config import TrainConfig
 from attributes.glasses.segmenter.decoys import add_decoys
-from attributes.glasses.segmenter.samples import STORED, SampleMaker, Samples
+from attributes.glasses.segmenter.samples import STORED, SampleKinds, SampleMaker, Samples
 from attributes.segmenting import training
 from attributes.segmenting.config import read_config
 from toolkit.errors import InputError, UsageError
@@ -92,6 +92,18 @@ def test_the_weights_file_can_be_read_by_others_and_says_how_good_it_is(config):
         assert {"iou", "false_alarm", "presence"} <= json.loads(file.metadata()["measures"]).keys()
 
 
+def test_training_goes_on_from_weights(config):
+    from attributes.glasses.segmenter.model import read_weights
+
+    train.train(config)
+    more = config.model_copy(update={"init": config.output, "output": config.work / "more.safetensors", "steps": 1,
+                                     "learning_rate": 1e-9, "work": config.work / "more"})  # fmt: skip
+    more.work.mkdir()
+    train.train(more)
+    before, after = (dict(read_weights(path).named_parameters()) for path in (config.output, more.output))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+
+
 def files(folder, *names):
     for name in names:
         (folder / name).write_bytes(b"")
@@ -150,7 +162,8 @@ def test_samples_show_what_their_maps_say(tmp_path):
 
     portrait = tmp_path / "person_1.png"
     cv2.imwrite(str(portrait), load_portrait(512).image[..., ::-1])
-    maker = SampleMaker([portrait], tmp_path / "cache", worn=0.7, sunglasses=0.2, scene_size=192, seed=0)
+    kinds = SampleKinds(worn=0.7, sunglasses=0.2, thin=0.5, photos=0.3, scene_size=192)
+    maker = SampleMaker([portrait], tmp_path / "cache", kinds, seed=0)
     made = [maker.make(index) for index in range(8)]
     assert {worn for *_, worn in made} == {True, False}
     for picture, maps, worn in made:

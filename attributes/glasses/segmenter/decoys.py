@@ -25,6 +25,12 @@ def add_decoys(clip: FaceClip, rng: np.random.Generator) -> np.ndarray:
 RIGHT, LEFT = (33, 133), (362, 263)
 """Outer and inner corner of the eye on the picture's left; inner and outer corner of the other eye."""
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
+# fmt: off
+OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)
+# fmt: on
 FOREHEAD = (127, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 356)
 
 
@@ -173,4 +179,100 @@ def _sheen(image, points, rng):
     return _blend(image, cover, np.array([255, 250, 240]), span * rng.uniform(0.02, 0.06))
 
 
-_DECOYS = (_rings, _brows, _liner, _strands, _hat, _patch, _scratches, _sheen)
+def _scarf(image, points, rng):
+    """A head scarf or hood: cloth with folds all around the face."""
+    import cv2
+
+    span = _span(points)
+    face = points[list(OVAL)]
+    middle = face.mean(axis=0)
+    opening = middle + (face - middle) * rng.uniform([0.9, 0.78], [1.12, 1.1])
+    reach = middle + (face - middle) * rng.uniform(1.5, 2.2)
+    cover = np.zeros(image.shape[:2], np.uint8)
+    shapes = [np.rint(np.clip(shape, -2000, 4000) * 16).astype(np.int32) for shape in (reach, opening)]
+    cv2.fillPoly(cover, shapes, 255, cv2.LINE_AA, 4)
+    colour = rng.uniform(5, 235, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(5, 240))
+    out = _blend(image, cover, colour, 0.8)
+    folds = []
+    for _ in range(int(rng.integers(0, 9))):
+        t = rng.uniform(0.1, 0.9)
+        start, length = int(rng.integers(len(face))), int(rng.integers(5, 18))
+        which = np.arange(start, start + length) % len(face)
+        folds.append(opening[which] * (1 - t) + reach[which] * t)
+    if folds:
+        folded = _lines(out, folds, span * rng.uniform(0.01, 0.05), colour * rng.uniform(0.5, 1.3), span * 0.01)
+        out = np.where((cover > 127)[..., None], folded, out)
+    return out
+
+
+def _bags(image, points, rng):
+    """Bags under the eyes: a dark fold with a lighter bulge above it."""
+    span = _span(points)
+    out = image
+    for lower in ((33, 144, 145, 153, 133), (263, 373, 374, 380, 362)):
+        curve = points[list(lower)]
+        sag = np.sin(np.linspace(0, np.pi, 5))[:, None] * np.array([0, span * rng.uniform(0.06, 0.13)])
+        drop = np.array([0, span * rng.uniform(0.03, 0.1)])
+        fold = span * rng.uniform(0.008, 0.03)
+        light = np.array([255, 225, 205]) * rng.uniform(0.7, 1)
+        out = _lines(out, [curve + drop + sag * 0.6], fold * 3, light, span * 0.03, rng.uniform(0.1, 0.35))
+        out = _lines(out, [curve + drop + sag], fold, _dark_colour(rng), span * 0.008, rng.uniform(0.2, 0.6))
+    return out
+
+
+def _lashes(image, points, rng):
+    """Long lashes that leave the lids in fans."""
+    span = _span(points)
+    long, curves = span * rng.uniform(0.03, 0.09), []
+    for upper, lower in (((33, 160, 159, 158, 133), (144, 145, 153)), ((263, 387, 386, 385, 362), (373, 374, 380))):
+        middle = points[list(upper + lower)].mean(axis=0)
+        along = np.linspace(0, 4, int(rng.integers(10, 26)))
+        lid = points[list(upper)]
+        roots = np.stack([np.interp(along, np.arange(5), lid[:, k]) for k in range(2)], axis=1)
+        for root in [*roots, *(points[list(lower)] if rng.random() < 0.4 else ())]:
+            way = root - middle + np.array([0, -0.03 * span])
+            curves.append(np.stack([root, root + way / max(np.linalg.norm(way), 1e-3) * long]))
+    return _lines(image, curves, max(1.0, span * 0.008), _dark_colour(rng) * 0.5, 0.5, rng.uniform(0.5, 1))
+
+
+def _wrinkles(image, points, rng):
+    """Lines of age: across the forehead, between the brows, over the bridge, beside the eyes, on the lids."""
+    span = _span(points)
+    up = points[10] - points[168]
+    curves = []
+    for _ in range(int(rng.integers(0, 5))):
+        across = (points[list(FOREHEAD[2:-2])] - points[10]) * np.array([0.7, 0.15])
+        curves.append(points[168] + up * rng.uniform(0.35, 0.8) + across)
+    for _ in range(int(rng.integers(0, 4))):
+        x = points[168] + np.array([rng.normal(0, 0.05), rng.uniform(-0.15, 0.1)]) * span
+        tall = np.array([rng.normal(0, 0.02), rng.uniform(0.05, 0.14)]) * span
+        curves.append(np.stack([x - tall, x + tall]))
+    for _ in range(int(rng.integers(0, 3))):
+        x = points[6] + np.array([0, rng.uniform(-0.06, 0.06)]) * span
+        wide = np.array([rng.uniform(0.06, 0.13), 0]) * span
+        curves.append(np.stack([x - wide, x - np.array([0, 0.012 * span]), x + wide]))
+    for corner, side in ((33, -1), (263, 1)):
+        for _ in range(int(rng.integers(0, 5))):
+            angle = rng.uniform(-0.6, 0.8)
+            start = points[corner] + np.array([side * 0.05, 0.02]) * span
+            way = np.array([side * np.cos(angle), np.sin(angle)]) * span * rng.uniform(0.08, 0.22)
+            curves.append(np.stack([start, start + way]))
+    if not curves:
+        return image
+    return _lines(image, curves, span * rng.uniform(0.006, 0.02), _dark_colour(rng), 0.8, rng.uniform(0.2, 0.6))
+
+
+_DECOYS = (
+    _rings,
+    _brows,
+    _liner,
+    _strands,
+    _hat,
+    _patch,
+    _scratches,
+    _sheen,
+    _scarf,
+    _bags,
+    _lashes,
+    _wrinkles,
+)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attributes.glasses.design import GlassesDesign, random_design
 from attributes.glasses.drawing import GlassesDrawer
 from attributes.glasses.segmenter.decoys import add_decoys
 from attributes.glasses.segmenter.network import CHANNELS
@@ -47,36 +48,58 @@ class Samples:
         return Samples(self.pictures[indices], self.maps[indices], self.worn[indices])
 
 
+@dataclass(frozen=True)
+class SampleKinds:
+    """Which samples are made: ``worn, sunglasses, thin, photos, scene_size`` of `TrainConfig`."""
+
+    worn: float
+    sunglasses: float
+    thin: float
+    photos: float
+    scene_size: int
+
+
+def sample_design(rng: np.random.Generator, sunglasses: float, thin: float) -> GlassesDesign:
+    """A random design; a share `thin` of them is drawn again until its rims are hard to see.
+
+    Args:
+        rng: draws everything.
+        sunglasses: as in `random_design`.
+        thin: share of designs with wires below 1.4 mm, without a rim, or of translucent plastic.
+    """
+    wanted = rng.random() < thin
+    design = random_design(rng, sunglasses)
+    while wanted and not (design.rim != "full" or design.rim_width < 1.4 or design.front.opacity < 1):
+        design = random_design(rng, sunglasses)
+    return design
+
+
 class SampleMaker:
     """Renders samples of synthetic people. The same seed, portraits and index give the same sample.
 
     Args:
         portraits: pictures of people without glasses.
         cache: folder for the analysed portraits.
-        worn, sunglasses, scene_size: as in `TrainConfig`.
+        kinds: the settings of `TrainConfig` that it is named after.
         seed: seed of all samples.
     """
 
-    def __init__(
-        self, portraits: Sequence[Path], cache: Path, worn: float, sunglasses: float, scene_size: int, seed: object
-    ):
-        self._people = SyntheticPeople(load_portraits(portraits, cache))
+    def __init__(self, portraits: Sequence[Path], cache: Path, kinds: SampleKinds, seed: object):
+        self._people = SyntheticPeople(load_portraits(portraits, cache), photos=kinds.photos)
         self._drawer = GlassesDrawer()
-        self._worn, self._sunglasses, self._size, self._seed = worn, sunglasses, scene_size, seed
+        self._kinds, self._seed = kinds, seed
 
     def make(self, index: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """Picture uint8 ``[160, 320, 3]``, maps uint8 ``[160, 320, 4]``, and whether the person wears glasses."""
-        from attributes.glasses.design import random_design
-
-        rng = generator("glasses segmenter", self._seed, index)
-        clip, camera = self._people.scene(rng, 1, self._size)
+        rng, kinds = generator("glasses segmenter", self._seed, index), self._kinds
+        clip, camera = self._people.scene(rng, 1, kinds.scene_size)
         size = clip.frames.shape[1:3]
-        worn = bool(rng.random() < self._worn)
-        if rng.random() < (0.12 if worn else 0.5):
+        worn = bool(rng.random() < kinds.worn)
+        if rng.random() < (0.12 if worn else 0.6):
             clip = replace(clip, frames=add_decoys(clip, rng))
         maps, frames = np.zeros((*size, len(CHANNELS)), np.float32), clip.frames
         if worn:
-            drawn = self._drawer.draw(clip, random_design(rng, self._sunglasses), rng)
+            drawn = self._drawer.draw(clip, sample_design(rng, kinds.sunglasses, kinds.thin), rng)
             frames = drawn.frames
             maps = np.stack([drawn.rim[0], drawn.lens[0], drawn.reflection[0], drawn.opacity[0]], axis=-1)
             worn = bool(maps[..., 0].sum() > 4)
