@@ -60,8 +60,8 @@ def batches(samples: Samples, config: TrainConfig, start: int) -> Iterator[Batch
 
 
 def evaluate(network: SegmenterNetwork, samples: Samples) -> dict[str, float]:
-    """Mean IoU of frame or lens for people with glasses, false alarms for the others, accuracy of presence, and the share
-    of thin rims that is found.
+    """Mean IoU of frame or lens for people with glasses, false alarms for the others, accuracy of presence, and recall
+    of thin rims.
 
     The score counts false alarms a fifth, since `presence` suppresses most of them.
     """
