@@ -15,6 +15,7 @@ from benchmarks.nano_report.material import Material, Portrait
 from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.dataset.videos import write_videos
 from toolkit.executor import InlineExecutor
+from toolkit.files import atomic
 from toolkit.portraits.making import PeopleConfig, make_people
 
 TASKS = ("glasses", "stickers")
@@ -137,5 +138,6 @@ def evenly(folder: Path, count: int, target: Path) -> Path:
         (target / part).mkdir(parents=True, exist_ok=True)
         for name in chosen:
             if not (target / part / name).exists():
-                shutil.copyfile(folder / part / name, target / part / name)
+                with atomic(target / part / name, shared=True) as staged:
+                    shutil.copyfile(folder / part / name, staged)
     return target

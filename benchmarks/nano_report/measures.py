@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.nano_report.variants import true_masks
 from toolkit.evaluate.config import EvaluateConfig
 from toolkit.evaluate.evaluation import evaluate
+from toolkit.evaluate.quality import psnr, psnr_of_video
 from toolkit.evaluate.statistics import mean_over_videos
 from toolkit.evaluate.tables import heading, interval, number
 from toolkit.portraits import load_portraits
+from toolkit.video import read_frames
 
 INSIDE = "psnr_inside"
 
@@ -59,6 +62,28 @@ def measured(config: EvaluateConfig) -> dict[str, Any]:
             for method in evaluation.methods
         },
     }
+
+
+def likeness(videos: Path, edited: Path) -> dict[str, dict[str, float | None]]:
+    """PSNR of edits with the target inside and outside the true mask, as `toolkit evaluate` measures it.
+
+    Args:
+        videos: folder with the folders ``with`` and ``without``.
+        edited: folder of edits of the videos in ``with``.
+
+    Returns:
+        Video -> measure -> value.
+    """
+    found = {}
+    for source in sorted((videos / "with").glob("*.mkv")):
+        target = videos / "without" / source.name
+        frames = zip(read_frames(edited / source.name), read_frames(target), true_masks(source, target), strict=True)
+        levels = [psnr(one.image, other.image, mask) for one, other, mask in frames]
+        found[source.name] = {
+            f"psnr_{region}": finite(psnr_of_video([level[region] for level in levels]))
+            for region in ("inside", "outside")
+        }
+    return found
 
 
 def finite(value: float | None) -> float | None:

@@ -22,8 +22,8 @@ PARTS = ("made", "real", "bare", "cost", "sheets", "page")
 
 SETS = ("london", "synthetic")
 
-CODEC = "london"
-"""The set that is also measured through the codec."""
+FULL = "london"
+"""The set that `toolkit evaluate` measures in full, also through the codec. The others are measured by PSNR alone."""
 
 TELEA, UNEDITED, BLANK = "Telea, true mask", "unedited", "blank"
 
@@ -82,7 +82,7 @@ class Run:
 
     def measured(self, name: str, where: str, videos: Path, edited: Path, task: str, target: Path | None) -> Any:
         """Measure one method, so that the others are kept when it changes; see `measures.measured`."""
-        arcface = None if where.startswith("synthetic") else self.material.arcface  # no figure needs it there
+        arcface = self.material.arcface
         config = EvaluateConfig(
             original=videos,
             edited=[f"{name}={edited}"],
@@ -94,9 +94,11 @@ class Run:
             identity=arcface is not None,
             workers=1,
         )
-        parts = ["toolkit/evaluate", *(["attributes/glasses/segmenter"] if task == "glasses" else [])]
-        inputs: dict[str, Any] = {part: digest_of_code(HERE / part) for part in parts}
+        inputs: dict[str, Any] = {"toolkit/evaluate": digest_of_code(HERE / "toolkit/evaluate")}
+        if task == "glasses":
+            inputs["segmenter"] = segmenter_digest()
         inputs |= {"edited": folder_digest(edited), "original": folder_digest(videos)}
+        inputs |= {"target": target and folder_digest(target)}
         inputs |= {"identity": arcface and digest([arcface], arcface.parent)}
         return self.stages.run(f"{where}/{edited.name}-measures", inputs, lambda: measures.measured(config))
 
@@ -108,6 +110,12 @@ class Run:
     def edits(self, where: str) -> dict[str, Path]:
         """Folder of the edits of each variant."""
         return {variant.name: self.work / where / variant.folder for variant in self.variants}
+
+
+def segmenter_digest() -> str:
+    """`digest` of the weights that measure glasses."""
+    folder = HERE / "attributes" / "glasses"
+    return digest(list(folder.rglob("*.safetensors")), folder)
 
 
 def write(run: Run, parts: Sequence[str], target: Path, pictures: Path) -> None:
@@ -157,29 +165,34 @@ def _made(run: Run, where: str, videos: Path, task: str) -> dict[str, Any]:
     """Edit the videos of a set by every variant, and measure them.
 
     Returns:
-        ``lossless`` and ``codec``: method -> measures; ``outcomes``: variant -> video -> what happened to it;
-        ``untouched``: variant -> names of videos.
+        ``lossless``: method -> measures; ``codec``: the same through the codec for `FULL`; ``outcomes``: variant ->
+        video -> what happened to it; ``untouched``: variant -> names of videos.
     """
-    source, bare_videos = videos / "with", videos / "without"
+    source, bare_videos, full = videos / "with", videos / "without", where.startswith(FULL)
     outcomes = {one.name: run.edited(one, where, source, task, *variants.REMOVE_ALL) for one in run.variants}
     filled = run.work / where / "telea"
     run.stages.run(f"{where}/telea-edits", {"videos": folder_digest(videos)}, lambda: variants.telea(videos, filled))
     edits = run.edits(where)
-    others = {TELEA: filled, UNEDITED: source}
-    result: dict[str, Any] = {"outcomes": outcomes, "codec": {}}
-    result["lossless"] = {
-        name: run.measured(name, where, source, path, task, bare_videos) for name, path in (edits | others).items()
-    }
-    result["untouched"] = {name: variants.untouched(path, videos, outcomes[name]) for name, path in edits.items()}
-    if where.startswith(CODEC):
-        for name, path in edits.items():
-            coded = path.with_name(f"{path.name}-codec")
-            run.stages.run(
-                f"{where}/{coded.name}",
-                {"edited": folder_digest(path)},
-                partial(variants.through_codec, path, outcomes[name], coded),
+    result: dict[str, Any] = {"outcomes": outcomes, "lossless": {}, "codec": {}}
+    for name, path in (edits | {TELEA: filled, UNEDITED: source}).items():
+        if full:
+            result["lossless"][name] = run.measured(name, where, source, path, task, bare_videos)
+        else:
+            found = run.stages.run(
+                f"{where}/{path.name}-likeness",
+                {"edited": folder_digest(path), "videos": folder_digest(videos)},
+                partial(measures.likeness, videos, path),
             )
-            result["codec"][name] = run.measured(name, where, source, coded, task, bare_videos)
+            result["lossless"][name] = {"videos": {name: found}}
+    result["untouched"] = {name: variants.untouched(path, videos, outcomes[name]) for name, path in edits.items()}
+    for name, path in edits.items() if full else ():
+        coded = path.with_name(f"{path.name}-codec")
+        run.stages.run(
+            f"{where}/{coded.name}",
+            {"edited": folder_digest(path)},
+            partial(variants.through_codec, path, outcomes[name], coded),
+        )
+        result["codec"][name] = run.measured(name, where, source, coded, task, bare_videos)
     return result
 
 
@@ -216,7 +229,7 @@ def worn(run: Run) -> dict[str, Any]:
         name: run.measured(name, where, videos, path, "glasses", None)["videos"][name] for name, path in methods.items()
     }
     digests = {name: folder_digest(path) for name, path in edits.items()}
-    inputs = {"videos": folder_digest(videos), "segmenter": digest_of_code(HERE / "attributes/glasses/segmenter")}
+    inputs = {"videos": folder_digest(videos), "segmenter": segmenter_digest()}
     return {
         "videos": sorted(found[UNEDITED]),
         "large": real.large(videos),

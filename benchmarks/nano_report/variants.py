@@ -86,7 +86,7 @@ def edit(source: Path, variant: Variant, videos: Path, target: Path, task: str, 
     shutil.rmtree(target, ignore_errors=True)
     arguments = ("edit", videos, target, "--task", task, "--lossless", *options, *variant.arguments)
     toolkit(source, *arguments, codes=(0, NOTHING_EDITED))
-    return {path.name.partition(".")[0]: read_json(path)["outcome"] for path in sorted(target.glob("*.json"))}
+    return {Path(path.stem).stem: read_json(path)["outcome"] for path in sorted(target.glob("*.json"))}
 
 
 def telea(videos: Path, target: Path) -> None:

@@ -145,6 +145,19 @@ def test_spread_names_the_worst_video():
     assert 20 <= found["low"] < 25 < found["high"] <= 30
 
 
+def test_likeness_is_measured_inside_and_outside_the_true_mask(tmp_path):
+    bare_one, drawn = grey(100)[0], grey(100)[0]
+    drawn[8:16, 8:16] = 200
+    edited = bare_one.copy()
+    edited[8:16, 8:16] = 110
+    for folder, picture in (("with", drawn), ("without", bare_one), ("edited", edited)):
+        video(tmp_path / folder / "a.mkv", [picture, picture])
+    found = measures.likeness(tmp_path, tmp_path / "edited")
+    assert found == {"a.mkv": {"psnr_inside": pytest.approx(28.13, abs=0.01), "psnr_outside": None}}
+    result = {"videos": {"now": found}}
+    assert measures.inside(result, "now") == {"a.mkv": found["a.mkv"]["psnr_inside"]}
+
+
 def test_equal_values_are_ranked_by_name():
     assert measures.ranked({"b": 1.0, "a": 1.0, "c": 0.5}) == ["c", "a", "b"]
 
