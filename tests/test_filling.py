@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolkit.filling import GAP, around, closed, disc, distances, filled
+from toolkit.filling import GAP, around, closed, continued, disc, distances, filled
 
 
 def slope(side=64):
@@ -32,6 +32,18 @@ def test_every_filled_pixel_is_the_mean_of_its_neighbours(seed):
     values = made.astype(float)
     means = sum(np.roll(values, *move) for move in ((1, 0), (-1, 0), (1, 1), (-1, 1))) / 4
     assert np.abs(values - means)[mask].max() <= 1  # each was rounded
+
+
+def test_what_was_made_keeps_its_structure_and_takes_the_colours_around_it():
+    truth, mask = slope(), np.zeros((64, 64), bool)
+    mask[20:44, 20:44] = True
+    truth[30:34, 24:40] //= 2  # a brow
+    frame, made = truth.copy(), np.clip(np.add(truth.astype(int), (20, -15, 9)), 0, 255).astype(np.uint8)
+    frame[mask] = 7  # a sticker
+    result = continued(frame, made, mask)
+    assert np.abs(result.astype(int) - truth)[mask].max() <= 1
+    assert np.array_equal(result[~mask], made[~mask]) and result.dtype == np.uint8
+    assert np.array_equal(continued(frame, made, np.zeros_like(mask)), made)
 
 
 def test_up_to_the_border_of_the_picture():

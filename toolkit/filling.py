@@ -71,12 +71,36 @@ def filled(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
     Returns:
         uint8 ``[K, H, W, 3]``.
     """
-    return np.stack(
-        [_filled(frame, mask) if mask.any() and not mask.all() else frame for frame, mask in zip(frames, masks)]
-    )
+    result = frames.copy()
+    for frame, mask in zip(result, masks):
+        if mask.any() and not mask.all():
+            frame[mask] = np.rint(_membrane(frame, mask)).clip(0, 255)
+    return result
 
 
-def _filled(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def continued(frame: np.ndarray, made: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Shift the colours of a made part so that they continue those of the frame around it (Perez et al., 2003).
+
+    The difference between the frame and what was made there is known around the part. Within, it is a membrane: what
+    was made keeps its structure, and no step and no patch of another shade is left.
+
+    Args:
+        frame, made: uint8 ``[H, W, 3]``; not changed.
+        mask: bool ``[H, W]``, the part; just around it, both must show the same.
+
+    Returns:
+        uint8 ``[H, W, 3]``: `made` with shifted colours inside the mask.
+    """
+    if not mask.any() or mask.all():
+        return made
+    result = made.copy()
+    difference = frame.astype(np.int16) - made
+    result[mask] = np.rint(made[mask] + _membrane(difference, mask)).clip(0, 255)
+    return result
+
+
+def _membrane(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Values of the masked pixels, float64 ``[N, 3]``: each is the mean of its neighbours."""
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
 
@@ -101,7 +125,4 @@ def _filled(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     laplacian = csc_array(
         (values, (np.concatenate([row, diagonal]), np.concatenate([column, diagonal]))), shape=(count, count)
     )
-    solved = splu(laplacian, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)
-    result = frame.copy()
-    result[mask] = np.rint(solved).clip(0, 255)
-    return result
+    return splu(laplacian, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(known)

@@ -8,14 +8,9 @@ import numpy as np
 
 from attributes.glasses.segmenter.model import GlassesSegmenter, RegionMaps
 from attributes.glasses.segmenter.region import eye_regions
+from attributes.segmenting.stabilise import averaged, connected
 from toolkit.task import FaceClip
 
-REACH = 3
-"""Frames before and after that contribute."""
-SIGMA = 1.6
-"""Standard deviation of their weight, in frames."""
-TURN = 0.06
-"""Standard deviation of their weight in the sine of the head's turn. Glasses only move in the region if it turns."""
 LOW, HIGH = 0.3, 0.6
 """Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
 PRESENT = 0.5
@@ -29,17 +24,8 @@ MIN_AREA = 0.004
 
 
 def steady(found: RegionMaps) -> RegionMaps:
-    """Average the maps over neighbouring frames, symmetrically in time, so that nothing lags."""
-    usable = found.regions.usable
-    maps = np.zeros_like(found.maps)
-    facing = np.nan_to_num(found.regions.facing)
-    for t in np.flatnonzero(usable):
-        near = np.arange(max(0, t - REACH), min(len(maps), t + REACH + 1))
-        near = near[usable[near]]
-        turned = np.linalg.norm(facing[near] - facing[t], axis=1)
-        weight = np.exp(-((near - t) ** 2) / (2 * SIGMA**2) - turned**2 / (2 * TURN**2))
-        maps[t] = np.tensordot((weight / weight.sum()).astype(np.float32), found.maps[near], axes=1)
-    return replace(found, maps=maps)
+    """Average the maps over neighbouring frames; see `attributes.segmenting.stabilise.averaged`."""
+    return replace(found, maps=averaged(found.maps, found.regions))
 
 
 def wears_glasses(found: RegionMaps) -> bool:
@@ -68,12 +54,5 @@ def hard(soft: np.ndarray, scale: float) -> np.ndarray:
     Returns:
         bool ``[H, W]``; empty if too little is left.
     """
-    import cv2
-
-    # Equals skimage.filters.apply_hysteresis_threshold, but is ten times faster.
-    count, labels = cv2.connectedComponents((soft > LOW).astype(np.uint8), connectivity=4)
-    kept = np.zeros(count, bool)
-    kept[labels[soft > HIGH]] = True
-    kept[0] = False
-    mask = kept[labels]
+    mask = connected(soft, LOW, HIGH)
     return mask if mask.sum() * scale**2 > MIN_AREA * 256 * 128 else np.zeros_like(mask)

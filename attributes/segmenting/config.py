@@ -31,6 +31,9 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
     average: float = Field(0.995, ge=0, lt=1, description="Decay of the moving average of the weights, which is saved.")
     evaluate_every: int = Field(250, ge=1, description="Steps between checkpoints and evaluations.")
+    bfloat16: bool = Field(
+        False, description="Multiply in bfloat16, which is faster on processors that have instructions for it."
+    )
     threads: int = Field(3, ge=1, description="Threads of torch, and processes that render samples.")
     seed: int = Field(0, description="Seed of people, attributes, initial weights and order.")
 

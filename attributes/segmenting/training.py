@@ -40,7 +40,7 @@ def claim(config: TrainConfig) -> None:
     Raises:
         InputError: its samples or its checkpoint have other settings.
     """
-    wanted = config.model_dump(mode="json", exclude={"output", "work", "threads", "evaluate_every"})
+    wanted = config.model_dump(mode="json", exclude={"output", "work", "threads", "bfloat16", "evaluate_every"})
     path = config.work / "config.json"
     if path.exists():
         try:
@@ -121,8 +121,9 @@ def fit(
     start, best = resume(checkpoint, parts)
     begun, running = time.monotonic(), 0.0
     for step, (pictures, maps, shown) in enumerate(batches(start), start):
-        logits, presence = network(pictures)
-        loss = loss_of(logits, presence, maps, shown)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            logits, presence = network(pictures)
+        loss = loss_of(logits.float(), presence.float(), maps, shown)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

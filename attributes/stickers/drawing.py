@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,6 +73,20 @@ class Texture:
         return Texture(cv2.resize(self.rgba, (side, side), interpolation=cv2.INTER_AREA), self.kind, self.gloss)
 
 
+class Drawn(NamedTuple):
+    """A frame with a sticker.
+
+    Attributes:
+        frame: uint8 ``[H, W, 3]``, unchanged outside the window.
+        window: x0, y0, x1, y1.
+        cover: float32 ``[y1 - y0, x1 - x0]`` in 0..1, how much of the skin the sticker and its shadow hide.
+    """
+
+    frame: np.ndarray
+    window: Window
+    cover: np.ndarray
+
+
 def draw(
     frames: Sequence[np.ndarray],
     mesh: FaceMesh,
@@ -80,8 +95,8 @@ def draw(
     renderer: UVRenderer,
     scale: float,
     degrade: Degrade | None = None,
-) -> Iterator[tuple[np.ndarray, Window]]:
-    """Yield each frame with the sticker drawn, and the window outside which it is unchanged.
+) -> Iterator[Drawn]:
+    """Yield each frame with the sticker drawn.
 
     Args:
         frames: uint8 ``[T, H, W, 3]``, RGB; left unchanged.
@@ -111,12 +126,13 @@ def draw(
     seen = dict(zip(shown, fragments))
     for t, (frame, window) in enumerate(zip(frames, windows)):
         if window is None:
-            yield frame, (0, 0, 0, 0)
+            yield Drawn(frame, (0, 0, 0, 0), np.zeros((0, 0), np.float32))
             continue
         values[patch, 2] = lit.shading[t] * lit.white[t]
         values[patch, 3] = lit.gloss[t] * (127 * texture.gloss * lit.white[t])
         sticker = _lit_sticker(seen[t], triangles, values, texture, window)
-        yield _composite(frame, sticker, window, texture.kind, spread, scale, degrade), window
+        drawn, cover = _composite(frame, sticker, window, texture.kind, spread, scale, degrade)
+        yield Drawn(drawn, window, cover)
 
 
 def _step(windows: list[Window]) -> int:
@@ -206,8 +222,8 @@ def _composite(
     spread: float,
     scale: float,
     degrade: Degrade | None,
-) -> np.ndarray:
-    """The frame with the sticker drawn; unchanged outside the sticker and its shadow."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frame with the sticker drawn, unchanged outside the sticker and its shadow, and what these cover."""
     import cv2
 
     x0, y0, x1, y1 = window
@@ -231,4 +247,4 @@ def _composite(
         degraded = degrade(drawn)
         drawn = cv2.copyTo(degraded, (through < 1).astype(np.uint8), drawn)
     below[:] = drawn
-    return out
+    return out, 1 - through

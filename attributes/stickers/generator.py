@@ -76,11 +76,11 @@ class StickerPairs:
             spot = chart.random(rng, options.size, options.rotation, texture.footprint(GRID), facing)
             if spot is None:
                 continue
-            for t, (drawn, window) in enumerate(draw(frames, mesh, spot, texture, self._renderer, clip.scale, degrade)):
-                x0, y0, x1, y1 = window
-                changed = drawn[y0:y1, x0:x1] != seen.frames[t, y0:y1, x0:x1]
+            for t, drawn in enumerate(draw(frames, mesh, spot, texture, self._renderer, clip.scale, degrade)):
+                x0, y0, x1, y1 = drawn.window
+                changed = drawn.frame[y0:y1, x0:x1] != seen.frames[t, y0:y1, x0:x1]
                 masks[t, y0:y1, x0:x1] = changed[..., 0] | changed[..., 1] | changed[..., 2]
-                frames[t] = drawn
+                frames[t] = drawn.frame
             names.append(sticker.name)
             where = {"u": spot.centre[0], "v": spot.centre[1], "size": spot.size, "angle": spot.angle}
         if not names:

@@ -58,9 +58,15 @@ class Spot:
 
 
 class Chart:
-    """The UV chart of a mesh as pictures: the triangle at each point, and where stickers are allowed."""
+    """The UV chart of a mesh as pictures: the triangle at each point, and where stickers are allowed.
 
-    def __init__(self, mesh: FaceMesh, forbidden: tuple[str, ...]):
+    Args:
+        mesh: the mesh.
+        forbidden: names in `CONTOURS`.
+        margin, rim: distances to keep, as `MARGIN` and `RIM`.
+    """
+
+    def __init__(self, mesh: FaceMesh, forbidden: tuple[str, ...], margin: float = MARGIN, rim: float = RIM):
         import cv2
 
         self.mesh = mesh
@@ -71,14 +77,14 @@ class Chart:
         oval = np.round(mesh.uv[mesh.regions["oval"]] * CHART).astype(np.int32)
         cv2.fillPoly(allowed, [oval], 1)
         allowed[[0, -1]] = allowed[:, [0, -1]] = 0
-        allowed = (cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > RIM * units) & (self.fragments.triangle >= 0)
+        allowed = (cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > rim * units) & (self.fragments.triangle >= 0)
         allowed = allowed.astype(np.uint8)
         for name in forbidden:
             for region in CONTOURS[name]:
                 points = np.round(mesh.uv[mesh.regions[region]] * CHART).astype(np.int32)
                 outline = points if region in ("left_eye", "right_eye", "lips") else cv2.convexHull(points)
                 cv2.fillPoly(allowed, [outline], 0)
-        self.allowed = cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > MARGIN * units
+        self.allowed = cv2.distanceTransform(allowed, cv2.DIST_L2, 3) > margin * units
 
     def _pixels_per_unit(self) -> float:
         """Median number of pixels of the chart per unit of the rest shape."""

@@ -51,9 +51,11 @@ def changed(frame, picture):
 
 def test_only_the_window_changes_and_the_input_does_not(clip, mesh):
     before = clip.frames.copy()
-    for frame, (picture, (x0, y0, x1, y1)) in zip(clip.frames, drawn(clip, mesh, cheek(mesh))):
+    for frame, (picture, (x0, y0, x1, y1), cover) in zip(clip.frames, drawn(clip, mesh, cheek(mesh))):
         mask = changed(frame, picture)
         assert 50 < mask.sum() < 5000
+        assert mask[y0:y1, x0:x1][cover > 0.5].mean() > 0.9
+        assert not mask[y0:y1, x0:x1][cover == 0].any()
         mask[y0:y1, x0:x1] = False
         assert not mask.any()
     np.testing.assert_array_equal(clip.frames, before)
@@ -62,7 +64,7 @@ def test_only_the_window_changes_and_the_input_does_not(clip, mesh):
 def test_sticker_rides_on_the_mesh(clip, mesh):
     spot = cheek(mesh)
     centre = np.einsum("pk,tpkc->tpc", spot.weights, mesh.vertices[:, spot.corners]).mean(axis=1)
-    for t, (picture, _) in enumerate(drawn(clip, mesh, spot)):
+    for t, (picture, _, _) in enumerate(drawn(clip, mesh, spot)):
         ys, xs = np.nonzero(changed(clip.frames[t], picture))
         assert np.hypot(xs.mean() - centre[t, 0], ys.mean() - centre[t, 1]) < 2.5
 
@@ -83,7 +85,7 @@ def test_turned_away_it_is_narrower_as_the_skin_is(mesh, clip):
     widths, expected = [], []
     for degrees in (0, -25):
         posed = turned(mesh, degrees, 80)
-        picture, _ = drawn(first(clip), posed, spot, kind="tattoo")[0]
+        picture, _, _ = drawn(first(clip), posed, spot, kind="tattoo")[0]
         widths.append(changed(clip.frames[0], picture).any(axis=0).sum())
         expected.append(np.ptp(np.einsum("pk,pk->p", spot.weights, posed.vertices[0, spot.corners, 0])))
     assert expected[1] / expected[0] < 0.9
@@ -97,13 +99,13 @@ def test_the_nose_hides_it(clip, mesh):
     )
     areas = {}
     for degrees in (-35, 0, 35):
-        picture, _ = drawn(first(clip), turned(mesh, degrees, 120), spot, kind="tattoo")[0]
+        picture, _, _ = drawn(first(clip), turned(mesh, degrees, 120), spot, kind="tattoo")[0]
         areas[degrees] = changed(clip.frames[0], picture).sum()
     assert min(areas[-35], areas[35]) < 0.75 * areas[0]
 
 
 def test_edge_is_antialiased(clip, mesh):
-    picture, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo", scale=1.0)[0]
+    picture, _, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo", scale=1.0)[0]
     mask = changed(clip.frames[0], picture)
     distance = np.abs(picture.astype(int) - clip.frames[0]).sum(axis=-1)[mask]
     assert ((distance > 5) & (distance < 0.8 * np.percentile(distance, 90))).mean() > 0.1
@@ -116,7 +118,7 @@ def test_the_whole_sticker_is_drawn(mesh, clip, size):
     framed[6:-6, 6:-6] = 0
     posed = turned(mesh, 0, 150)
     spot = Chart(mesh, ()).spot_at(np.float32([0.5, 0.5]), size, 0.0, np.zeros((GRID, GRID), bool))
-    picture, (x0, y0, x1, y1) = drawn(first(clip), posed, spot, rgba=framed, kind="tattoo")[0]
+    picture, (x0, y0, x1, y1), _ = drawn(first(clip), posed, spot, rgba=framed, kind="tattoo")[0]
     mask = changed(clip.frames[0], picture)[y0:y1, x0:x1]
     rims = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
     touching = [rim.mean() for rim, side in zip(rims, (y0 > 0, y1 < 256, x0 > 0, x1 < 256)) if side]
@@ -133,14 +135,14 @@ def test_drawing_does_not_change_the_texture(mesh, clip):
 def test_transparent_parts_change_nothing(clip, mesh):
     ring = RED.copy()
     cv2.circle(ring, (32, 32), 22, (0, 0, 0, 0), -1)
-    solid, _ = drawn(clip, mesh, cheek(mesh, 0.5), kind="tattoo")[0]
-    hollow, _ = drawn(clip, mesh, cheek(mesh, 0.5), rgba=ring, kind="tattoo")[0]
+    solid, _, _ = drawn(clip, mesh, cheek(mesh, 0.5), kind="tattoo")[0]
+    hollow, _, _ = drawn(clip, mesh, cheek(mesh, 0.5), rgba=ring, kind="tattoo")[0]
     assert changed(clip.frames[0], hollow).sum() < 0.8 * changed(clip.frames[0], solid).sum()
 
 
 def test_opacity_lets_the_skin_through(clip, mesh):
-    strong, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo")[0]
-    weak, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo", opacity=0.3)[0]
+    strong, _, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo")[0]
+    weak, _, _ = drawn(clip, mesh, cheek(mesh), kind="tattoo", opacity=0.3)[0]
     change = [np.abs(p.astype(int) - clip.frames[0]).sum() for p in (strong, weak)]
     assert change[1] < 0.45 * change[0]
 
@@ -151,7 +153,7 @@ def test_in_the_dark_the_sticker_is_dark(clip, mesh):
 
     def brightness(frames):
         dark = replace(clip, frames=frames)
-        picture, _ = drawn(dark, mesh, spot, rgba=white)[0]
+        picture, _, _ = drawn(dark, mesh, spot, rgba=white)[0]
         return picture[changed(frames[0], picture)].mean()
 
     bright = brightness(clip.frames)
@@ -161,7 +163,7 @@ def test_in_the_dark_the_sticker_is_dark(clip, mesh):
 
 def test_enlarged_video_gets_a_soft_sticker(clip, mesh):
     def sharpness(scale):
-        picture, (x0, y0, x1, y1) = drawn(clip, mesh, cheek(mesh, 0.5), kind="tattoo", scale=scale)[0]
+        picture, (x0, y0, x1, y1), _ = drawn(clip, mesh, cheek(mesh, 0.5), kind="tattoo", scale=scale)[0]
         return np.abs(cv2.Laplacian(picture[y0:y1, x0:x1].astype(np.float32), cv2.CV_32F)).mean()
 
     assert sharpness(4.0) < 0.8 * sharpness(1.0)

@@ -26,13 +26,20 @@ class SyntheticPeople:
         portraits: from `load_portraits`; one is enough, more give more varied people.
         movements: from `load_movements`, copied by the people; if empty, heads turn smoothly.
         photos: share of clips that show a portrait as it is, instead of a person made of several.
+        coverings: share of the others in which something hides a part of the face.
 
     Raises:
         InputError: there are no portraits.
     """
 
-    def __init__(self, portraits: Sequence[Portrait], movements: Sequence[Movement] = (), photos: float = 0.0):
-        self._movements, self._photos = list(movements), photos
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        movements: Sequence[Movement] = (),
+        photos: float = 0.0,
+        coverings: float = 0.12,
+    ):
+        self._movements, self._photos, self._coverings = list(movements), photos, coverings
         if not portraits:
             raise InputError("synthetic people need at least one portrait, found none")
         self._portraits = list(portraits)
@@ -66,7 +73,7 @@ class SyntheticPeople:
         lit = 255 * np.clip((person.image / np.float32(255)) ** 2.2 * factor, 0, 1) ** np.float32(1 / 2.2)
         lit = _tinted(rng, lit.astype(np.float32))
         behind = scenery.background(rng, SIDE)
-        covered, seed = rng.random() < 0.12, int(rng.integers(2**31))
+        covered, seed = rng.random() < self._coverings, int(rng.integers(2**31))
         pictures, landmarks = [], []
         for pose, change in self._motion(rng, frames, person):
             view = relief.view(pose, change)
