@@ -60,7 +60,12 @@ AIMS = (
 
 def shown(aim: Aim, value: float | None) -> str:
     """A value in the aim's format, or ``not measured``."""
-    return "not measured" if value is None else aim.style.format(value)
+    return "not measured" if value is None else spaced(aim.style.format(value))
+
+
+def spaced(text: str) -> str:
+    """A number with a space before its percent sign."""
+    return text.replace("%", " %")
 
 
 def reached(aim: Aim, value: float | None) -> bool | None:
@@ -85,18 +90,6 @@ def rows(before: Results, now: Results) -> list[list[str]]:
         found.append(
             [aim.label, shown(aim, one), shown(aim, other), shown(aim, aim.asked), hoped, words[reached(aim, other)]]
         )
-    return found
-
-
-def missed(now: Results) -> list[str]:
-    """Labels of the aims that are measured and not reached."""
-    found, above = [], ""
-    for aim in AIMS:
-        same, _, rest = aim.label.partition("the same, ")
-        label = f"{above}, {rest}" if rest and not same else aim.label
-        above = above if rest and not same else aim.label
-        if reached(aim, now.get(aim.name)) is False:
-            found.append(label)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.against import HERE, toolkit
+from benchmarks.against import toolkit
 from benchmarks.nano_report.material import Material, Portrait
 from toolkit.dataset.reader import read_manifest, read_samples
 from toolkit.dataset.videos import write_videos
@@ -102,10 +102,11 @@ def _one_person(portrait: Portrait, folder: Path, size: Size, seed: int) -> None
     shutil.rmtree(made)
 
 
-def videos(folder: Path, task: str) -> dict[str, str]:
+def videos(source: Path, folder: Path, task: str) -> dict[str, str]:
     """Draw an attribute on the people of a set and write videos with and without it.
 
     Args:
+        source: folder of the toolkit that draws.
         folder: of the set.
         task: whose attribute is drawn.
 
@@ -114,7 +115,7 @@ def videos(folder: Path, task: str) -> dict[str, str]:
     """
     dataset, target = folder / f"{task}-dataset", folder / task
     toolkit(
-        *(HERE, "build-dataset", "--task", task, *DRAWING[task], "--videos", folder / "people", "--output", dataset),
+        *(source, "build-dataset", "--task", task, *DRAWING[task], "--videos", folder / "people", "--output", dataset),
         *("--clip-length", 16, "--min-clip-length", 2, "--validation-fraction", 0, "--allow-failures", "--workers", 1),
     )
     shutil.rmtree(target, ignore_errors=True)

@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def text(value: float | None, style: str = "{:.2f}") -> str:
     """A formatted value; ``n/a`` if there is none."""
-    return NONE if value is None else style.format(value)
+    return NONE if value is None else aims.spaced(style.format(value))
 
 
 def with_interval(mean: float, low: float | None, high: float | None) -> str:
@@ -69,8 +69,8 @@ def groups_table(before: Mapping[str, Any], now: Mapping[str, Any], names: Seque
     """Means of groups by task; ``before`` and ``now``: task -> grouping -> results of `measures.group_means`."""
     rows = []
     for grouping in next(iter(now.values())):
-        order = dict.fromkeys(group for task in now.values() for group in task[grouping]["groups"])
-        for group in order:
+        there = {group for task in now.values() for group in task[grouping]["groups"]}
+        for group in (group for group in (*measures.AGES, *measures.TONES) if group in there):
             cells = [grouping, group]
             for task in now:
                 one, other = (part[task][grouping]["groups"].get(group) for part in (before, now))
@@ -86,12 +86,6 @@ def groups_table(before: Mapping[str, Any], now: Mapping[str, Any], names: Seque
 def aims_table(before: aims.Results, now: aims.Results, names: Sequence[str]) -> str:
     """The table of aims."""
     return table(["", *names, "asked", "hoped for", "reached"], aims.rows(before, now))
-
-
-def missed(now: aims.Results) -> str:
-    """A list of the aims that are not reached."""
-    found = aims.missed(now)
-    return "\n".join(f"- {label}" for label in found) if found else "None: all aims that were measured are reached."
 
 
 def write(run: Any, results: Mapping[str, Any], found: Mapping[str, Any], target: Path, pictures: Path) -> None:
@@ -120,8 +114,7 @@ def write(run: Any, results: Mapping[str, Any], found: Mapping[str, Any], target
         "now": names[1],
         "revision": revision_of(run.variants[0]),
         "aims": aims_table(before, now, names),
-        "missed": missed(now),
-        "london_videos": str(len(london["glasses"]["outcomes"][names[0]])),
+        "london_videos": chosen(len(london["glasses"]["outcomes"][names[0]]), len(london["glasses"]["people"])),
         "identity": "A MobileFaceNet measures ID." if run.material.arcface else "ID was not measured.",
         "portraits": str(
             len({data.portrait_of(video) for one in synthetic.values() for video in one["people"].values()})
@@ -152,6 +145,11 @@ def revision_of(variant: Any) -> str:
     """The commit that a variant names; ``unknown`` for a folder."""
     base = variant.revision or ""
     return base if re.fullmatch("[0-9a-f]{7,40}", base) else "unknown"
+
+
+def chosen(count: int, total: int) -> str:
+    """How many videos were used, and of how many they were chosen."""
+    return str(total) if count == total else f"{count} (evenly chosen from {total})"
 
 
 def wrapped(page: str, width: int = 128) -> str:

@@ -141,8 +141,11 @@ def write(run: Run, parts: Sequence[str], target: Path, pictures: Path) -> None:
 
 
 def made(run: Run) -> dict[str, Any]:
-    """Measure the edits of the made videos: set -> task -> results of `_made`."""
-    sets = run.work / "sets"
+    """Measure the edits of the made videos: set -> task -> results of `_made`.
+
+    The attributes are drawn by the revision of the first variant, so that its figures are those of earlier reports.
+    """
+    sets, first = run.work / "sets", run.variants[0]
     run.stages.run("people", asdict(run.size), lambda: data.people(run.material, sets, run.size))
     found: dict[str, Any] = {}
     for name in SETS:
@@ -151,8 +154,8 @@ def made(run: Run) -> dict[str, Any]:
             folder, where = sets / name, run.where(name, task)
             people = run.stages.run(
                 f"{name}/{task}-videos",
-                {"people": folder_digest(folder / "people")},
-                partial(data.videos, folder, task),
+                {"people": folder_digest(folder / "people"), "drawn by": run.identity(first)["source"]},
+                partial(data.videos, run.sources[first.name], folder, task),
             )
             videos = folder / task
             if where != f"{name}/{task}":
