@@ -38,13 +38,13 @@ def _made(part: Mapping[str, Any], name: str) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for task in TASKS:
         london, synthetic = part["london"][task], part["synthetic"][task]
-        codec = london["codec"][name]["means"][name]
+        codec, lossless = (london[kind][name]["means"][name] for kind in ("codec", "lossless"))
         values = measures.spread(measures.inside(synthetic["lossless"][name], name))
         found |= {
             f"{task} inside": codec.get(measures.INSIDE),
             f"{task} identity": codec.get("identity_target"),
-            f"{task} temporal": codec.get("temporal_error"),
-            f"{task} outside": london["lossless"][name]["means"][name].get("psnr_outside"),
+            f"{task} temporal": lossless.get("temporal_error"),
+            f"{task} outside": lossless.get("psnr_outside"),
             f"{task} synthetic": values["mean"],
             f"{task} synthetic worst": values["worst"],
         }
