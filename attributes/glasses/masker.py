@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 MARGIN = 5 / 512
 """Side of the dilation of masks, divided by the crop's width. It covers edges of rims and their soft shadow."""
 
-OPAQUE = 0.25
-"""Threshold of the frame map for opaque parts. Low, because remains of a rim are visible."""
+OPAQUE = 0.12, 0.4
+"""Hysteresis of the frame map for opaque parts: pixels above the first are kept if they connect to one above the
+second. The first is low, because remains of a rim are visible."""
 
 OPAQUE_MARGIN = 6 / 512
 """Like `MARGIN`, for opaque parts."""
@@ -96,7 +97,7 @@ class EmbeddedMasker(Masker):
         Args:
             eyes: the clip with the landmarks for the eye holes.
         """
-        from attributes.glasses.stabilise import hard, steady, wears_glasses
+        from attributes.glasses.stabilise import connected, hard, steady, wears_glasses
 
         presence = wears_glasses(found)
         maps = steady(found).in_frames(clip.frames.shape[1:3])
@@ -106,7 +107,7 @@ class EmbeddedMasker(Masker):
             soft = np.maximum(maps.frame, maps.lens)
             for t in np.flatnonzero(found.regions.usable & clip.present):
                 masks[t] = hard(soft[t], found.regions.scale[t])
-                opaque[t] = maps.frame[t] > OPAQUE
+                opaque[t] = connected(maps.frame[t], *OPAQUE)
             masks, opaque = _widened(masks, MARGIN) & ~eye_holes(eyes), _widened(opaque, OPAQUE_MARGIN)
             front = covered(eyes, maps)
             masks, opaque = masks & ~front, opaque & ~front

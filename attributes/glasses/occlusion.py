@@ -34,6 +34,8 @@ FOREIGN = 0.35
 BEYOND = 0.5
 """Share of an object that lies beyond the glasses, from which it is not a part of them. It was 0.6 or more for drawn
 sleeves and microphones, and 0 for one dark or mirroring lens."""
+RIM = 0.25
+"""Value of the frame map from which a pixel belongs to a rim."""
 NO_SKIN = 15.0
 """Distance of an object's colour from the face's, in CIELAB. What looks like skin may be skin behind a reflection."""
 
@@ -63,14 +65,16 @@ def covered(clip: FaceClip, maps: GlassesMaps) -> np.ndarray:
         lab = cv2.cvtColor(clip.frames[t].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         for eye in unseen:
             part, share, _ = _of_one_colour(lab, eye)
-            if share >= FLAT:
+            # The rim itself may cross an eye, if glasses sit low on the nose.
+            rim = cv2.dilate((maps.frame[t] > RIM).astype(np.uint8), margin) > 0
+            if share >= FLAT and (part & rim).sum() < BEYOND * part.sum():
                 found[t] |= part
         seeds = (lens > 0.5) & (foreign > FOREIGN)
         if unlike and seeds.any():
             part, _, colour = _of_one_colour(lab, seeds)
             face = np.zeros(lens.shape, np.uint8)
             cv2.fillConvexPoly(face, cv2.convexHull(_pixels(clip.landmarks[t])), 1)
-            glasses = cv2.dilate(((lens > 0.5) | (maps.frame[t] > 0.25)).astype(np.uint8), margin) > 0
+            glasses = cv2.dilate(((lens > 0.5) | (maps.frame[t] > RIM)).astype(np.uint8), margin) > 0
             skin = lab[(face > 0) & ~glasses]
             beyond = (part & ~glasses).sum() > BEYOND * part.sum() and len(skin)
             if beyond and np.linalg.norm(np.median(skin, axis=0) - colour) > NO_SKIN:

@@ -56,6 +56,13 @@ def test_without_a_hand_nothing_is_in_front(clip):
     assert covered(with_hand(clip, "left_eye")[0], maps_of(clip, 0 * lens, 0 * lens)).any()
 
 
+def test_a_rim_that_crosses_an_eye_is_not_in_front(clip):
+    shown, thing = with_hand(clip, "left_eye")
+    maps = maps_of(clip, np.zeros(clip.frames.shape[:3], np.float32), np.float32(0) * thing)
+    assert covered(shown, maps).any()
+    assert not covered(shown, replace(maps, frame=thing.astype(np.float32))).any()
+
+
 @pytest.mark.parametrize("far", [True, False])
 def test_a_dark_lens_before_one_eye_that_goes_on_beyond_the_glasses_is_none(clip, far):
     holes = [eye_holes(clip, [eye]) for eye in ("left_eye", "right_eye")]

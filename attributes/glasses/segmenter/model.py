@@ -135,8 +135,8 @@ class GlassesSegmenter:
 
 
 def write_weights(network: GlassesNetwork, path: Path, about: dict[str, str]) -> None:
-    """Save the weights as safetensors, with `about` in the metadata."""
-    weights.write_weights(network, path, {"format": FORMAT, **about})
+    """Save the weights as safetensors in half precision, with `about` in the metadata."""
+    weights.write_weights(network, path, {"format": FORMAT, **about}, half=True)
 
 
 def read_weights(path: Path) -> GlassesNetwork:
