@@ -97,7 +97,8 @@ class EmbeddedMasker(Masker):
         Args:
             eyes: the clip with the landmarks for the eye holes.
         """
-        from attributes.glasses.stabilise import connected, hard, steady, wears_glasses
+        from attributes.glasses.stabilise import hard, steady, wears_glasses
+        from attributes.segmenting.stabilise import connected
 
         presence = wears_glasses(found)
         maps = steady(found).in_frames(clip.frames.shape[1:3])

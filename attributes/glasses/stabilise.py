@@ -44,18 +44,6 @@ def clearly_bare(segmenter: GlassesSegmenter, clip: FaceClip) -> bool:
     return not len(usable) or bool(segmenter.presence(clip, usable, regions).max() < ABSENT)
 
 
-def connected(soft: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Pixels above `low` that connect to one above `high`: bool ``[H, W]`` of a map ``[H, W]``."""
-    import cv2
-
-    # Equals skimage.filters.apply_hysteresis_threshold, but is ten times faster.
-    count, labels = cv2.connectedComponents((soft > low).astype(np.uint8), connectivity=4)
-    kept = np.zeros(count, bool)
-    kept[labels[soft > high]] = True
-    kept[0] = False
-    return kept[labels]
-
-
 def hard(soft: np.ndarray, scale: float) -> np.ndarray:
     """The mask of one frame.
 

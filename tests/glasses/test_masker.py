@@ -12,6 +12,7 @@ from attributes.glasses.eyes import eye_holes
 from attributes.glasses.masker import EmbeddedMasker, FacerMasker, create_masker
 from attributes.glasses.segmenter.model import RegionMaps
 from attributes.segmenting.region import Regions
+from attributes.segmenting.stabilise import connected
 from toolkit.errors import UsageError
 from toolkit.faces import Face, load_topology
 from toolkit.faces.facer import CELEBM_CLASSES
@@ -62,15 +63,17 @@ def test_opaque_parts_are_the_rims_and_not_the_lenses(masker, clip, drawn):
 def test_opaque_parts_follow_faint_rims_from_clear_ones():
     soft = np.zeros((20, 40), np.float32)
     soft[4, 5:15], soft[4, 15:35], soft[12, 5:35] = 0.9, 0.15, 0.15
-    kept = stabilise.connected(soft, 0.1, 0.4)
+    kept = connected(soft, 0.1, 0.4)
     assert kept[4, 5:35].all() and kept.sum() == 30
-    assert not stabilise.connected(soft[10:], 0.1, 0.4).any()
+    assert not connected(soft[10:], 0.1, 0.4).any()
 
 
 def test_thin_metal_is_opaque_all_around(masker, bare):
     metal = SurfaceDesign(kind="metal", colour=(0.3, 0.3, 0.32))
     wire = {"rim_width": 1.1, "rim_top": 1.2, "rim_depth": 1.5, "temple_height": 1.5, "temple_thickness": 1.2}
-    design = GlassesDesign(style="round", lens_height=46, bridge="bar", nose_pads=True, front=metal, temples=metal, **wire)
+    design = GlassesDesign(
+        style="round", lens_height=46, bridge="bar", nose_pads=True, front=metal, temples=metal, **wire
+    )
     drawn = GlassesDrawer().draw(bare, design, np.random.default_rng(1))
     opaque = masker.opaque(replace(bare, frames=drawn.frames))
     rim = drawn.rim > 0.3
