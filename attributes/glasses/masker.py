@@ -108,8 +108,9 @@ class EmbeddedMasker(Masker):
             soft = np.maximum(maps.frame, maps.lens)
             for t in np.flatnonzero(found.regions.usable & clip.present):
                 masks[t] = hard(soft[t], found.regions.scale[t])
-                opaque[t] = connected(maps.frame[t], *OPAQUE)
-            masks, opaque = _widened(masks, MARGIN) & ~eye_holes(eyes), _widened(opaque, OPAQUE_MARGIN)
+                opaque[t] = connected(maps.frame[t], *OPAQUE) & masks[t].any()
+            opaque = _widened(opaque, OPAQUE_MARGIN)
+            masks = (_widened(masks, MARGIN) | opaque) & ~eye_holes(eyes)
             front = covered(eyes, maps)
             masks, opaque = masks & ~front, opaque & ~front
             visibility = eye_visibility(eyes, maps.dark, maps.reflection)

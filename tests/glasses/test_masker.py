@@ -75,9 +75,11 @@ def test_thin_metal_is_opaque_all_around(masker, bare):
         style="round", lens_height=46, bridge="bar", nose_pads=True, front=metal, temples=metal, **wire
     )
     drawn = GlassesDrawer().draw(bare, design, np.random.default_rng(1))
-    opaque = masker.opaque(replace(bare, frames=drawn.frames))
+    clip = replace(bare, frames=drawn.frames)
+    opaque = masker.opaque(clip)
     rim = drawn.rim > 0.3
     assert (opaque & rim).sum() / rim.sum() > 0.95
+    assert not (opaque & ~masker(clip) & ~eye_holes(clip)).any()
 
 
 def test_both_masks_come_from_one_look(clip, monkeypatch):
