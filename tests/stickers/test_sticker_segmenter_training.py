@@ -79,6 +79,17 @@ def test_augmentation_moves_picture_and_map_together():
     assert train.centre_crop(sample.maps).shape == (1, 192, 192, 1)
 
 
+def test_transplanted_stickers_are_in_the_map():
+    pair = samples(2)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        picture, maps = train.transplant(pair.pictures[1], pair.maps[1], pair.pictures[0], pair.maps[0], rng)
+        assert (maps > 127).any() and picture.dtype == np.uint8 and maps.shape == pair.maps[1].shape
+        inside = picture[maps[..., 0] > 250].mean(axis=0)
+        assert inside[2] > inside[0] + 50
+        assert np.array_equal(picture[maps[..., 0] == 0], pair.pictures[1][maps[..., 0] == 0])
+
+
 def test_samples_show_what_their_maps_say_and_come_again(tmp_path, portrait):
     arguments = {"cache": tmp_path / "cache", "photos": 0.3, "stuck": 0.7, "scene_size": 192, "seed": 0}
     maker = SampleMaker([portrait], **arguments)

@@ -113,19 +113,21 @@ class MaskConfig(BaseModel):
     )
     second_pass: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Apply each remover twice. Between the passes, fill what the first one removed, so that no shade "
-        "stays. `auto` does so at one or two steps if masks only show where the attribute may be (stickers).",
+        description="Apply each remover twice. With exact masks, once to the frame and once to the frame with opaque "
+        "parts filled; the result is the mean. With search areas, what the first pass removed is filled for the second "
+        "one. `auto` does so at one or two steps, for search areas and for attributes that hide all that is below them "
+        "(stickers).",
     )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",
         description="Match colours inside the mask to the surroundings (`ion`, eq. 2 of the paper) or to the original "
-        "(`adain`), or leave them (`none`). `auto` is `ion` with `--masks off` if masks show the attribute itself "
-        "(glasses), else `none`.",
+        "(`adain`), or leave them (`none`). `auto` is `ion` with `--masks off` if masks show the attribute itself, "
+        "else `none`.",
     )
     region: Literal["auto", "crop", "masks"] = Field(
         "auto",
         description="What removers see: the whole `crop`, or only the `masks` and their surroundings, which is faster. "
-        "If masks only show where the attribute may be (stickers), `masks` is for the second pass: it sees what the "
+        "If masks only show where the attribute may be, `masks` is for the second pass: it sees what the "
         "first one removed. `auto` is `masks` if the remover was trained on such pictures, else `crop`.",
     )
     dilation: float = Field(0.015, ge=0, le=0.25, description="How far to widen masks, as a share of the crop's side.")
@@ -147,7 +149,7 @@ class MaskConfig(BaseModel):
         0.12,
         ge=0,
         le=1,
-        description="If masks only show where the attribute may be (stickers): ignore parts whose strongest change is "
+        description="If masks only show where the attribute may be: ignore parts whose strongest change is "
         "below this, so that freckles survive.",
     )
 

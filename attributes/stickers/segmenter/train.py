@@ -27,6 +27,9 @@ from attributes.stickers.segmenter.samples import STORED, Samples, make_samples,
 from toolkit.errors import InputError, ToolkitError
 from toolkit.portraits import list_portraits
 
+FACE_REACH = np.array([55, 70])
+"""How far from the middle of a stored region transplanted stickers lie at most, in pixels."""
+
 
 def centre_crop(stored: np.ndarray) -> np.ndarray:
     """The unaugmented region: ``[..., 240, 240, C]`` -> ``[..., 192, 192, C]``."""
@@ -46,6 +49,36 @@ def augment(picture: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> 
     """
     picture, moved = realign(picture, maps, (SIDE, SIDE), rng)
     return photograph(picture, rng), moved.reshape(SIDE, SIDE, 1)
+
+
+def transplant(
+    picture: np.ndarray, maps: np.ndarray, donor: np.ndarray, donor_maps: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move the stickers of another sample onto this one (copy-paste augmentation; Ghiasi et al., 2021).
+
+    Args:
+        picture, maps: a sample, uint8 ``[240, 240, 3]`` and ``[240, 240, 1]``; not changed.
+        donor, donor_maps: another one, with stickers.
+        rng: draws place, size, turn and brightness.
+
+    Returns:
+        The picture and the map with the added stickers.
+    """
+    import cv2
+
+    rows, columns = np.nonzero(donor_maps[..., 0] > 127)
+    turn, scale = np.radians(rng.uniform(-60, 60)), np.exp(rng.normal(0, 0.25))
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    goal = STORED / 2 + rng.uniform(-1, 1, 2) * FACE_REACH
+    matrix = np.concatenate([linear, (goal - linear @ (columns.mean(), rows.mean()))[:, None]], axis=1)
+    size = (STORED, STORED)
+    moved, cover = (cv2.warpAffine(one, matrix, size) for one in (donor, donor_maps))
+    middle = np.s_[STORED // 3 : -STORED // 3, STORED // 3 : -STORED // 3]
+    gain = (picture[middle].mean(axis=(0, 1)) + 8) / (donor[middle].mean(axis=(0, 1)) + 8)
+    gain = np.clip(gain * np.exp(rng.normal(0, 0.15)), 0.3, 3)
+    share = cover[..., None].astype(np.float32) / 255
+    mixed = picture + share * (moved * gain.astype(np.float32) - picture)
+    return np.clip(mixed, 0, 255).astype(np.uint8), np.maximum(maps, cover[..., None])
 
 
 def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
@@ -71,8 +104,15 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
 def batches(samples: Samples, config: TrainConfig, start: int) -> Iterator[Batch]:
     """Augmented batches from step `start`: pictures, maps float ``[B, 1, H, W]``, shown."""
 
+    donors = np.flatnonzero(samples.shown)
+
     def one(k: int, rng: np.random.Generator) -> tuple:
-        return *augment(samples.pictures[k], samples.maps[k], rng), samples.shown[k]
+        picture, maps, shown = samples.pictures[k], samples.maps[k], samples.shown[k]
+        if rng.random() < (0.5 if shown else 0.1) and len(donors):
+            other = rng.choice(donors)
+            picture, maps = transplant(picture, maps, samples.pictures[other], samples.maps[other], rng)
+            shown = True
+        return *augment(picture, maps, rng), shown
 
     for parts in training.drawn(one, len(samples), config, start):
         pictures, maps, shown = map(torch.from_numpy, parts)

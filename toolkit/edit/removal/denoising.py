@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from toolkit.diffusion.edit_pipeline import CHUNK
 from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.edit.removal.changes import changed_parts, removed_parts
-from toolkit.edit.removal.paint import shows_paint
+from toolkit.edit.removal.paint import PAINTED, changed_lids, shows_paint
 from toolkit.edit.removal.parts import Advance, Part
 from toolkit.edit.removal.region import Box, Region, box_of, joined, regions_around, whole
 from toolkit.edit.removal.stores import Pictures, TrackStores
@@ -24,7 +24,7 @@ from toolkit.edit.session import Session
 from toolkit.errors import ToolkitError
 from toolkit.faces.topology import Topology
 from toolkit.files import remove
-from toolkit.filling import filled
+from toolkit.filling import continued, filled
 from toolkit.seeds import generator
 
 
@@ -162,12 +162,16 @@ class _Denoising:
         self._remover = session.resolved.removers[part.index]
 
     def run(self) -> Denoised:
-        """Run the first pass over all frames, and the second one if the first removed anything."""
+        """Run the first pass over all frames, and the second one: with search areas, if the first removed anything."""
         part, (first, again) = self._part, _folders(self._part)
         frames = list(range(part.start, part.stop))
         groups = self._groups(frames)
-        self._pass([(group, part.regions[number]) for number, group in groups.items()], first, again=False)
-        if self._remover.second_pass:
+        around = [(group, part.regions[number]) for number, group in groups.items()]
+        self._pass(around, first, again=False)
+        if self._averages:
+            # Where nothing is opaque, the second look would be the first one.
+            self._pass([(group, region) for group, region in around if self._hides(group)], again, again=True)
+        elif self._remover.second_pass:
             boxes = {k: self._find_removed(k) for k in frames}
             if any(boxes.values()):
                 # A frame in which nothing was removed would look the same again, and so would the output.
@@ -176,6 +180,15 @@ class _Denoising:
                 self._pass(around, again, again=True)
         votes = [vote for k in frames for vote in self._find_changes(k)]
         return Denoised(start=part.start, stop=part.stop, votes=votes)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether the output is the mean of two looks: one at the attribute, one at the fill in its place."""
+        return self._remover.second_pass and self._remover.exact_masks
+
+    def _hides(self, frames: list[int]) -> bool:
+        """Whether anything is opaque in a group of frames."""
+        return any(self._stores.opaque(self._index).read(k, k + 1).any() for k in frames)
 
     def _groups(self, frames: list[int]) -> dict[int, list[int]]:
         """Frames that go through the networks together, so that no picture depends on where parts end."""
@@ -215,9 +228,9 @@ class _Denoising:
             waiting = ((k, region) for frames, region in several for k in frames)
             for pictures in outputs:
                 for picture, (k, region) in zip(pictures, waiting):
-                    self._store(k, picture, region)
+                    self._store(k, picture, region, again)
 
-    def _store(self, k: int, picture: np.ndarray, region: Region) -> None:
+    def _store(self, k: int, picture: np.ndarray, region: Region, again: bool) -> None:
         """Store the output for a frame; outside the region it is the input."""
         stores, made = self._stores, picture[None]
         if not region.whole:
@@ -225,13 +238,28 @@ class _Denoising:
             made = _resized(region.within(_resized(original, region.side), made), stores.side)
             seen = region.scaled(stores.side)
             made = seen.within(original, seen.of(made))
-        stores.output(self._index).write(k, _resized(made, stores.side))
+        made = _resized(made, stores.side)
+        if self._averages:
+            if not again:
+                stores.output(self._index).write(k, made)
+                return
+            made = ((self._output(k)[None].astype(np.uint16) + made + 1) // 2).astype(np.uint8)
+        stores.output(self._index).write(k, self._continued(k, made))
+
+    def _continued(self, k: int, made: np.ndarray) -> np.ndarray:
+        """The output, uint8 ``[1, R, R, 3]``, without a step in colour where all of the attribute is opaque."""
+        if not (self._remover.fill_opaque and self._remover.exact_masks):
+            return made
+        opaque, masks = (kind(self._index).read(k, k + 1)[0] > 0 for kind in (self._stores.opaque, self._stores.masks))
+        if (masks & ~opaque).any():  # what is around the opaque parts is edited too, and tells no colours
+            return made
+        return continued(self._input(k)[0], made[0], opaque)[None]
 
     def _hints(self, frames: list[int], region: Region, again: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Frames and masks for the pipeline; parts that the remover must not see are filled from around them."""
         side, stores = self._remover.resolution, self._stores
-        hidden = [stores.removed(self._index)] if again else []
-        if self._remover.fill_opaque:
+        hidden = [stores.removed(self._index)] if again and not self._averages else []
+        if self._remover.fill_opaque and (again or not self._averages):
             hidden.append(stores.opaque(self._index))
 
         def masks_of(pictures: Pictures) -> np.ndarray:
@@ -265,11 +293,14 @@ class _Denoising:
         self._stores.changed(self._index).write(k, changed.astype(np.uint8)[None])
         if part.landmarks is None:
             return []
+        landmarks = part.landmarks[k - part.start]
+        eyes = part.topology.regions["left_eye"], part.topology.regions["right_eye"]
+        masks = self._stores.masks(self._index).read(k, k + 1)[0] > 0
+        if self._remover.exact_masks:
+            return [changed_lids(masks, landmarks, eyes) > PAINTED]
         if peak != masking.min_peak_change:
             changed = changed_parts(original, output, masking.min_change, masking.min_peak_change)
-        eyes = part.topology.regions["left_eye"], part.topology.regions["right_eye"]
-        area = self._stores.masks(self._index).read(k, k + 1)[0] > 0
-        return [shows_paint(changed, area, part.landmarks[k - part.start], eyes)]
+        return [shows_paint(changed, masks, landmarks, eyes)]
 
 
 def _resized(frames: np.ndarray, side: int) -> np.ndarray:

@@ -9,9 +9,10 @@ from toolkit.filling import disc
 LIDS = 0.5
 """Width of the zone of lids and lashes around an eye, as a share of the eye's width."""
 PAINTED = 0.3
-"""Share of the lids above both eyes that a remover changes from which the eyes are painted. It was at least 0.55 in all
-frames of a real painted face and of a drawn one, and at most 0.2 above two large stickers right below the eyes. Of all
-around the eyes, nothing was changed in the first second of 59 unpainted clips."""
+"""Share of the lids above both eyes from which the eyes are painted: what a remover of search areas changes there, or
+what exact masks cover. It was at least 0.55 in all frames of a real painted face and of a drawn one, and at most 0.2
+above two large stickers right below the eyes. Of all around the eyes, nothing was changed in the first second of 59
+unpainted clips."""
 EVERYWHERE = 0.5
 """Share of the search area from which a remover changes everything and tells nothing about the eyes."""
 
