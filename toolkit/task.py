@@ -176,9 +176,9 @@ class Masker(ABC):
     def opaque(self, clip: FaceClip) -> np.ndarray:
         """Parts of the attribute that hide everything behind them, such as rims: bool ``[T, H, W]``.
 
-        Edits fill these parts from their surroundings before a remover sees the frame. They may lie outside the masks:
-        a mask of glasses has holes at the eyes, and a rim that crosses an eye is still opaque. By default there are
-        none.
+        Edits fill these parts from their surroundings before a remover sees the frame. If the task is `see_through`,
+        only these parts are replaced wholly. They may lie outside the masks: a mask of glasses has holes at the eyes,
+        and a rim that crosses an eye is still opaque. By default there are none.
         """
         return np.zeros(clip.frames.shape[:3], bool)
 
@@ -284,6 +284,8 @@ class AttributeTask(ABC, Generic[OptionsT]):
             task, if it depends on the options.
         spares_eyes: True if the attribute never surrounds both eyes. What does so is make-up or face paint, and edits
             keep it by default.
+        see_through: True if the face shows through all of the attribute but the parts that `Masker.opaque` returns, as
+            through clear lenses. Edits keep the fine detail that is seen there.
         extra: the optional dependency group that the task needs, such as ``bfm``, or None.
         Options: class of the options. Every field needs a default and a description.
         removers: folders of the trained removers in the plugin's package, by the name of their backbone.
@@ -297,6 +299,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
     negative_prompt: ClassVar[str] = ""
     exact_mask: bool = True
     spares_eyes: ClassVar[bool] = False
+    see_through: ClassVar[bool] = False
     extra: ClassVar[str | None] = None
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     removers: ClassVar[Mapping[str, Path]] = {}
@@ -377,7 +380,7 @@ def _check_class(cls: type[AttributeTask[Any]], declared: type[TaskOptions] | No
     version = getattr(cls, "api_version", None)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         refuse(f"`api_version` must be a whole number from 1, such as {API_VERSION}, found {version!r}")
-    for name in ("exact_mask", "spares_eyes"):
+    for name in ("exact_mask", "spares_eyes", "see_through"):
         if not isinstance(getattr(cls, name), bool):
             refuse(f"`{name}` must be True or False, found {getattr(cls, name)!r}")
     if cls.extra is not None and not isinstance(cls.extra, str):

@@ -54,6 +54,7 @@ class GlassesTask(AttributeTask[GlassesOptions]):
     description = "Eyeglasses: found by a segmenter and inpainted, or rendered in 3D on bare faces."
     api_version = 1
     prompt = "a close-up photo of a person's face without glasses, bare eyes, natural skin"
+    see_through = True
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
     recipes: ClassVar[Mapping[str, Path]] = {"glasses": Path(__file__).parent / "recipes" / "glasses.json"}

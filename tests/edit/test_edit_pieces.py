@@ -7,10 +7,12 @@ import pytest
 
 from toolkit.edit.comparing import FrameComparison
 from toolkit.edit.config import CropConfig, EditConfig, MaskConfig
-from toolkit.edit.output.patches import paste, patch_of, read_patch, write_patch
+from toolkit.edit.output.patch import patch_of, read_patch, write_patch
+from toolkit.edit.output.patches import paste
 from toolkit.edit.output.patches import pasted as pasted_part
 from toolkit.edit.removal.changes import BLUR, REMOVED, SMALLEST, changed_parts
 from toolkit.edit.removal.paste_weights import REACH, composite_over, feathered, paste_weights
+from toolkit.edit.removal.stores import Edit
 from toolkit.edit.removal.stretches import active_stretches
 from toolkit.edit.resolve import resolve, resolve_masking
 from toolkit.edit.results import FaceReport
@@ -128,10 +130,11 @@ def test_edits_lie_over_each_other_as_if_pasted_one_after_the_other():
     ground, one, other = rng.uniform(0, 255, (3, 5, 5, 3)).astype(np.float32)
     a, b = rng.uniform(0, 1, (2, 5, 5)).astype(np.float32)
     a[0], b[1] = 0, 1
-    colour, weight = composite_over(one, a, other, b)
+    colour, weight, replaced = composite_over(Edit(one, a, a), Edit(other, b, b))
     stepwise = ground + a[..., None] * (one - ground)
     stepwise = stepwise + b[..., None] * (other - stepwise)
     assert np.allclose(ground + weight[..., None] * (colour - ground), stepwise, atol=1e-3)
+    assert np.allclose(replaced, weight)
 
 
 def test_patches_come_back_and_leave_the_rest(tmp_path):

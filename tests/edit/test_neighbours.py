@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from toolkit.edit import EditConfig, edit_video
-from toolkit.edit.output.patches import PATCHES, PatchPaster, paste, patch_of, write_patch
+from toolkit.edit.output.patch import patch_of, write_patch
+from toolkit.edit.output.patches import PATCHES, PatchPaster, paste
 from toolkit.edit.tracks.layers import Layers, touches_of
 from toolkit.edit.tracks.sightings import Sightings
 from toolkit.edit.tracks.track import SourceVideo, tracks_of

@@ -111,6 +111,11 @@ class MaskConfig(BaseModel):
         description="Fill opaque parts of an attribute, such as rims, from their surroundings before the remover sees "
         "the frame. No effect on tasks that cannot find such parts.",
     )
+    keep_detail: bool = Field(
+        True,
+        description="Keep the frame's own fine detail where an attribute is see-through, such as behind clear lenses. "
+        "No effect on tasks whose attribute is not.",
+    )
     second_pass: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Apply each remover twice. With exact masks, once to the frame and once to the frame with opaque "

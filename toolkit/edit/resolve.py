@@ -315,6 +315,10 @@ def _remover(
         exact_masks=exact,
         spares_eyes=bool(tasks) and all(task.spares_eyes for task in tasks),
         fill_opaque=finds_masks and config.fill_opaque and remover.hint == "frame",
+        keep_detail=bool(tasks)
+        and config.keep_detail
+        and remover.hint == "frame"
+        and all(task.see_through for task in tasks),
         second_pass=second_pass and remover.hint == "frame",
         region=region,
         normalisation=normalisation,

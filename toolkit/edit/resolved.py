@@ -42,6 +42,7 @@ class ResolvedRemover(_Resolved):
     exact_masks: bool = Field(description="Whether masks find the attribute itself; else they are search areas.")
     spares_eyes: bool = Field(description="Whether the attribute never surrounds both eyes.")
     fill_opaque: bool = Field(description="Whether opaque parts are filled before it sees a frame.")
+    keep_detail: bool = Field(description="Whether the frame's own detail stays in see-through parts.")
     second_pass: bool = Field(description="Whether it is applied twice.")
     region: Literal["crop", "masks"] = Field(
         description="What it sees: crops, or regions around exact masks and around what its first pass removed."

@@ -55,7 +55,7 @@ def edit_video(
 ) -> EditReport:
     """Remove attributes from a video and leave everything else as it is (V-LASIK, section C.2).
 
-    Memory is bounded by a window of frames. Intermediate files of the longest shot are kept on disk, about 3 MB for
+    Memory is bounded by a window of frames. Intermediate files of the longest shot are kept on disk, about 4 MB for
     each frame and face of 512 pixels. The result appears once it is complete, with ``TARGET.json`` beside it.
     Interrupted runs resume when they are repeated.
 

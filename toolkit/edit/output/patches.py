@@ -1,15 +1,14 @@
-"""Edited crops as files, and back into the frame with a soft edge."""
+"""Edited crops back into the frame, with a soft edge."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.edit.output.patch import NEAR, Patch, patch_of, read_patch, write_patch
 from toolkit.edit.output.territories import Area, Territory, shares
 from toolkit.edit.removal.stores import TrackStores
 from toolkit.edit.tracks.crops import reach
@@ -22,9 +21,6 @@ PATCHES = "patches"
 
 MARGIN = 0.04
 """Width of a crop's soft rim, as a share of its side: whatever the mask says, the crop's own edge never shows."""
-
-NEAR = 7
-"""Side of the square around a pasted pixel in which colours are kept, in pixels of the crop."""
 
 
 class PatchPaster:
@@ -84,42 +80,6 @@ class PatchPaster:
         return list(zip(tracks, shares(faces, lambda one, other: layers.in_front(tracks[one], tracks[other], index))))
 
 
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """The part of an edited crop that is pasted, with a margin for interpolation.
-
-    Attributes:
-        left, top: its upper left pixel in the crop.
-        side: of the crop in pixels.
-        colours: uint8 ``[h, w, 3]``, RGB.
-        weights: uint8 ``[h, w]``: how much of them is pasted, in steps of 1/255.
-    """
-
-    left: int
-    top: int
-    side: int
-    colours: np.ndarray
-    weights: np.ndarray
-
-
-def patch_of(colours: np.ndarray, weights: np.ndarray) -> Patch | None:
-    """The patch of an edited crop; None if nothing is pasted.
-
-    Args:
-        colours: uint8 ``[R, R, 3]``, RGB.
-        weights: uint8 ``[R, R]``, in steps of 1/255.
-    """
-    import cv2
-
-    x, y, width, height = cv2.boundingRect(weights)
-    if not width:
-        return None
-    # Interpolation looks two pixels beyond the pixels that count; colours farther away need not be stored.
-    left, top = max(0, x - NEAR // 2), max(0, y - NEAR // 2)
-    area = slice(top, y + height + NEAR // 2), slice(left, x + width + NEAR // 2)
-    return Patch(left, top, len(weights), colours[area], weights[area])
-
-
 def write_patches(track: FaceTrack, stores: TrackStores, removers: int) -> None:
     """Write the edited frames of a track into its folder.
 
@@ -132,39 +92,14 @@ def write_patches(track: FaceTrack, stores: TrackStores, removers: int) -> None:
     for k in range(len(track)):
         weights = stores.paste_weights(removers - 1).read(k, k + 1)[0]
         if weights.any():
-            patch = patch_of(stores.colours(removers - 1).read(k, k + 1)[0], weights)
+            colours, before = stores.colours(removers - 1).read(k, k + 1)[0], stores.crops.read(k, k + 1)[0]
+            patch = patch_of(colours, weights, before, stores.replaced(removers - 1).read(k, k + 1)[0])
             assert patch is not None
             write_patch(_path(stores.folder, k), patch)
 
 
 def _path(folder: Path, index: int) -> Path:
     return folder / PATCHES / f"{index:06d}.patch"
-
-
-_HEADER = struct.Struct("<3I")
-
-
-def write_patch(path: Path, patch: Patch) -> None:
-    """Write a patch: its place and the side of the crop, then a PNG with transparency."""
-    import cv2
-
-    near = cv2.dilate(patch.weights, np.ones((NEAR, NEAR), np.uint8)) > 0
-    rgb = patch.colours * near[..., None]
-    picture = np.dstack([rgb[..., ::-1], patch.weights])
-    _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    path.write_bytes(_HEADER.pack(patch.left, patch.top, patch.side) + data.tobytes())
-
-
-def read_patch(path: Path) -> Patch | None:
-    """A patch; None if nothing was edited."""
-    import cv2
-
-    if not path.is_file():
-        return None
-    data = path.read_bytes()
-    left, top, side = _HEADER.unpack_from(data)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8, offset=_HEADER.size), cv2.IMREAD_UNCHANGED)
-    return Patch(left, top, side, np.ascontiguousarray(picture[..., 2::-1]), np.ascontiguousarray(picture[..., 3]))
 
 
 def pasted(
@@ -193,17 +128,28 @@ def pasted(
     from_frame = to_crop @ np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]]) - [[0, 0, patch.left], [0, 0, patch.top]]
     flags = (cv2.INTER_LINEAR if scale > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP
     size = (x1 - x0, y1 - y0)
-    smooth = _smoothed(patch.colours, patch.weights, scale)
-    picture = cv2.warpAffine(smooth, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    rim = _rim(patch.side)[patch.top : patch.top + len(smooth), patch.left : patch.left + smooth.shape[1]]
-    rimmed = (patch.weights * rim).astype(np.float32) / 255
-    rimmed = cv2.warpAffine(rimmed, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    if share is not None:
-        rimmed *= share[y0 - whole[1] : y1 - whole[1], x0 - whole[0] : x1 - whole[0]]
+    rim = _rim(patch.side)[patch.top : patch.top + len(patch.weights), patch.left : patch.left + patch.weights.shape[1]]
+
+    def warped(colours: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(colours, from_frame, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    def rimmed(weights: np.ndarray) -> np.ndarray:
+        inner = (weights * rim).astype(np.float32) / 255
+        inner = cv2.warpAffine(inner, from_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        if share is not None:
+            inner *= share[y0 - whole[1] : y1 - whole[1], x0 - whole[0] : x1 - whole[0]]
+        return inner[..., None]
+
     below = frame[y0:y1, x0:x1]
+    smooth = _smoothed(patch.colours, patch.weights, scale)
     # A weight of 0 leaves the frame's own value, which is a whole number.
-    mixed = below + rimmed[..., None] * (picture.astype(np.float32) - below)
-    return area, np.rint(mixed, out=mixed).astype(np.uint8)
+    if patch.detail is None:
+        mixed = below + rimmed(patch.weights) * (warped(smooth).astype(np.float32) - below)
+        return area, np.rint(mixed, out=mixed).astype(np.uint8)
+    before = _smoothed(patch.detail.before, patch.weights, scale).astype(np.float32)
+    mixed = below + rimmed(patch.weights) * warped(smooth - before)
+    mixed += rimmed(patch.detail.replaced) * (warped(before) - below)  # what the crop did not hold of the frame
+    return area, np.rint(np.clip(mixed, 0, 255, out=mixed), out=mixed).astype(np.uint8)
 
 
 def paste(

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from toolkit.edit.removal.stores import Edit
 from toolkit.edit.resolved import ResolvedMasking
 from toolkit.filling import around, distances
 
@@ -46,19 +47,10 @@ def feathered(mask: np.ndarray, grow: float, feather: float) -> np.ndarray:
     return result
 
 
-def composite_over(
-    below: np.ndarray, below_weights: np.ndarray, above: np.ndarray, above_weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Composite one edit over another (Porter and Duff, 1984), for several removers.
-
-    Args:
-        below, above: float32 ``[..., 3]``.
-        below_weights, above_weights: float32 ``[...]`` in 0..1.
-
-    Returns:
-        Colours float32 ``[..., 3]``, and their weights ``[...]``.
-    """
-    kept = (below_weights * (1 - above_weights))[..., None]
-    weights = kept[..., 0] + above_weights
-    colours = (below * kept + above * above_weights[..., None]) / np.maximum(weights, 1e-6)[..., None]
-    return np.where(weights[..., None] > 0, colours, above), weights
+def composite_over(below: Edit, above: Edit) -> Edit:
+    """Composite one edit over another (Porter and Duff, 1984), for several removers."""
+    kept = (below.weights * (1 - above.weights))[..., None]
+    weights = kept[..., 0] + above.weights
+    colours = (below.colours * kept + above.colours * above.weights[..., None]) / np.maximum(weights, 1e-6)[..., None]
+    colours = np.where(weights[..., None] > 0, colours, above.colours)
+    return Edit(colours, weights, np.minimum(1 - (1 - below.replaced) * (1 - above.replaced), weights))

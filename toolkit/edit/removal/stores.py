@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,21 @@ class Pictures:
         self._store.close()
 
 
+class Edit(NamedTuple):
+    """What is pasted.
+
+    Attributes:
+        colours: float32 ``[..., 3]`` in 0..255.
+        weights: float32 ``[...]`` in 0..1: how much of them is pasted.
+        replaced: float32 ``[...]`` in 0..1, at most `weights`: how much of the frame's own detail is replaced. The rest
+            stays: only the difference between `colours` and the crop is added to the frame.
+    """
+
+    colours: np.ndarray
+    weights: np.ndarray
+    replaced: np.ndarray
+
+
 class TrackStores:
     """All pictures of a track. `index` is that of a remover; colours are ``[K, R, R, 3]``, the rest ``[K, R, R]``.
 
@@ -83,28 +99,41 @@ class TrackStores:
 
     def colours(self, index: int) -> Pictures:
         """What is pasted once the removers up to this one were applied, in frames in which anything is."""
-        return self._open(f"colours-{index}", 3) if index else self.output(index)  # nothing is below the first
+        return self._open(f"colours-{index}", 3)
 
     def paste_weights(self, index: int) -> Pictures:
         """0..255: how much of `colours` is pasted."""
         return self._open(f"paste-weights-{index}")
 
+    def replaced(self, index: int) -> Pictures:
+        """0..255: how much of the frame's own detail is replaced; at most the paste weights."""
+        return self._open(f"replaced-{index}")
+
     def changed(self, index: int) -> Pictures:
         """0 or 1: what the remover changed; nothing outside the stretches that it edited."""
         return self._open(f"changed-{index}")
 
-    def edit(self, index: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Colours float32 ``[K, R, R, 3]`` in 0..255, and their weights ``[K, R, R]`` in 0..1, after a remover."""
-        colours = self.colours(index).read(start, stop).astype(np.float32)
-        return colours, self.paste_weights(index).read(start, stop).astype(np.float32) / 255
+    def edit(self, index: int, start: int, stop: int) -> Edit:
+        """What is pasted after a remover."""
+        return Edit(
+            self.colours(index).read(start, stop).astype(np.float32),
+            self.paste_weights(index).read(start, stop).astype(np.float32) / 255,
+            self.replaced(index).read(start, stop).astype(np.float32) / 255,
+        )
+
+    def write_edit(self, index: int, start: int, edit: Edit) -> None:
+        """Store what is pasted after a remover."""
+        self.colours(index).write(start, np.rint(edit.colours).astype(np.uint8))
+        self.paste_weights(index).write(start, np.rint(255 * edit.weights).astype(np.uint8))
+        self.replaced(index).write(start, np.rint(255 * edit.replaced).astype(np.uint8))
 
     def composited(self, count: int, start: int, stop: int) -> np.ndarray:
         """uint8 ``[K, R, R, 3]``: the crops after the first `count` removers."""
         crops = self.crops.read(start, stop)
         if count == 0:
             return crops
-        colours, weights = self.edit(count - 1, start, stop)
-        return np.rint(crops + weights[..., None] * (colours - crops)).astype(np.uint8)
+        edit = self.edit(count - 1, start, stop)
+        return np.rint(crops + edit.weights[..., None] * (edit.colours - crops)).astype(np.uint8)
 
     @property
     def cropped(self) -> bool:
@@ -130,7 +159,8 @@ class TrackStores:
             index: of the remover.
             count: frames of the track.
         """
-        for kind in (self.masks, self.opaque, self.output, self.changed, self.colours, self.paste_weights):
+        pasted = self.colours, self.paste_weights, self.replaced
+        for kind in (self.masks, self.opaque, self.output, self.changed, *pasted):
             kind(index).reserve(count)
         self.close()  # other processes may write them from here on
 
@@ -142,24 +172,20 @@ class TrackStores:
             count: frames of the track.
         """
         for k in range(count if index else 0):
-            self.colours(index).write(k, self.colours(index - 1).read(k, k + 1))
-            self.paste_weights(index).write(k, self.paste_weights(index - 1).read(k, k + 1))
+            for kind in (self.colours, self.paste_weights, self.replaced):
+                kind(index).write(k, kind(index - 1).read(k, k + 1))
         self.flush()
 
     def finish(self, index: int) -> None:
         """Count a remover as applied, and delete what nothing after it needs."""
         self.close()
-        colours = f"colours-{index}" if index else "output-0"
-        for name in (f"masks-{index}", colours, f"paste-weights-{index}"):  # no later run makes them again
-            sync(self.folder / name)
+        pasted = "colours", "paste-weights", "replaced"
+        for kind in ("masks", *pasted):  # no later run makes them again
+            sync(self.folder / f"{kind}-{index}")
         write_json(self.folder / _FINISHED, index + 1, durable=True)
-        names = [f"{kind}-{index}" for kind in ("opaque", "removed", "changed", "parts")]
+        names = [f"{kind}-{index}" for kind in ("opaque", "output", "removed", "changed", "parts")]
         if index:
-            names += [
-                f"output-{index}",
-                f"paste-weights-{index - 1}",
-                f"colours-{index - 1}" if index > 1 else "output-0",
-            ]
+            names += [f"{kind}-{index - 1}" for kind in pasted]
         for name in names:
             remove(self.folder / name)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel
 
+from toolkit.edit.removal.detail import transferred
 from toolkit.edit.removal.parts import Advance, Part
 from toolkit.edit.removal.paste_weights import REACH, composite_over, paste_weights
+from toolkit.edit.removal.stores import Edit
 from toolkit.edit.session import Session
 
 
@@ -36,6 +38,7 @@ class Weighed(BaseModel):
 def weigh(session: Session, part: WeighPart, advance: Advance) -> Weighed:
     """Decide how much of the output is pasted, and composite it over the removers before."""
     masking, index = session.resolved.masking, part.index
+    remover = session.resolved.removers[index]
     low, high = max(0, part.start - REACH), min(part.count, part.stop + REACH)
     with part.opened() as stores:
         changes = stores.changed(index).read(low, high) > 0 if masking.min_change > 0 else None
@@ -44,15 +47,20 @@ def weigh(session: Session, part: WeighPart, advance: Advance) -> Weighed:
             if not pasted and not index:
                 continue  # what is not written is zero
             weight = np.zeros((stores.side, stores.side), np.float32)
+            mask = None
             if pasted:
                 mask = stores.masks(index).read(k, k + 1)[0] > 0 if masking.finds_masks else None
                 near = slice(max(low, k - REACH) - low, k + REACH + 1 - low)
                 changed = None if changes is None else changes[near].any(axis=0)
                 weight = paste_weights(mask, changed, stores.side, masking)
+            made = (stores.output(index).read(k, k + 1) if edited else stores.composited(index, k, k + 1))[0]
+            replaced = weight
+            if remover.keep_detail and mask is not None:
+                before, opaque = stores.composited(index, k, k + 1)[0], stores.opaque(index).read(k, k + 1)[0] > 0
+                made, share = transferred(before, made, mask, opaque, weight, stores.side / remover.resolution)
+                replaced = weight * share
+            edit = Edit(made.astype(np.float32)[None], weight[None], replaced[None])
             if index:
-                made = stores.output(index).read(k, k + 1) if edited else stores.composited(index, k, k + 1)
-                below, below_weights = stores.edit(index - 1, k, k + 1)
-                colours, weight = composite_over(below[0], below_weights[0], made[0].astype(np.float32), weight)
-                stores.colours(index).write(k, np.rint(colours).astype(np.uint8)[None])
-            stores.paste_weights(index).write(k, np.rint(255 * weight).astype(np.uint8)[None])
+                edit = composite_over(stores.edit(index - 1, k, k + 1), edit)
+            stores.write_edit(index, k, edit)
     return Weighed(start=part.start)
