@@ -170,7 +170,7 @@ def _clip(images: Sequence[np.ndarray], faces: Sequence[np.ndarray | None]) -> t
         if face is not None:
             landmarks[k] = face
     present = np.isfinite(landmarks).all(axis=(1, 2))
-    low, high = (limit(landmarks[..., :2], axis=1) for limit in (np.min, np.max))
+    low, high = landmarks[..., :2].min(axis=1), landmarks[..., :2].max(axis=1)
     side = int(CROP * (high - low)[present].max()) if present.any() else 8
     corners = np.zeros((len(images), 2), int)
     corners[present] = np.rint((low + high)[present] / 2 - side / 2)
