@@ -178,11 +178,14 @@ def real_table(worn: Mapping[str, Any], names: Sequence[str]) -> str:
                 f"{number}" + ("" if video in worn["large"] else " (small)"),
                 pair([worn["remaining"][name].get(video) for name in names], "{:.1%}"),
                 pair([one.get("kept") for one in detail], "{:.2f}"),
+                pair([one.get("clear") for one in detail], "{:.2f}"),
                 pair([one.get("traces") for one in detail], "{:.2f}"),
                 pair([worn["steadiness"][name].get(video) for name in names], "{:.2f}"),
             ]
         )
-    return table(["clip", "glasses remaining", "detail", "traces", "E_warp divided by the original's"], rows)
+    return table(
+        ["clip", "glasses remaining", "detail", "away from rims", "traces", "E_warp divided by the original's"], rows
+    )
 
 
 def bare_table(part: Mapping[str, Any], names: Sequence[str]) -> str:

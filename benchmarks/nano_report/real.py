@@ -19,7 +19,7 @@ def large(videos: Path) -> list[str]:
 
 
 def details(videos: Path, edits: Mapping[str, Path], every: int) -> dict[str, dict[str, Any]]:
-    """What edits keep behind the lenses and leave of rims: video -> edit -> ``kept`` and ``traces``.
+    """What edits keep behind the lenses and leave of rims: video -> edit -> `benchmarks.detail.Detail`.
 
     Args:
         videos: the originals.
@@ -31,7 +31,10 @@ def details(videos: Path, edits: Mapping[str, Path], every: int) -> dict[str, di
     found = {}
     for video in sorted(videos.glob("*.mkv")):
         one = measure(video, {name: folder / video.name for name, folder in edits.items()}, every)
-        found[video.name] = {name: {"kept": known(it.kept), "traces": known(it.traces)} for name, it in one.items()}
+        found[video.name] = {
+            name: {"kept": known(it.kept), "clear": known(it.clear), "traces": known(it.traces)}
+            for name, it in one.items()
+        }
     return found
 
 

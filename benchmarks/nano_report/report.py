@@ -233,6 +233,7 @@ def worn(run: Run) -> dict[str, Any]:
     }
     digests = {name: folder_digest(path) for name, path in edits.items()}
     inputs = {"videos": folder_digest(videos), "segmenter": segmenter_digest()}
+    inputs["code"] = digest([HERE / "benchmarks" / "detail.py"], HERE)
     return {
         "videos": sorted(found[UNEDITED]),
         "large": real.large(videos),

@@ -424,7 +424,10 @@ def all_results():
         "real": {
             "videos": ["a.mkv", "b.mkv"],
             "large": ["a.mkv"],
-            "detail": {video: {name: {"kept": 0.5, "traces": None} for name in each} for video in ("a.mkv", "b.mkv")},
+            "detail": {
+                video: {name: {"kept": 0.5, "clear": 0.75, "traces": None} for name in each}
+                for video in ("a.mkv", "b.mkv")
+            },
             "remaining": {name: {"a.mkv": 0.01, "b.mkv": None} for name in each},
             "steadiness": {name: {"a.mkv": 0.9, "b.mkv": 1.0} for name in each},
         },
@@ -453,6 +456,7 @@ def test_page_has_the_aims_of_all_parts(tmp_path):
     )
     assert "| share of sticker videos left untouched | 50.0 % | 0.0 % |" in text
     assert "(images/nano-glasses.jpg)" in text and "be5b2d4" in text
+    assert "| 2 (small) | n/a / n/a | 0.50 / 0.50 | 0.75 / 0.75 | n/a / n/a | 1.00 / 1.00 |" in text
     assert "{{" not in text and max(len(line) for line in text.splitlines() if line[:1] not in "|!") <= 128
 
 
