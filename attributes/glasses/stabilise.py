@@ -13,8 +13,9 @@ from toolkit.task import FaceClip
 
 LOW, HIGH = 0.3, 0.6
 """Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
-PRESENT = 0.5
-"""Mean probability of presence above which a clip shows glasses."""
+PRESENT = 0.75
+"""Probability of presence above which a frame shows glasses. It was at most 0.74 on bare portraits, synthetic people with
+decoys and 60 real videos without glasses, at least 0.9 on 72 drawings of glasses, and 1.0 in 6 real videos with glasses."""
 EVERY = 8
 """`clearly_bare` looks at every this many frames."""
 ABSENT = 0.25
@@ -29,9 +30,9 @@ def steady(found: RegionMaps) -> RegionMaps:
 
 
 def wears_glasses(found: RegionMaps) -> bool:
-    """Whether the clip shows glasses. Decided once per clip, so that masks do not flicker."""
+    """Whether most frames of the clip show glasses. Decided once per clip, so that masks do not flicker."""
     usable = found.regions.usable
-    return bool(usable.any() and found.presence[usable].mean() > PRESENT)
+    return bool(usable.any() and (found.presence[usable] > PRESENT).mean() > 0.5)
 
 
 def clearly_bare(segmenter: GlassesSegmenter, clip: FaceClip) -> bool:
