@@ -15,8 +15,8 @@ LOW, HIGH = 0.3, 0.6
 """Hysteresis: pixels above `LOW` are kept if they connect to one above `HIGH`."""
 PRESENT = 0.75
 """Probability of presence above which a frame shows glasses. It was at most 0.74 on bare portraits, on synthetic people
-with decoys and in 60 real videos without glasses; it was at least 0.9 on 72 drawings of glasses, and 1.0 in 6 real videos
-with glasses."""
+with decoys and in 60 real videos without glasses; it was at least 0.9 on 72 drawings of glasses, and 1.0 in 6 real
+videos with glasses."""
 EVERY = 8
 """`clearly_bare` looks at every this many frames."""
 ABSENT = 0.25
