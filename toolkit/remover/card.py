@@ -29,7 +29,7 @@ from diffusers import ControlNetModel
 controlnet = ControlNetModel.from_pretrained("path/to/this/folder", subfolder="{controlnet}")
 ```
 
-The input is a frame with the attribute: a face in a square crop of {resolution}x{resolution} pixels. Use these prompts:
+The input is a frame with the attribute: {seen}. Use these prompts:
 
 {prompts}
 
@@ -93,6 +93,7 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
         ),
         controlnet=CONTROLNET,
         resolution=record.resolution,
+        seen=_seen(record),
         prompts=_table(("task", "prompt"), ((task, record.prompts[task]) for task in record.tasks)),
         datasets=_table(
             ("dataset", "task", "pairs", "clips", "kind"),
@@ -107,6 +108,14 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
             ((name, "not measured" if value is None else f"{value:.4g}") for name, value in record.held_out.items()),
         ),
     )
+
+
+def _seen(record: RemoverRecord) -> str:
+    crop = f"a square crop of {record.resolution}x{record.resolution} pixels"
+    if record.region is None:
+        return f"a face in {crop}"
+    width, height = record.region
+    return f"a part of about {width}x{height} pixels around the attribute, cut from a face in {crop}"
 
 
 def _front(record: RemoverRecord) -> str:

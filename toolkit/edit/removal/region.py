@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-MARGIN = 0.125
+MARGIN = 0.06
 """Width of the surroundings that a remover sees around masks, as a share of the crop's side. docs/edit.md compares
 widths."""
 

@@ -1,0 +1,162 @@
+"""Trains what ships with nano: segmenters and removers, from portraits alone.
+
+    python -m benchmarks.train_nano --portraits DIR --manifest FILE --only "train: yes" --work DIR [--minutes N]
+
+The stages are ``people`` and ``datasets``, which need CPUs, and ``segmenters`` and ``removers``, which train. Each is
+skipped once its result exists, and an interrupted one resumes, so people and datasets can be made on one machine and the
+rest on another that has a GPU (`--stages removers`). `--minutes` is the time for all training of the call: a short trial
+measures the speed of each remover's training, and the number of steps follows from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from toolkit.cli.console import out
+from toolkit.finetune import FinetuneConfig, finetune
+from toolkit.finetune.recipes import find_recipe
+from toolkit.finetune.report import FinetuneObserver
+
+STAGES = ("people", "datasets", "segmenters", "removers")
+PEOPLE = ("--photos", "0.45", "--frames", "2", "--size", "528", "--seed", "100")
+"""Faces of 240 pixels, as in crops of 384. Two frames of each person: more people teach more than more frames."""
+DATASET = ("--resolution", "384", "--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
+TASKS = {"glasses": ("--task-option", "pairs=render"), "stickers": ()}
+"""Task -> options of its dataset."""
+SHARE = {"segmenters": 0.3, "removers": 0.7}
+"""Shares of the minutes."""
+TRIAL, WARM_UP = 24, 8
+"""Steps of a trial, and those that its timing leaves out."""
+
+
+class Training(BaseModel):
+    """What is trained, and where."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    portraits: Path
+    manifest: Path | None
+    only: str | None
+    work: Path
+    clips: int
+    minutes: float | None
+    device: str
+
+    @property
+    def sources(self) -> list[str]:
+        """The portraits, as flags of a command."""
+        named = {"--portraits": self.portraits, "--manifest": self.manifest, "--only": self.only}
+        return [str(part) for flag, value in named.items() if value is not None for part in (flag, value)]
+
+    def seconds(self, stage: str, count: int) -> float | None:
+        """Time for one of the stage's trainings; None if there is no limit."""
+        return None if self.minutes is None else 60 * self.minutes * SHARE[stage] / count
+
+
+def people(training: Training) -> None:
+    """Make the people that the datasets show."""
+    output = str(training.work / "people")
+    _toolkit("make-people", *training.sources, *PEOPLE, "--clips", str(training.clips), "--output", output)
+
+
+def datasets(training: Training) -> None:
+    """Draw each attribute on them."""
+    for task, options in TASKS.items():
+        output = training.work / task
+        if not (output / "manifest.json").is_file():
+            made = ("--videos", str(training.work / "people"), "--output", str(output), "--allow-failures")
+            _toolkit("build-dataset", "--task", task, *options, *made, *DATASET)
+
+
+def segmenters(training: Training) -> None:
+    """Train the networks that find the attributes, on samples of their own."""
+    for task in TASKS:
+        output = training.work / f"{task}-segmenter.safetensors"
+        if not output.is_file():
+            module = f"attributes.{task}.segmenter.train"
+            work = ("--work", str(training.work / f"{task}-segmenter"), "--output", str(output))
+            _run(module, *training.sources, *work)
+
+
+def removers(training: Training) -> None:
+    """Finetune the removers with their recipes."""
+    for task in TASKS:
+        output = training.work / f"{task}-remover"
+        if (output / "remover.json").is_file():
+            continue
+        values = {
+            "recipe": task,
+            "data": [training.work / task],
+            "report_to": "none",
+            "resume_from_checkpoint": "latest",
+            "cpu": training.device == "cpu",
+        }
+        limit = training.seconds("removers", len(TASKS))
+        steps = None if limit is None else affordable(values, training.work / f"{task}-trial", limit)
+        recipe = find_recipe(task).read()
+        if steps is not None and steps < recipe["max_train_steps"]:
+            values["max_train_steps"] = steps
+        out(f"{task}: {values.get('max_train_steps', recipe['max_train_steps'])} steps")
+        finetune(FinetuneConfig.model_validate(values | {"output": output}))
+
+
+def affordable(values: dict, folder: Path, seconds: float) -> int:
+    """Number of steps that fit in that time, told from a trial of a few."""
+    watch = _Watch()
+    shutil.rmtree(folder, ignore_errors=True)
+    trial = {"output": folder, "max_train_steps": TRIAL, "validation": {"validation_samples": 1}}
+    finetune(FinetuneConfig.model_validate({**values, **trial, "resume_from_checkpoint": None}), watch)
+    shutil.rmtree(folder)
+    return max(1, int(0.9 * seconds / watch.seconds_per_step))  # the rest is for validation
+
+
+class _Watch(FinetuneObserver):
+    """Times steps."""
+
+    def __init__(self) -> None:
+        self._started, self.seconds_per_step = 0.0, 0.0
+
+    def advance(self, done: int, **figures: float) -> None:
+        if done == WARM_UP:
+            self._started = time.perf_counter()
+        elif done > WARM_UP:
+            self.seconds_per_step = (time.perf_counter() - self._started) / (done - WARM_UP)
+
+
+def _toolkit(*arguments: str) -> None:
+    _run("toolkit", *arguments)
+
+
+def _run(module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train_nano", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--portraits", type=Path, required=True, help="Folder of portraits (.jpg, .png).")
+    parser.add_argument("--manifest", type=Path, help="CSV file that lists the portraits to use in a column `file`.")
+    parser.add_argument("--only", help="Use only the rows of the manifest whose column `use` holds this text.")
+    parser.add_argument("--work", type=Path, required=True, help="Folder for everything that is made.")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--clips", type=int, default=1500, help="Number of people.")
+    parser.add_argument("--minutes", type=float, help="Time for all training; if unset, the recipes' steps are run.")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
+    args = vars(parser.parse_args())
+    stages = args.pop("stages")
+    training = Training(**args)
+    training.work.mkdir(parents=True, exist_ok=True)
+    for name in STAGES:
+        if name in stages:
+            out(f"stage: {name}")
+            {"people": people, "datasets": datasets, "segmenters": segmenters, "removers": removers}[name](training)
+
+
+if __name__ == "__main__":
+    main()
