@@ -3,9 +3,9 @@
     python -m benchmarks.train_nano --portraits DIR --manifest FILE --only "train: yes" --work DIR [--minutes N]
 
 The stages are ``people`` and ``datasets``, which need CPUs, and ``segmenters`` and ``removers``, which train. Each is
-skipped once its result exists, and an interrupted one resumes, so people and datasets can be made on one machine and the
-rest on another that has a GPU (`--stages removers`). `--minutes` is the time for all training of the call: a short trial
-measures the speed of each remover's training, and the number of steps follows from it.
+skipped once its result exists, and an interrupted one resumes, so people and datasets can be made on one machine and
+the rest on another that has a GPU (`--stages removers`). `--minutes` is the time for all training of removers: a short
+trial measures the speed of each training, and the number of steps follows from it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ PEOPLE = ("--photos", "0.45", "--frames", "2", "--size", "528", "--seed", "100")
 DATASET = ("--resolution", "384", "--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
 TASKS = {"glasses": ("--task-option", "pairs=render"), "stickers": ()}
 """Task -> options of its dataset."""
-SHARE = {"segmenters": 0.3, "removers": 0.7}
-"""Shares of the minutes."""
 TRIAL, WARM_UP = 24, 8
 """Steps of a trial, and those that its timing leaves out."""
 
@@ -55,9 +53,10 @@ class Training(BaseModel):
         named = {"--portraits": self.portraits, "--manifest": self.manifest, "--only": self.only}
         return [str(part) for flag, value in named.items() if value is not None for part in (flag, value)]
 
-    def seconds(self, stage: str, count: int) -> float | None:
-        """Time for one of the stage's trainings; None if there is no limit."""
-        return None if self.minutes is None else 60 * self.minutes * SHARE[stage] / count
+    @property
+    def seconds(self) -> float | None:
+        """Time for each remover's training; None if there is no limit."""
+        return None if self.minutes is None else 60 * self.minutes / len(TASKS)
 
 
 def people(training: Training) -> None:
@@ -98,7 +97,7 @@ def removers(training: Training) -> None:
             "resume_from_checkpoint": "latest",
             "cpu": training.device == "cpu",
         }
-        limit = training.seconds("removers", len(TASKS))
+        limit = training.seconds
         steps = None if limit is None else affordable(values, training.work / f"{task}-trial", limit)
         recipe = find_recipe(task).read()
         if steps is not None and steps < recipe["max_train_steps"]:
@@ -146,7 +145,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="Folder for everything that is made.")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--clips", type=int, default=1500, help="Number of people.")
-    parser.add_argument("--minutes", type=float, help="Time for all training; if unset, the recipes' steps are run.")
+    parser.add_argument("--minutes", type=float, help="Time for the removers; if unset, the recipes' steps are run.")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     args = vars(parser.parse_args())
     stages = args.pop("stages")

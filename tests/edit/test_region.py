@@ -82,7 +82,7 @@ def test_outside_a_region_pictures_keep_their_values():
 def exact(monkeypatch):
     """Masks of the stickers' task show the attribute itself: a function that sets them, by frame of the video."""
     task = type(load_task("stickers"))
-    monkeypatch.setattr(task, "exact_mask", True)
+    monkeypatch.setattr(task, "exact_mask", property(lambda _: True, lambda *_: None), raising=False)
     monkeypatch.setattr(task, "spares_eyes", False)
 
     def set_masks(mask_of):
