@@ -26,10 +26,15 @@ from toolkit.finetune.report import FinetuneObserver
 
 STAGES = ("people", "datasets", "segmenters", "removers")
 PEOPLE = ("--photos", "0.45", "--frames", "2", "--size", "528", "--seed", "100")
-"""Faces of 240 pixels, as in crops of 384. Two frames of each person: more people teach more than more frames."""
-DATASET = ("--resolution", "384", "--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
-TASKS = {"glasses": ("--task-option", "pairs=render"), "stickers": ()}
+"""Faces of 240 pixels, as in crops of 384 pixels. Two frames of each person: more people teach more than more frames."""
+DATASET = ("--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
+TASKS = {
+    "glasses": ("--resolution", "384", "--task-option", "pairs=render"),
+    "stickers": ("--resolution", "256"),
+}
 """Task -> options of its dataset."""
+RECIPES = {"glasses": ("glasses",), "stickers": ("stickers-first", "stickers")}
+"""Task -> recipes, each of which starts from the remover before."""
 TRIAL, WARM_UP = 24, 8
 """Steps of a trial, and those that its timing leaves out."""
 
@@ -56,7 +61,7 @@ class Training(BaseModel):
     @property
     def seconds(self) -> float | None:
         """Time for each remover's training; None if there is no limit."""
-        return None if self.minutes is None else 60 * self.minutes / len(TASKS)
+        return None if self.minutes is None else 60 * self.minutes / sum(map(len, RECIPES.values()))
 
 
 def people(training: Training) -> None:
@@ -86,23 +91,25 @@ def segmenters(training: Training) -> None:
 
 def removers(training: Training) -> None:
     """Finetune the removers with their recipes."""
-    for task in TASKS:
-        output = training.work / f"{task}-remover"
+    for task, name in [(task, name) for task, names in RECIPES.items() for name in names]:
+        output = training.work / f"{name}-remover"
         if (output / "remover.json").is_file():
             continue
+        first = training.work / f"{RECIPES[task][0]}-remover"
         values = {
-            "recipe": task,
+            "recipe": name,
             "data": [training.work / task],
+            "init": "tile" if first == output else str(first),
             "report_to": "none",
             "resume_from_checkpoint": "latest",
             "cpu": training.device == "cpu",
         }
         limit = training.seconds
-        steps = None if limit is None else affordable(values, training.work / f"{task}-trial", limit)
-        recipe = find_recipe(task).read()
+        steps = None if limit is None else affordable(values, training.work / f"{name}-trial", limit)
+        recipe = find_recipe(name).read()
         if steps is not None and steps < recipe["max_train_steps"]:
             values["max_train_steps"] = steps
-        out(f"{task}: {values.get('max_train_steps', recipe['max_train_steps'])} steps")
+        out(f"{name}: {values.get('max_train_steps', recipe['max_train_steps'])} steps")
         finetune(FinetuneConfig.model_validate(values | {"output": output}))
 
 
