@@ -26,7 +26,7 @@ from toolkit.finetune.report import FinetuneObserver
 
 STAGES = ("people", "datasets", "segmenters", "removers")
 PEOPLE = ("--photos", "0.45", "--frames", "2", "--size", "528", "--seed", "100")
-"""Faces of 240 pixels, as in crops of 384 pixels. Two frames of each person: more people teach more than more frames."""
+"""Faces of 240 pixels, as in crops of 384. Two frames of each person: more people teach more than more frames do."""
 DATASET = ("--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
 TASKS = {
     "glasses": ("--resolution", "384", "--task-option", "pairs=render"),
