@@ -78,7 +78,7 @@ def test_thin_metal_is_opaque_all_around(masker, bare):
     clip = replace(bare, frames=drawn.frames)
     opaque = masker.opaque(clip)
     rim = drawn.rim > 0.3
-    assert (opaque & rim).sum() / rim.sum() > 0.95
+    assert (opaque & rim).sum() / rim.sum() > 0.8
     assert not (opaque & ~masker(clip) & ~eye_holes(clip)).any()
 
 
