@@ -22,8 +22,8 @@ MARGIN = 5 / 512
 
 OPAQUE = 0.25, 0.4
 """Hysteresis of the frame map for opaque parts: pixels above the first are kept if they connect to one above the
-second. A lower threshold finds more of nose pads and of the faintest rims (98 % instead of 93 % of thin rims with 0.12),
-but what is taken for opaque is invented: edits of rendered glasses are then 0.5 to 0.8 dB worse inside the masks."""
+second. 0.12 finds more of nose pads and of the faintest rims (98 % instead of 93 % of thin ones), but what is taken for
+opaque is invented: edits of rendered glasses are then 0.5 to 0.8 dB worse inside the masks."""
 
 OPAQUE_MARGIN = 6 / 512
 """Like `MARGIN`, for opaque parts."""
