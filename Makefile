@@ -73,7 +73,7 @@ audit:
 	fi; cat $(AUDIT)/errors.txt >&2; exit $$code
 
 bench: setup
-	for name in stickers dataset_speed cross_frame segmenter device finetune edit edit_speed evaluate nano; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in stickers dataset_speed cross_frame segmenter sticker_segmenter device finetune edit edit_speed evaluate nano; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: setup
 	$(BIN)/pdoc -o docs/build toolkit attributes tasks

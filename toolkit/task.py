@@ -280,7 +280,8 @@ class AttributeTask(ABC, Generic[OptionsT]):
         api_version: the `API_VERSION` that the plugin was written for, as a literal number.
         prompt, negative_prompt: condition the backbone; `prompt` describes a face without the attribute.
         exact_mask: True if `masker` finds the attribute itself, False if its masks cover the whole area in which one
-            may be. Edits match colours to the surroundings only inside exact masks.
+            may be. Edits match colours to the surroundings only inside exact masks. A constructor may set it on the
+            task, if it depends on the options.
         spares_eyes: True if the attribute never surrounds both eyes. What does so is make-up or face paint, and edits
             keep it by default.
         see_through: True if the face shows through all of the attribute but the parts that `Masker.opaque` returns, as
@@ -296,7 +297,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
     api_version: ClassVar[int]
     prompt: ClassVar[str]
     negative_prompt: ClassVar[str] = ""
-    exact_mask: ClassVar[bool] = True
+    exact_mask: bool = True
     spares_eyes: ClassVar[bool] = False
     see_through: ClassVar[bool] = False
     extra: ClassVar[str | None] = None

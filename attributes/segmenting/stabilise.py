@@ -37,13 +37,16 @@ def averaged(maps: np.ndarray, regions: Regions) -> np.ndarray:
     return result
 
 
-def connected(soft: np.ndarray, low: float, high: float, least: float = 0.0) -> np.ndarray:
+def connected(
+    soft: np.ndarray, low: float, high: float, least: float = 0.0, counted: np.ndarray | None = None
+) -> np.ndarray:
     """Threshold with hysteresis: pixels above `low` in parts that reach `high` somewhere (Canny, 1986).
 
     Args:
         soft: float32 ``[H, W]`` in 0..1.
         low, high: the thresholds.
-        least: fewest pixels of a part.
+        least: fewest pixels of a part above `high`.
+        counted: bool ``[H, W]``, the pixels that count for that; None for all.
 
     Returns:
         bool ``[H, W]``.
@@ -52,9 +55,7 @@ def connected(soft: np.ndarray, low: float, high: float, least: float = 0.0) -> 
 
     # Equals skimage.filters.apply_hysteresis_threshold, but is ten times faster.
     count, labels = cv2.connectedComponents((soft > low).astype(np.uint8), connectivity=4)
-    kept = np.zeros(count, bool)
-    kept[labels[soft > high]] = True
-    if least > 0:
-        kept &= np.bincount(labels.ravel(), minlength=count) >= least
+    sure = soft > high if counted is None else (soft > high) & counted
+    kept = np.bincount(labels[sure], minlength=count) >= max(least, 1)
     kept[0] = False
     return kept[labels]

@@ -35,6 +35,11 @@ class StickersOptions(TaskOptions):
         None, description="3DDFA-style network (.pth or .safetensors) that starts the fit of face_model."
     )
     coefficient_stats: Path | None = Field(None, description="Mean and deviation of that network's 62 outputs (.npz).")
+    masker: Literal["embedded", "skin"] = Field(
+        "embedded",
+        description="How stickers are found: by the embedded segmenter, or not at all: all skin is their search area, "
+        "and what the remover changes counts.",
+    )
     renderer: Literal["embree", "pytorch3d"] = Field("embree", description="Library that casts the rays.")
 
     @model_validator(mode="after")

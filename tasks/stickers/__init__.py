@@ -18,18 +18,25 @@ class StickersTask(AttributeTask[StickersOptions]):
     api_version = 1
     prompt = "a close-up photo of a person's face, clean bare skin"
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
-    exact_mask = False
     spares_eyes = True
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
     recipes: ClassVar[Mapping[str, Path]] = {
         name: Path(__file__).parent / "recipes" / f"{name}.json" for name in ("stickers-first", "stickers")
     }
 
-    def masker(self) -> Masker:
-        """A masker of the search area: the skin that faces the viewer, without the forbidden regions."""
-        from attributes.stickers.generator import SkinMasker
+    def __init__(self, options: StickersOptions | None = None):
+        super().__init__(options)
+        self.exact_mask = self.options.masker == "embedded"
 
-        return SkinMasker(self.options)
+    def masker(self) -> Masker:
+        """A masker of the stickers, or of the skin, as the option `masker` says."""
+        if self.options.masker == "skin":
+            from attributes.stickers.generator import SkinMasker
+
+            return SkinMasker(self.options)
+        from attributes.stickers.masker import StickerMasker
+
+        return StickerMasker(self.options)
 
     def metrics(self) -> Mapping[str, Measure]:
         """The share of the sticker's outline that is left where the edit changed the skin."""

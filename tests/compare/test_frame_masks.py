@@ -65,7 +65,14 @@ def test_masks_are_widened_as_in_an_edit_and_kept_on_disk(folders, analyser, tmp
 
 
 def test_the_tasks_own_masks(folders, analyser, tmp_path):
-    masks = list(masks_of(folders / "targets/a.mkv", TaskMaskers(["stickers"], {}), analyser, tmp_path / "m"))
+    masks = list(
+        masks_of(
+            folders / "targets/a.mkv",
+            TaskMaskers(["stickers"], {"stickers": {"masker": "skin"}}),
+            analyser,
+            tmp_path / "m",
+        )
+    )
     assert all(0.02 < mask.mean() < 0.5 and not mask[:4].any() for mask in masks)
 
 

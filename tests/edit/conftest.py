@@ -32,7 +32,7 @@ def make_remover(tmp_path_factory, backbone):
 
 @pytest.fixture(scope="session")
 def remover(make_remover):
-    """A remover of stickers, whose masks are the skin, so it edits every face."""
+    """A remover of stickers; `settings` makes their masks the skin, so it edits every face."""
     return make_remover("stickers")
 
 
@@ -97,6 +97,7 @@ def settings(backbone, remover):
             "remover": [remover],
             "backbone": str(backbone),
             "device": "cpu",
+            "options": {"stickers": {"masker": "skin"}},
             "denoising": {"num_inference_steps": 2},
             "writing": {"lossless": True},
         }

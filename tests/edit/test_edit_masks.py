@@ -17,7 +17,7 @@ from toolkit.task import Masker, as_masker
 
 
 def maskers_of(*functions):
-    maskers = TaskMaskers(["stickers"], {})
+    maskers = TaskMaskers(["stickers"], {"stickers": {"masker": "skin"}})
     maskers.tasks = maskers.tasks * len(functions)
     maskers._maskers = [as_masker(function) for function in functions]
     return maskers
@@ -124,7 +124,7 @@ def test_frames_with_hidden_eyes_are_joined_and_stay_with_their_frames():
 def test_options_reach_their_task(settings):
     session = Session(settings(options={"stickers": {"forbidden": ["nose"]}}))
     (maskers,) = session.maskers
-    assert maskers.tasks[0].options.forbidden == ("nose",) and not session.resolved.removers[0].exact_masks
+    assert maskers.tasks[0].options.forbidden == ("nose",) and session.resolved.removers[0].exact_masks
     with pytest.raises(UsageError, match=r"task 'sticker'.*did you mean stickers"):
         Session(settings(options={"sticker": {}}))
     with pytest.raises(UsageError, match="unknown option"):

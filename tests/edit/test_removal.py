@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attributes.stickers.generator import SkinMasker
-from tasks.stickers import StickersTask
+from attributes.stickers.masker import StickerMasker
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.diffusion import VideoEditPipeline
 from toolkit.edit import edit_video, masks
@@ -153,7 +153,7 @@ def test_a_second_pass_is_shown_the_surroundings_of_what_the_first_removed(
         assert not differs.any()
 
 
-@pytest.mark.parametrize("wanted", ["auto", "off"])
+@pytest.mark.parametrize("wanted", ["on", "auto"])
 def test_with_exact_masks_two_looks_are_averaged(video, settings, tmp_path, monkeypatch, wanted):
     """One at the frame, one at the frame with a fill; what is around the mask stays as it was."""
     looks, box = [], np.s_[:, 24:40, 20:44]
@@ -172,18 +172,18 @@ def test_with_exact_masks_two_looks_are_averaged(video, settings, tmp_path, monk
         return masks
 
     monkeypatch.setattr(VideoEditPipeline, "stream", look)
-    monkeypatch.setattr(StickersTask, "exact_mask", True)
-    monkeypatch.setattr(SkinMasker, "__call__", found)
-    monkeypatch.setattr(SkinMasker, "opaque", found, raising=False)
-    config = settings(masking={"second_pass": wanted})
+    monkeypatch.setattr(StickerMasker, "__init__", lambda self, options: None)
+    monkeypatch.setattr(StickerMasker, "__call__", found)
+    monkeypatch.setattr(StickerMasker, "opaque", found)
+    config = settings(options={"stickers": {"masker": "embedded"}}, masking={"second_pass": wanted})
     report = edit_video(video, tmp_path / "out.mkv", config)
     assert report.resolved["removers"][0]["exact_masks"]
     seen = [np.concatenate(frames) for frames in looks]
-    assert len(seen) == (2 if wanted == "auto" else 1)
-    if wanted == "auto":
+    assert len(seen) == (2 if wanted == "on" else 1)
+    if wanted == "on":
         differs = (seen[0] != seen[1]).any(axis=-1)
         assert differs[box].mean() > 0.9 and differs.sum() == differs[box].sum()
-    after, shade = pictures(tmp_path / "out.mkv"), 150 if wanted == "auto" else 200
+    after, shade = pictures(tmp_path / "out.mkv"), 150 if wanted == "on" else 200
     flat = (np.abs(after.astype(int) - shade) <= 2).all(axis=-1)
     assert (flat.mean(axis=(1, 2)) > 0.02).all()
     assert np.array_equal(after[:, :4], pictures(video)[:, :4])

@@ -145,15 +145,25 @@ def test_nothing_is_left_open(backbone, remover, masks):
 
 
 def test_rules_depend_on_whether_masks_are_exact(backbone, remover):
-    def remover_of(name, **masking):
-        found = resolved(remover=[name], backbone=str(backbone), masking=masking, denoising={"num_inference_steps": 2})
+    def remover_of(name, masker="skin", **masking):
+        options = {} if "inpaint" in str(name) else {"stickers": {"masker": masker}}
+        given = {"remover": [name], "backbone": str(backbone), "masking": masking, "options": options}
+        found = resolved(**given, denoising={"num_inference_steps": 2})
         return found.masking, found.removers[0]
 
     for masks, stickers, glasses, composite in (("on", "none", "none", "mask"), ("off", "none", "ion", "crop")):
         for name, normalisation in ((remover, stickers), ("inpaint:glasses", glasses)):
             masking, of_remover = remover_of(name, masks=masks)
             assert (masking.composite, of_remover.normalisation) == (composite, normalisation)
-    assert remover_of(remover)[1].second_pass and not remover_of("inpaint:stickers", second_pass="on")[1].second_pass
+    for masker, masks, normalisation in (
+        ("embedded", "on", "none"),
+        ("embedded", "off", "ion"),
+        ("skin", "off", "none"),
+    ):
+        found = remover_of(remover, masker, masks=masks)[1]
+        exact = masker == "embedded"
+        assert (found.exact_masks, found.second_pass, found.normalisation) == (exact, not exact, normalisation)
+    assert not remover_of("inpaint:stickers", second_pass="on")[1].second_pass
     masking, chosen_by_hand = remover_of(remover, normalisation="ion", composite="crop")
     assert (masking.composite, masking.blend_original, chosen_by_hand.normalisation) == ("crop", True, "ion")
     blind = remover_of(remover, masks="off", normalisation="none", composite="crop")[0]

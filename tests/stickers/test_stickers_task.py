@@ -90,7 +90,7 @@ def test_degradation_is_one_draw_per_clip():
 
 
 def test_masker_is_skin_without_forbidden_regions(clip):
-    masks = StickersTask().masker()(clip)
+    masks = StickersTask(StickersOptions(masker="skin")).masker()(clip)
     assert masks.dtype == bool and masks.shape == clip.frames.shape[:3]
     for mask, landmarks in zip(masks, clip.landmarks):
         x0, y0 = landmarks[:, :2].min(axis=0) - 2

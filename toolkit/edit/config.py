@@ -120,8 +120,7 @@ class MaskConfig(BaseModel):
         "auto",
         description="Apply each remover twice. With exact masks, once to the frame and once to the frame with opaque "
         "parts filled; the result is the mean. With search areas, what the first pass removed is filled for the second "
-        "one. `auto` does so at one or two steps, for search areas (stickers) and for exact masks of attributes that "
-        "are nowhere see-through.",
+        "one. `auto` does so at one or two steps, for search areas.",
     )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",

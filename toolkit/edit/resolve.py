@@ -290,8 +290,7 @@ def _remover(
 ) -> ResolvedRemover:
     exact, finds_masks = all(task.exact_mask for task in tasks), bool(tasks)
     if config.second_pass == "auto":
-        hides = not any(task.see_through for task in tasks)  # nothing of the face is seen in opaque parts
-        second_pass = finds_masks and (hides or not exact) and steps <= FEW_STEPS
+        second_pass = finds_masks and not exact and steps <= FEW_STEPS
     else:
         second_pass = config.second_pass == "on"
     region: Literal["crop", "masks"]
