@@ -24,7 +24,11 @@ def test_each_variant_differs_from_ours(ablation):
 
 def test_what_ours_does_already_depends_on_the_settings(ablation):
     plan = plan_ablation(
-        ablation(masking={"masks": "off"}, motion={"motion_layers": "none", "reference_frames": "first+middle"})
+        ablation(
+            masking={"masks": "off"},
+            motion={"motion_layers": "none", "reference_frames": "first+middle"},
+            options={"masker": "skin"},
+        )
     )
     assert set(plan.left_out) == {"cross-frame", "no-normalisation", "masks-off", "no-motion"}
     assert {"papers-motion-layers", "all-motion-layers"} < set(plan.methods)

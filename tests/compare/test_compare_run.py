@@ -197,7 +197,7 @@ def test_a_checkout_is_run_on_the_masks(comparison, target, monkeypatch, tmp_pat
 
 
 def test_what_cannot_be_run_is_left_out_unless_it_was_named(comparison, remover):
-    plan = plan_comparison(comparison())
+    plan = plan_comparison(comparison(options={"masker": "skin"}))
     assert list(plan.methods) == ["unedited"]
     assert set(plan.left_out) == {"telea", "navier-stokes", "cn-inpaint", "first-frame"}
     assert "all of the skin" in plan.left_out["telea"] and "--remover" in plan.left_out["first-frame"]

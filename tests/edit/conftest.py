@@ -88,21 +88,32 @@ def video(tmp_path_factory, write_video, faces):
     return write_video(tmp_path_factory.mktemp("videos") / "face.mp4", faces, ticks)
 
 
+SKIN = {"stickers": {"masker": "skin"}}
+"""Options with which a remover of stickers edits every face: its masks are the skin, and the sample face is bare."""
+
+
+@pytest.fixture(scope="session")
+def skin():
+    """`SKIN`."""
+    return SKIN
+
+
 @pytest.fixture
 def settings(backbone, remover):
-    """A function that builds the config of a fast edit; groups are dicts."""
+    """A function that builds the config of a fast edit; groups are dicts. Removers of stickers edit every face."""
 
     def make(**changed):
         values = {
             "remover": [remover],
             "backbone": str(backbone),
             "device": "cpu",
-            "options": {"stickers": {"masker": "skin"}},
             "denoising": {"num_inference_steps": 2},
             "writing": {"lossless": True},
         }
         for name, value in changed.items():
             values[name] = values[name] | value if isinstance(value, dict) and name in values else value
+        if any("stickers" in str(name) for name in [*values["remover"], *values.get("task", [])]):
+            values.setdefault("options", SKIN)
         return EditConfig.model_validate(values)
 
     return make
