@@ -61,6 +61,7 @@ class Fixtures:
             "backbone": str(self.backbone),
             "device": "cpu",
             "denoising": {"num_inference_steps": 2},
+            "options": {"stickers": {"masker": "skin"}},  # the sample face is bare
             "crop": {"min_face": 16},
             "writing": {"lossless": True},
             **changed,

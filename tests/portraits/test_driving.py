@@ -94,7 +94,7 @@ def test_people_move_as_the_video_does(video, tmp_path):
     Image.fromarray(load_portrait(512).image).save(portraits / "001_a.png")
     shared = {"portraits": portraits, "clips": 1, "frames": 30, "size": 128, "drive": [video]}
     make_people(PeopleConfig(output=tmp_path / "people", workers=1, **shared))
-    people = _people(portraits, None, None, (video,), tmp_path / "people" / ".portraits")
+    people = _people(portraits, None, None, (video,), tmp_path / "people" / ".portraits", 0.0)
     clip = people.clip(generator("made people", 0, 0), 30, 128)
     lids = (clip.landmarks[:, LOWER, 1] - clip.landmarks[:, UPPER, 1]).mean(axis=1)
     assert lids.min() < 0.7 * lids.max()
