@@ -16,6 +16,7 @@ from attributes.segmenting.config import TrainConfig
 from attributes.segmenting.network import SegmenterNetwork
 from toolkit.errors import InputError
 from toolkit.files import atomic, read_json, write_json
+from toolkit.portraits import list_portraits
 from toolkit.seeds import fraction, generator
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -32,6 +33,27 @@ def split_people(files: list[Path], share: float) -> tuple[list[Path], list[Path
     return [f for f in files if f.stem.partition("_")[0] not in held], [
         f for f in files if f.stem.partition("_")[0] in held
     ]
+
+
+def make_samples(config: TrainConfig, make: Callable[..., None], **maker) -> None:
+    """Render missing samples into the folders ``train`` and ``held_out`` of the work folder, of different people.
+
+    Args:
+        config: the settings.
+        make: fills a folder up to a number of samples in so many processes; `portraits`, `seed` and `maker` follow.
+        maker: what else decides the samples.
+
+    Raises:
+        InputError: the portraits cannot be used, or the work folder has other settings.
+    """
+    files = list_portraits(config.portraits, config.manifest, config.only)
+    train, held = split_people(files, config.held_out_people)
+    if not train:
+        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person")
+    claim(config)
+    sets = {"held_out": (held, config.held_out), "train": (train, config.samples)}
+    for name, (files, count) in sets.items():
+        make(config.work / name, count, config.threads, portraits=files, seed=f"{name} {config.seed}", **maker)
 
 
 def claim(config: TrainConfig) -> None:

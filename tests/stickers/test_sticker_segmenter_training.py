@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from attributes.segmenting.losses import iou
 from attributes.stickers.segmenter import StickerSegmenter, train
 from attributes.stickers.segmenter.config import TrainConfig
 from attributes.stickers.segmenter.decoys import _DECOYS, add_decoys, strands
-from attributes.stickers.segmenter.losses import iou, segmentation_loss
+from attributes.stickers.segmenter.losses import segmentation_loss
 from attributes.stickers.segmenter.patches import random_patch, towards
 from attributes.stickers.segmenter.samples import STORED, SampleMaker, Samples, make_samples, read_samples
 from toolkit.errors import InputError
@@ -144,4 +145,4 @@ def test_the_loss_prefers_the_truth():
     right, wrong = (6 * (2 * maps - 1) for maps in (truth, truth.flip(0)))
     present = torch.tensor([6.0, -6.0])
     assert segmentation_loss(right, present, truth, shown) < 0.3 * segmentation_loss(wrong, -present, truth, shown)
-    assert iou(right.sigmoid(), truth).tolist() == [1, 1] and iou(wrong.sigmoid(), truth).tolist() == [0, 0]
+    assert [iou(one.sigmoid()[:, 0], truth[:, 0]).tolist() for one in (right, wrong)] == [[1, 1], [0, 0]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from attributes.segmenting.losses import iou, soft_dice
+
 PARTS = (3.0, 1.5, 0.7, 1.0)
 """Weight of the cross-entropy of each map, in the order of `CHANNELS`. Rims are thin and matter most."""
 
@@ -37,7 +39,8 @@ def segmentation_loss(
     together = 1 - (1 - guess[:, :1]) * (1 - guess[:, 1:])
     chosen = worn > 0.5
     if chosen.any():
-        loss = loss + 0.5 * _dice(guess[chosen, :1], frame[chosen]) + 0.5 * _dice(together[chosen], union[chosen])
+        loss = loss + 0.5 * soft_dice(guess[chosen, :1], frame[chosen])
+        loss = loss + 0.5 * soft_dice(together[chosen], union[chosen])
     return loss + 0.3 * F.binary_cross_entropy_with_logits(presence, worn)
 
 
@@ -48,17 +51,9 @@ def thin_rims(frame: torch.Tensor) -> torch.Tensor:
     return frame - F.max_pool2d(eroded, WIDE, 1, pad).minimum(frame)
 
 
-def _dice(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    overlap = (guess * truth).sum(dim=(1, 2, 3))
-    size = guess.square().sum(dim=(1, 2, 3)) + truth.square().sum(dim=(1, 2, 3))
-    return (1 - (2 * overlap + 10) / (size + 10)).mean()
-
-
 def union_iou(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """IoU of frame or lens at 0.5, ``[B]``; 1 if both are empty. Maps are ``[B, 4, H, W]`` in 0..1."""
-    guess, truth = (maps[:, :2].amax(dim=1) > 0.5 for maps in (guess, truth))
-    both, either = (guess & truth).sum(dim=(1, 2)), (guess | truth).sum(dim=(1, 2))
-    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+    return iou(guess[:, :2].amax(dim=1), truth[:, :2].amax(dim=1))
 
 
 def thin_recall(guess: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,8 +24,7 @@ from attributes.segmenting import training
 from attributes.segmenting.config import read_config
 from attributes.segmenting.network import SegmenterNetwork, normalise
 from attributes.segmenting.training import Batch
-from toolkit.errors import InputError, ToolkitError
-from toolkit.portraits import list_portraits
+from toolkit.errors import ToolkitError
 
 
 def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
@@ -34,17 +33,9 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
     Raises:
         InputError: the portraits cannot be used, or the work folder has other settings.
     """
-    files = list_portraits(config.portraits, config.manifest, config.only)
-    train, held = training.split_people(files, config.held_out_people)
-    if not train:
-        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person")
-    training.claim(config)
     kinds = SampleKinds(**{field.name: getattr(config, field.name) for field in fields(SampleKinds)})
     common = {"cache": config.work / "portraits", "kinds": kinds}
-    sets = {"held_out": (held, config.held_out), "train": (train, config.samples)}
-    for name, (files, count) in sets.items():
-        seed = f"{name} {config.seed}"
-        make_samples(config.work / name, count, config.threads, portraits=files, seed=seed, **common)
+    training.make_samples(config, make_samples, **common)
     return read_samples(config.work / "train", config.samples), read_samples(config.work / "held_out", config.held_out)
 
 

@@ -16,16 +16,16 @@ import torch
 from attributes.segmenting import training
 from attributes.segmenting.augment import photograph, realign
 from attributes.segmenting.config import read_config
+from attributes.segmenting.losses import iou
 from attributes.segmenting.network import SegmenterNetwork, normalise
 from attributes.segmenting.training import Batch
 from attributes.stickers.segmenter.config import TrainConfig
-from attributes.stickers.segmenter.losses import iou, segmentation_loss
+from attributes.stickers.segmenter.losses import segmentation_loss
 from attributes.stickers.segmenter.model import write_weights
 from attributes.stickers.segmenter.network import StickerNetwork
 from attributes.stickers.segmenter.region import SIDE
 from attributes.stickers.segmenter.samples import STORED, Samples, make_samples, read_samples
-from toolkit.errors import InputError, ToolkitError
-from toolkit.portraits import list_portraits
+from toolkit.errors import ToolkitError
 
 FACE_REACH = np.array([55, 70])
 """How far from the middle of a stored region transplanted stickers lie at most, in pixels."""
@@ -87,17 +87,9 @@ def prepare(config: TrainConfig) -> tuple[Samples, Samples]:
     Raises:
         InputError: the portraits cannot be used, or the work folder has other settings.
     """
-    files = list_portraits(config.portraits, config.manifest, config.only)
-    train, held = training.split_people(files, config.held_out_people)
-    if not train:
-        raise InputError(f"expected portraits of at least two people in {config.portraits}, found one person")
-    training.claim(config)
     common = {"cache": config.work / "portraits", "photos": config.photos, "stuck": config.stuck}
     common["scene_size"] = config.scene_size
-    sets = {"held_out": (held, config.held_out), "train": (train, config.samples)}
-    for name, (files, count) in sets.items():
-        seed = f"{name} {config.seed}"
-        make_samples(config.work / name, count, config.threads, portraits=files, seed=seed, **common)
+    training.make_samples(config, make_samples, **common)
     return read_samples(config.work / "train", config.samples), read_samples(config.work / "held_out", config.held_out)
 
 
@@ -133,7 +125,7 @@ def evaluate(network: SegmenterNetwork, samples: Samples) -> dict[str, float]:
             truth = torch.from_numpy(centre_crop(part.maps).copy()).permute(0, 3, 1, 2).float() / 255
             shown = torch.from_numpy(part.shown)
             guess = logits.sigmoid()
-            overlap.append(iou(guess, truth)[shown])
+            overlap.append(iou(guess[:, 0], truth[:, 0])[shown])
             false.append((guess[:, 0] > 0.5).sum(dim=(1, 2))[~shown] > 20)
             right.append((presence > 0) == shown)
     network.train()
