@@ -25,7 +25,8 @@ def test_stages_add_up():
     assert list(clock.times) == ["waiting", "working"]
     waiting, working = clock.times["waiting"], clock.times["working"]
     assert waiting.wall >= 0.04 and waiting.cpu < waiting.wall / 2
-    assert working.wall >= working.cpu >= 0.02
+    # Wall and CPU time come from two clocks that differ by microseconds.
+    assert working.cpu >= 0.02 and working.wall >= 0.019
 
 
 def test_time_belongs_to_the_innermost_stage():
