@@ -36,6 +36,10 @@ BEYOND = 0.5
 sleeves and microphones, and 0 for one dark or mirroring lens."""
 RIM = 0.25
 """Value of the frame map from which a pixel belongs to a rim."""
+CLEAR_RIM = 0.5
+"""The same for rims that are plainly seen."""
+RIMS_SEEN = 0.2
+"""Share of the plainly seen rims in a part, from which that part is not in front: it would hide them."""
 NO_SKIN = 15.0
 """Distance of an object's colour from the face's, in CIELAB. What looks like skin may be skin behind a reflection."""
 
@@ -44,7 +48,8 @@ def covered(clip: FaceClip, maps: GlassesMaps) -> np.ndarray:
     """Parts of the crops in front of glasses: bool ``[T, H, W]``.
 
     Something is in front if an eye shows neither a lens nor an eye, but one colour, or if one lens is much darker than
-    the other and that colour goes on beyond the glasses. Everything of the colour that is connected belongs to it.
+    the other and that colour goes on beyond the glasses. Everything of the colour that is connected belongs to it,
+    unless rims are seen there: dark skin, hair and rims may be of one colour.
 
     Args:
         clip: a person with glasses.
@@ -63,11 +68,12 @@ def covered(clip: FaceClip, maps: GlassesMaps) -> np.ndarray:
         if not unseen and not unlike:
             continue
         lab = cv2.cvtColor(clip.frames[t].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        rims = maps.frame[t] > CLEAR_RIM
         for eye in unseen:
             part, share, _ = _of_one_colour(lab, eye)
             # The rim itself may cross an eye, if glasses sit low on the nose.
             rim = cv2.dilate((maps.frame[t] > RIM).astype(np.uint8), margin) > 0
-            if share >= FLAT and (part & rim).sum() < BEYOND * part.sum():
+            if share >= FLAT and (part & rim).sum() < BEYOND * part.sum() and not _shows(rims, part):
                 found[t] |= part
         seeds = (lens > 0.5) & (foreign > FOREIGN)
         if unlike and seeds.any():
@@ -77,11 +83,15 @@ def covered(clip: FaceClip, maps: GlassesMaps) -> np.ndarray:
             glasses = cv2.dilate(((lens > 0.5) | (maps.frame[t] > RIM)).astype(np.uint8), margin) > 0
             skin = lab[(face > 0) & ~glasses]
             beyond = (part & ~glasses).sum() > BEYOND * part.sum() and len(skin)
-            if beyond and np.linalg.norm(np.median(skin, axis=0) - colour) > NO_SKIN:
+            if beyond and not _shows(rims, part) and np.linalg.norm(np.median(skin, axis=0) - colour) > NO_SKIN:
                 found[t] |= part
         if found[t].any():
             found[t] = cv2.dilate(found[t].astype(np.uint8), margin) > 0
     return found
+
+
+def _shows(rims: np.ndarray, part: np.ndarray) -> bool:
+    return bool((rims & part).sum() > RIMS_SEEN * rims.sum())
 
 
 def _of_one_colour(lab: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:

@@ -24,6 +24,8 @@ class TrainConfig(BaseModel):
     samples: int = Field(12_000, ge=16, description="Number of synthetic regions to train on.")
     held_out: int = Field(480, ge=8, description="Synthetic regions of other people; they select the best weights.")
     held_out_people: float = Field(0.12, gt=0, lt=1, description="Share of people held out for that.")
+    photos: float = Field(0.35, ge=0, le=1, description="Share of samples that show a portrait as it is.")
+    init: Path | None = Field(None, description="Weights file to start from. If unset, random weights.")
     scene_size: int = Field(320, ge=96, le=1024, description="Side of the rendered pictures, in pixels.")
     steps: int = Field(4_000, ge=1, description="Number of optimiser steps.")
     batch_size: int = Field(32, ge=2, description="Regions per step.")

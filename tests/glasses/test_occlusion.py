@@ -73,8 +73,11 @@ def test_a_dark_lens_before_one_eye_that_goes_on_beyond_the_glasses_is_none(clip
             thing[t, y.min() :, x.min() : x.max()] = True
     frames[thing] = (30, 40, 110)
     lens = (_grown(holes[0]) | _grown(holes[1])).astype(np.float32)
-    found = covered(replace(clip, frames=frames), maps_of(clip, lens, np.float32(0.9) * _grown(holes[0])))
+    maps = maps_of(clip, lens, np.float32(0.9) * _grown(holes[0]))
+    found = covered(replace(clip, frames=frames), maps)
     assert found[thing].mean() > 0.9 if far else not found.any()
+    rims_on_it = replace(maps, frame=thing.astype(np.float32))  # such as dark rims on dark skin and a dark lens
+    assert not covered(replace(clip, frames=frames), rims_on_it).any()
 
 
 def _grown(masks):

@@ -15,6 +15,4 @@ class TrainConfig(config.TrainConfig):
     worn: float = Field(0.7, ge=0, le=1, description="Share of samples with glasses.")
     sunglasses: float = Field(0.14, ge=0, le=1, description="Share of the glasses with dark lenses.")
     thin: float = Field(0.3, ge=0, le=1, description="Share of the glasses whose rims are chosen to be hard to see.")
-    photos: float = Field(0.35, ge=0, le=1, description="Share of samples that show a portrait as it is.")
     scene_size: int = Field(448, ge=96, le=1024, description="Side of the rendered pictures, in pixels.")
-    init: Path | None = Field(None, description="Weights file to start from. If unset, random weights.")

@@ -11,4 +11,3 @@ class TrainConfig(config.TrainConfig):
     """Settings of the segmenter's training."""
 
     stuck: float = Field(0.7, ge=0, le=1, description="Share of samples with stickers.")
-    photos: float = Field(0.35, ge=0, le=1, description="Share of samples that show a portrait as it is.")

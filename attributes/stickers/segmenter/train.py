@@ -21,7 +21,7 @@ from attributes.segmenting.network import SegmenterNetwork, normalise
 from attributes.segmenting.training import Batch
 from attributes.stickers.segmenter.config import TrainConfig
 from attributes.stickers.segmenter.losses import segmentation_loss
-from attributes.stickers.segmenter.model import write_weights
+from attributes.stickers.segmenter.model import read_weights, write_weights
 from attributes.stickers.segmenter.network import StickerNetwork
 from attributes.stickers.segmenter.region import SIDE
 from attributes.stickers.segmenter.samples import STORED, Samples, make_samples, read_samples
@@ -144,7 +144,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     torch.manual_seed(config.seed)
     samples, held_out = prepare(config)
     return training.fit(
-        StickerNetwork(),
+        read_weights(config.init) if config.init else StickerNetwork(),
         config,
         lambda start: batches(samples, config, start),
         segmentation_loss,
