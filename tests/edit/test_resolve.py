@@ -13,6 +13,7 @@ from toolkit.edit.config import EditConfig
 from toolkit.edit.resolve import NUM_INFERENCE_STEPS, backbone_of, chosen_removers, resolve
 from toolkit.errors import InputError, UsageError
 from toolkit.registry import load_task_class
+from toolkit.remover import read_remover, shipped_remover
 from toolkit.testing import tiny_backbone, tiny_remover
 
 
@@ -168,6 +169,32 @@ def test_rules_depend_on_whether_masks_are_exact(backbone, remover):
     assert (masking.composite, masking.blend_original, chosen_by_hand.normalisation) == ("crop", True, "ion")
     blind = remover_of(remover, masks="off", normalisation="none", composite="crop")[0]
     assert not blind.finds_masks and remover_of(remover, masks="off", composite="crop")[0].finds_masks
+
+
+@pytest.mark.parametrize(
+    ("filled", "fills", "again"),
+    [("none", False, False), ("thin", True, False), ("all", True, True), (None, True, True)],
+)
+def test_an_edit_shows_a_remover_what_it_was_trained_on(backbone, remover, tmp_path, filled, fills, again):
+    folder = shutil.copytree(remover, tmp_path / "mine")
+    record = json.loads((folder / "remover.json").read_text())
+    assert record["filled"] is None
+    (folder / "remover.json").write_text(json.dumps(record | {"filled": filled}))
+    given = {"remover": [folder], "backbone": str(backbone), "denoising": {"num_inference_steps": 1}}
+    given["options"] = {"stickers": {"masker": "skin"}}
+    found = resolved(**given).removers[0]
+    assert (found.fill_opaque, found.second_pass) == (fills, again)
+    for chosen in (False, True):
+        found = resolved(**given, masking={"fill_opaque": chosen, "second_pass": "on" if chosen else "off"})
+        assert (found.removers[0].fill_opaque, found.removers[0].second_pass) == (chosen, chosen)
+
+
+def test_the_shipped_removers_say_what_they_were_trained_on():
+    for task, filled in (("glasses", "thin"), ("stickers", "all")):
+        record = read_remover(shipped_remover(task, "nano"), verify=False).record
+        assert (record.filled, record.config["augmentation"]["fill_parts"]) == (filled, filled)
+        found = resolved(task=[task]).removers[0]
+        assert (found.fill_opaque, found.second_pass) == (True, False)
 
 
 def test_intermediate_files_lie_beside_the_output_or_where_the_user_says(backbone, remover, tmp_path):

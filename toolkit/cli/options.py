@@ -109,7 +109,7 @@ def add_options(
         if row.name in exclude or group_of(info.annotation) is not None:
             continue
         options: dict[str, Any] = {"help": row.text, "default": argparse.SUPPRESS}
-        if info.annotation is bool:
+        if info.annotation in (bool, bool | None):
             options["action"] = argparse.BooleanOptionalAction
         else:
             options |= argument_of(info.annotation, row.name)

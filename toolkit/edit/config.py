@@ -106,10 +106,10 @@ class MaskConfig(BaseModel):
     blend_width: float = Field(
         0.125, ge=0, le=1, description="Distance over which that weight rises, as a share of the crop's side."
     )
-    fill_opaque: bool = Field(
-        True,
+    fill_opaque: bool | None = Field(
+        None,
         description="Fill opaque parts of an attribute, such as rims, from their surroundings before the remover sees "
-        "the frame. No effect on tasks that cannot find such parts.",
+        "the frame. If unset, it sees what it was trained on. No effect on tasks that cannot find such parts.",
     )
     keep_detail: bool = Field(
         True,
@@ -120,7 +120,7 @@ class MaskConfig(BaseModel):
         "auto",
         description="Apply each remover twice. With exact masks, once to the frame and once to the frame with opaque "
         "parts filled; the result is the mean. With search areas, what the first pass removed is filled for the second "
-        "one. `auto` does so at one or two steps, for search areas.",
+        "one. `auto` does so at one or two steps, for search areas, if the remover was trained on such fills.",
     )
     normalisation: Literal["auto", "ion", "adain", "none"] = Field(
         "auto",

@@ -33,6 +33,7 @@ class EditRemover:
         prompt: text that describes the edited clip.
         resolution: side of its pictures in pixels.
         regions: whether it was trained on parts of crops around the masks.
+        filled: parts that were filled in some of its training pictures, as in its record; None if that is not known.
         hint: input of its ControlNet.
         controlnet: location of its weights.
         origin: digest or repository that identifies it, for reports.
@@ -43,6 +44,7 @@ class EditRemover:
     prompt: str
     resolution: int
     regions: bool
+    filled: Literal["none", "thin", "all"] | None
     hint: Hint
     controlnet: Part
     origin: Mapping[str, Any]
@@ -75,6 +77,7 @@ def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Map
         prompt=", ".join(dict.fromkeys(record.prompts[task] for task in record.tasks)),
         resolution=record.resolution,
         regions=record.region is not None,
+        filled=record.filled,
         hint="frame",
         controlnet=Part(class_name="ControlNetModel", folder=remover.controlnet.resolve()),
         origin={"sha256": sha256_of(remover.folder / RECORD)},
@@ -125,6 +128,7 @@ def _inpainting(name: str, spec: BackboneSpec, options: Mapping[str, Mapping[str
         prompt=task.prompt,
         resolution=spec.resolution,
         regions=False,
+        filled="none",
         hint="masked",
         controlnet=spec.controlnet_inpaint,
         origin=identity(spec, ("controlnet_inpaint",))["parts"]["controlnet_inpaint"],

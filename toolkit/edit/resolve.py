@@ -290,7 +290,8 @@ def _remover(
 ) -> ResolvedRemover:
     exact, finds_masks = all(task.exact_mask for task in tasks), bool(tasks)
     if config.second_pass == "auto":
-        second_pass = finds_masks and not exact and steps <= FEW_STEPS
+        # A second pass over a search area shows the remover fills in the place of all that it removed.
+        second_pass = finds_masks and not exact and steps <= FEW_STEPS and remover.filled in ("all", None)
     else:
         second_pass = config.second_pass == "on"
     region: Literal["crop", "masks"]
@@ -298,6 +299,8 @@ def _remover(
         region = "masks" if remover.regions and finds_masks else "crop"
     else:
         region = config.region
+    # Records without this entry are of removers that were made for filled pictures.
+    fill_opaque = remover.filled != "none" if config.fill_opaque is None else config.fill_opaque
     normalisation: Normalisation
     if config.normalisation == "auto":
         # With masks on, blending preserves the colours already, and eq. 2 would only spoil them.
@@ -314,7 +317,7 @@ def _remover(
         hint=remover.hint,
         exact_masks=exact,
         spares_eyes=bool(tasks) and all(task.spares_eyes for task in tasks),
-        fill_opaque=finds_masks and config.fill_opaque and remover.hint == "frame",
+        fill_opaque=finds_masks and fill_opaque and remover.hint == "frame",
         keep_detail=bool(tasks)
         and config.keep_detail
         and remover.hint == "frame"

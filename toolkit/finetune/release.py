@@ -61,6 +61,7 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
         backbone=plan.document["backbone"],
         resolution=plan.resolution,
         region=config.region,
+        filled=config.augmentation.fill_parts if config.augmentation.fill else "none",
         prediction_type=plan.spec.prediction_type,
         step=step,
         held_out=trainer.figures[step],

@@ -56,6 +56,11 @@ class RemoverRecord(BaseModel):
         description="Width and height in pixels of the parts around the masks that it was trained on; null if it was "
         "trained on whole pictures.",
     )
+    filled: Literal["none", "thin", "all"] | None = Field(
+        None,
+        description="Parts of the attribute that were filled from their surroundings in some of the training pictures: "
+        "`none`, `thin` opaque ones such as rims, or `all`, as in the second pass of an edit. null in older records.",
+    )
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="Target that the UNet predicts.")
     step: int = Field(ge=0, description="Training steps behind these weights.")
     held_out: dict[str, FiniteFloat | None] = Field(description="Metrics on held-out pairs, or null if not measured.")
