@@ -15,6 +15,7 @@ from toolkit.compare.comparison import CompareObserver, compare
 from toolkit.compare.plan import plan_comparison
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.executor import InlineExecutor
+from toolkit.testing import tiny_backbone, tiny_remover
 from toolkit.video import read_frames
 
 FILLED = {"masks_of": "target", "baselines": ["unedited", "telea", "navier-stokes"]}
@@ -207,6 +208,35 @@ def test_what_cannot_be_run_is_left_out_unless_it_was_named(comparison, remover)
     assert list(glasses.methods) == ["unedited", "telea", "navier-stokes", "cn-inpaint"]
     with pytest.raises(UsageError, match="name one with --remover"):
         plan_comparison(comparison(baselines=["first-frame"]))
+
+
+def test_cn_inpaint_is_denoised_as_pairs_are_on_the_backbone_of_ours(comparison, tmp_path):
+    from toolkit.backbones import describe
+    from toolkit.synthesis.config import InpaintConfig
+
+    prompted = tiny_backbone(tmp_path / "prompted")
+    mine = tiny_remover(tmp_path / "mine", prompted)
+    pairs = InpaintConfig().resolved(describe(prompted), "cpu")
+    assert (pairs.num_inference_steps, pairs.guidance_scale) == (50, 7.5)
+
+    def denoising(**changed):
+        given = {"baselines": ["cn-inpaint"], "remover": [mine], "backbone": str(prompted), **changed}
+        resolved = plan_comparison(comparison(**given)).methods["cn-inpaint"].resolved
+        return resolved.spec.name, resolved.denoising
+
+    name, found = denoising(denoising={"num_inference_steps": None})
+    assert name == describe(prompted).name
+    for setting in ("num_inference_steps", "guidance_scale", "controlnet_conditioning_scale", "strength"):
+        assert getattr(found, setting) == getattr(pairs, setting)
+    changed = {"num_inference_steps": 4, "guidance_scale": 2.0}
+    found = denoising(denoising=changed)[1]
+    assert (found.num_inference_steps, found.guidance_scale) == (4, 2.0)
+
+
+def test_cn_inpaint_without_prompts_has_no_guidance(comparison, backbone):
+    plan = plan_comparison(comparison(baselines=["cn-inpaint"], denoising={"num_inference_steps": None}))
+    found = plan.methods["cn-inpaint"].resolved.denoising
+    assert found.guidance_scale == 1 and found.num_inference_steps == 50
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from toolkit.registry import load_task
 
 if TYPE_CHECKING:
     from toolkit.compare.methods import Method
+    from toolkit.edit.config import EditConfig
     from toolkit.faces.types import FaceAnalyser
     from toolkit.task import AttributeTask
 
@@ -94,9 +95,34 @@ def _baseline(name: Baseline, config: CompareConfig, task: AttributeTask) -> Met
             f"{name} anyway, name it with --baselines"
         )
     if name == "cn-inpaint":
-        return EditMethod(config.edit([Path(f"inpaint:{config.task}")]))
+        return EditMethod(_inpainting(config))
     masks = _MaskSource(config, task)
     return FrameMethod(name, partial(_filled, name, masks), masks.settings, config.writing)
+
+
+def _inpainting(config: CompareConfig) -> EditConfig:
+    """Settings of `cn-inpaint`: on the backbone of ours, denoised as `toolkit build-dataset` does.
+
+    Settings of denoising that the user changed apply to both.
+    """
+    from toolkit.backbones import describe
+    from toolkit.edit.config import DenoisingConfig
+    from toolkit.edit.resolve import backbone_of
+    from toolkit.synthesis.config import InpaintConfig
+
+    backbone = config.backbone or backbone_of(config.edit(config.remover))
+    spec = describe(backbone)
+    step_1 = InpaintConfig().resolved(spec, config.device)
+    values = {
+        "num_inference_steps": step_1.num_inference_steps,
+        "guidance_scale": 1.0 if spec.tokenizer is None else step_1.guidance_scale,
+        "controlnet_conditioning_scale": step_1.controlnet_conditioning_scale,
+        "strength": step_1.strength,
+    }
+    defaults, chosen = DenoisingConfig().model_dump(), config.denoising.model_dump()
+    values |= {name: value for name, value in chosen.items() if value != defaults[name]}
+    named = config.model_copy(update={"backbone": backbone})
+    return named.edit([Path(f"inpaint:{config.task}")], denoising=DenoisingConfig(**values))
 
 
 def _filled(name: str, masks: _MaskSource, source: Path, digest: str, folder: Path) -> Generator[np.ndarray]:
