@@ -6,7 +6,7 @@ DEMO := demo
 VIDEO ?=
 STAMP = $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-gpu campaign test-lowest lint audit bench docs clean
+.PHONY: setup demo test test-slow test-gpu campaign test-lowest test-diffusers lint audit bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,6 +51,21 @@ test-lowest:
 	$(LOWEST)/venv/bin/python -m toolkit doctor --task stickers
 	$(LOWEST)/venv/bin/python -m toolkit demo --output $(LOWEST)/demo
 	$(LOWEST)/venv/bin/python -m pytest $(LOWEST_TESTS)
+
+# The pieces that touch diffusers' classes, with the oldest release that pyproject.toml admits and with the newest one, each
+# in an environment of its own (needs the network).
+FLOOR := $(shell sed -n 's/^ *"diffusers>=\([0-9.]*\)",$$/\1/p' pyproject.toml)
+DIFFUSERS := diffusers==$(FLOOR) diffusers
+DIFFUSERS_TESTS := tests/diffusion tests/backbones/test_loading.py tests/edit/test_edit_pipelines.py
+test-diffusers:
+	@for wanted in $(DIFFUSERS); do \
+		folder=build/diffusers/$$wanted; \
+		$(PYTHON) -m venv --clear $$folder || exit 1; \
+		$$folder/bin/python -m pip install -q --disable-pip-version-check -e . pytest "$$wanted" peft || exit 1; \
+		$$folder/bin/python -m pip install -q --disable-pip-version-check --upgrade "$$wanted" || exit 1; \
+		$$folder/bin/python -c 'import diffusers; print("diffusers", diffusers.__version__)' || exit 1; \
+		$$folder/bin/python -m pytest $(DIFFUSERS_TESTS) || exit 1; \
+	done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ from toolkit.backbones import ConstantTextEncoder, load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
 from toolkit.diffusion.context_windows import context_windows
-from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.chunks import CHUNK
 from toolkit.testing import tiny_backbone, tiny_remover
 
 LIMITS = {"memory": 1.15, "time": 1.0, "size": 1.3}

@@ -63,6 +63,8 @@ class EmbeddedMasker(Masker):
         segmenter: if None, the embedded one.
     """
 
+    _opaque_margin = OPAQUE_MARGIN
+
     def __init__(self, segmenter: GlassesSegmenter | None = None):
         from attributes.glasses.segmenter import GlassesSegmenter
 
@@ -110,7 +112,7 @@ class EmbeddedMasker(Masker):
             for t in np.flatnonzero(found.regions.usable & clip.present):
                 masks[t] = hard(soft[t], found.regions.scale[t])
                 opaque[t] = connected(maps.frame[t], *OPAQUE) & masks[t].any()
-            opaque = _widened(opaque, OPAQUE_MARGIN)
+            opaque = _widened(opaque, self._opaque_margin)
             masks = (_widened(masks, MARGIN) | opaque) & ~eye_holes(eyes)
             front = covered(eyes, maps)
             masks, opaque = masks & ~front, opaque & ~front
@@ -123,12 +125,15 @@ class EmbeddedMasker(Masker):
 class FacerMasker(EmbeddedMasker):
     """The paper's masks: glasses from facer's FaRL parser, eye holes from its aligner (V-LASIK, C.1).
 
-    The parser does not measure tint, so the embedded segmenter supplies the visibility of the eyes.
+    The parser measures no tint and does not tell rims from lenses, so the embedded segmenter supplies the visibility of
+    the eyes, and the opaque parts of what the parser takes for glasses.
 
     Args:
         analyser: an analyser whose faces have `Face.parsing`; if None, a facer analyser.
-        segmenter: measures the visibility; if None, the embedded one.
+        segmenter: measures the visibility and finds opaque parts; if None, the embedded one.
     """
+
+    _opaque_margin = MARGIN  # the masks stay those of the parser
 
     def __init__(self, analyser: FaceAnalyser | None = None, segmenter: GlassesSegmenter | None = None):
         from toolkit.faces import create_analyser
@@ -145,6 +150,7 @@ class FacerMasker(EmbeddedMasker):
 
         found = self._segmenter.segment_regions(clip)
         maps, presence = found.maps.copy(), np.zeros_like(found.presence)
+        rims = maps[..., 0].copy()
         maps[..., :2] = 0
         landmarks = np.full((len(clip), self._analyser.topology.count, 3), np.nan, np.float32)
         self._analyser.reset()
@@ -155,6 +161,7 @@ class FacerMasker(EmbeddedMasker):
             landmarks[t] = face.landmarks
             glasses = (face.parsing == self._glasses).astype(np.float32)[..., None]
             maps[t, ..., 1] = cut_out(glasses, found.regions.to_region[t])
+            maps[t, ..., 0] = rims[t] * (maps[t, ..., 1] >= 0.5)
             presence[t] = maps[t, ..., 1].mean() > 0.01
         eyes = replace(clip, landmarks=smooth_landmarks(landmarks, clip.times), topology=self._analyser.topology)
         return self._observe(clip, replace(found, maps=maps, presence=presence), eyes)

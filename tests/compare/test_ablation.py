@@ -14,12 +14,16 @@ from toolkit.video import read_frames
 
 def test_each_variant_differs_from_ours(ablation):
     plan = plan_ablation(ablation())
-    assert list(plan.methods) == ["ours", "cross-frame", "ion", "adain", "masks-off", "all-motion-layers", "no-motion"]
+    methods = ["cross-frame", "ion", "ion-ring", "adain", "masks-off", "all-motion-layers", "no-motion"]
+    assert list(plan.methods) == ["ours", *methods]
     assert set(plan.left_out) == {"no-normalisation", "masks-on", "papers-motion-layers"}
     for name, method in plan.methods.items():
         group, change = CHANGES.get(name, ("motion", {}))
         settings = getattr(method._config, group)
         assert {key: getattr(settings, key) for key in change} == change
+    for variants in (plan, plan_ablation(ablation(masking={"masks": "off"}))):
+        kinds = {name: method.resolved.removers[0].normalisation for name, method in variants.methods.items()}
+        assert {kinds[name] for name in kinds if name in ("ours", "masks-on", "masks-off")} == {"none"}
 
 
 def test_what_ours_does_already_depends_on_the_settings(ablation):

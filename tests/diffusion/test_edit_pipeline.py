@@ -8,12 +8,15 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    StableDiffusionMixin,
     UNetMotionModel,
 )
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from PIL import Image
 
 from toolkit.backbones import load
 from toolkit.device import ComputeDevice
+from toolkit.diffusion import edit_pipeline
 from toolkit.diffusion.context_windows import window_weights
 from toolkit.diffusion.edit_pipeline import VideoEditPipeline
 from toolkit.errors import InputError, UsageError
@@ -131,6 +134,69 @@ def test_latents_outside_the_mask_stay_close_to_the_original(edit, models):
     spread = (masked[:, :, :3, :3] - source[:, :, :3, :3]).abs().max()
     assert spread < 0.1 * (whole[:, :, :3, :3] - source[:, :, :3, :3]).abs().max()
     assert (masked[:, :, 6, 6] - source[:, :, 6, 6]).abs().mean() > spread
+
+
+def square(frames):
+    masks = np.zeros(frames.shape[:3], bool)
+    masks[:, 24:40, 24:40] = True
+    return masks
+
+
+def test_hints_go_to_the_controlnet_and_nowhere_else(edit):
+    frames = moving(3, 64)
+    masks, hints = square(frames), 255 - frames
+    shown = run(edit, frames, masks, hints=hints)
+    assert not torch.equal(shown, run(edit, frames, masks))
+    deaf = {"controlnet_conditioning_scale": 0.0}
+    assert torch.equal(run(edit, frames, masks, hints=hints, **deaf), run(edit, frames, masks, **deaf))
+    with pytest.raises(UsageError, match="expected hints uint8"):
+        run(edit, frames, masks, hints=hints[:2])
+
+
+def test_the_encoding_of_the_masked_frame_is_blended_in(edit, models, monkeypatch):
+    frames = moving(3, 64)
+    masks, sources = square(frames), []
+    blend = edit_pipeline.blend
+    monkeypatch.setattr(
+        edit_pipeline,
+        "blend",
+        lambda latents, source, *more, **options: sources.append(source) or blend(latents, source, *more, **options),
+    )
+    made = [run(edit, frames, masks, blend_source=source) for source in ("frame", "masked")]
+    grey = torch.from_numpy(np.where(masks[..., None], 127.5, frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    wanted = models["vae"].encode(grey).latent_dist.mode() * models["vae"].config.scaling_factor
+    assert torch.allclose(sources[-1], wanted, atol=1e-4) and not torch.allclose(sources[0], wanted, atol=1e-2)
+    assert not torch.equal(*made)
+    without = [run(edit, frames, masks, blend_source=one, blend_masks=False) for one in ("frame", "masked")]
+    assert torch.equal(*without)
+
+
+def test_a_callback_after_each_step_as_in_diffusers(edit):
+    frames, seen = moving(5), []
+
+    def callback(pipeline, step, timestep, tensors):
+        seen.append((pipeline is edit, step, int(timestep), tuple(tensors["latents"].shape)))
+        return {"latents": torch.full_like(tensors["latents"], 0.25)} if step == 2 else {}
+
+    made = run(edit, frames, callback_on_step_end=callback)
+    assert [(same, step) for same, step, _, _ in seen] == [(True, 0), (True, 1), (True, 2)]
+    assert [timestep for _, _, timestep, _ in seen] == sorted((one[2] for one in seen), reverse=True)
+    assert {shape for *_, shape in seen} == {tuple(made.shape)} and (made == 0.25).all()
+
+
+def test_loras_load_as_in_diffusers(edit, tmp_path):
+    assert isinstance(edit, StableDiffusionLoraLoaderMixin) and not isinstance(edit, StableDiffusionMixin)
+    peft = pytest.importorskip("peft")
+    frames = moving(2)
+    before = run(edit, frames)
+    edit.unet.add_adapter(peft.LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False))
+    layers = peft.get_peft_model_state_dict(edit.unet)
+    edit.save_lora_weights(tmp_path, unet_lora_layers=layers)
+    edit.unload_lora_weights()
+    assert torch.equal(run(edit, frames), before)
+    edit.load_lora_weights(tmp_path)
+    assert not torch.equal(run(edit, frames), before)
+    edit.unload_lora_weights()
 
 
 @pytest.mark.parametrize("kind", ["ion", "adain"])

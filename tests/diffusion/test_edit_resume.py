@@ -9,7 +9,7 @@ from toolkit.backbones import load
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline
-from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.chunks import CHUNK
 from toolkit.errors import UsageError
 
 COUNT, STEPS = CHUNK + 3, 2
@@ -135,7 +135,7 @@ class Knowing(VideoEditPipeline):
         return self.original
 
     def _predict(self, sample, t, control, embeds, guidance_scale):
-        return self.original.noise.read(0, len(sample))
+        return self.original.noise(0, len(sample))
 
     def _blended(self, latents, *arguments):
         mixed = super()._blended(latents, *arguments)

@@ -8,7 +8,7 @@ import torch
 from toolkit.backbones import load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion import EditSettings, VideoEditPipeline
-from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.chunks import CHUNK
 from toolkit.diffusion.motion_layers import motion_layer_names, remove_motion_layers
 from toolkit.testing import tiny_backbone
 
@@ -104,6 +104,29 @@ def test_a_chunk_comes_out_before_the_next_one_is_read(make, tmp_path):
         assert not list(tmp_path.iterdir())
     # Windows of at most 6 frames, which do not overlap: 3, 3 and 1, in each of 2 steps.
     assert sum(counted) == 2 * (3 + 3 + 1)
+
+
+def test_other_weights_give_another_result(make, models):
+    """What all frames share is kept from one call to the next, but not if a LoRA or training changed the weights."""
+    pipeline, weight = make(), models[0].unet.conv_in.weight
+    before, kept = run(pipeline, clip()), weight.detach().clone()
+    with torch.no_grad():
+        weight.mul_(3)
+        changed = run(pipeline, clip())
+        weight.copy_(kept)
+    assert not np.array_equal(changed, before)
+    assert np.array_equal(run(pipeline, clip()), before)
+
+
+def test_a_callback_sees_the_latents_of_all_frames(make):
+    shapes = []
+
+    def callback(pipeline, step, timestep, tensors):
+        shapes.append(len(tensors["latents"]))
+
+    pipeline = make()
+    assert np.array_equal(run(pipeline, clip(), callback_on_step_end=callback), run(pipeline, clip()))
+    assert shapes == [COUNT, COUNT]
 
 
 def test_the_same_noise_without_a_generator(make):

@@ -55,6 +55,25 @@ def test_chunks_have_the_statistics_of_the_whole(clip, cuts):
     assert torch.allclose(whole.inside().mean, torch.stack(means), atol=1e-3)  # the float32 of the sum
 
 
+def test_a_ring_has_the_statistics_of_what_is_next_to_the_mask(clip):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, 3, 32, 32, generator=generator)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, :, 12:20, 10:18] = 1  # no mask in the second frame
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    beside = torch.stack([(12 - y).clamp(min=0) + (y - 19).clamp(min=0), (10 - x).clamp(min=0) + (x - 17).clamp(min=0)])
+    near = beside.norm(dim=0) <= 2  # a sixteenth of the side
+    ring = near & (mask[0, 0] == 0)
+    made = inside_out_normalise(latents, mask, ring=1 / 16)
+    inside = made[0, :, mask[0, 0] > 0]
+    wanted = latents[0, :, ring]
+    assert torch.allclose(inside.mean(1), wanted.mean(1), atol=1e-4)
+    assert torch.allclose(inside.std(1, correction=0), wanted.std(1, correction=0), atol=1e-4)
+    far = latents + 100 * (~near & (mask == 0))
+    assert torch.allclose(inside_out_normalise(far, mask, ring=1 / 16)[0, :, mask[0, 0] > 0], inside, atol=1e-4)
+    assert not torch.allclose(inside_out_normalise(latents, mask)[0, :, mask[0, 0] > 0], inside, atol=1e-2)
+
+
 def test_full_and_empty_masks_change_nothing(clip):
     latents, mask = clip
     assert torch.equal(inside_out_normalise(latents, torch.zeros_like(mask)), latents)

@@ -113,10 +113,11 @@ def seen(monkeypatch):
 
     def watched(self, chunks, **options):
         def noted():
-            for frames, masks in chunks:
+            for chunk in chunks:
+                frames, masks = chunk.shown, chunk.masks
                 assert masks is None or masks.shape == frames.shape[:3]
                 found.append((frames.shape[1:3], options["settings"].blend_width * max(frames.shape[1:3])))
-                yield frames, masks
+                yield chunk
 
         return stream(self, noted(), **options)
 
@@ -208,7 +209,7 @@ def test_a_second_look_goes_where_the_first_one_changed_something(video, setting
     sizes = []
 
     def removes(self, chunks, **options):
-        for frames, _ in chunks:
+        for frames in (chunk.shown for chunk in chunks):
             sizes.append((len(frames), *frames.shape[1:3]))
             made = frames.copy()
             if frames.shape[1] == 64:

@@ -17,6 +17,7 @@ from toolkit.edit.removal import denoising, parts, removal
 from toolkit.edit.removal.denoising import Networks
 from toolkit.edit.removal.stretches import count_windows
 from toolkit.edit.resolved import ResolvedDenoising, ResolvedMotion
+from toolkit.errors import ToolkitError
 from toolkit.video import read_frames
 
 
@@ -104,7 +105,7 @@ def test_opaque_parts_are_filled_before_a_remover_sees_them(video, settings, tmp
 
     def watched(self, chunks, **options):
         chunks = list(chunks)
-        shown[len(shown)] = np.concatenate([frames for frames, _ in chunks])
+        shown[len(shown)] = [np.concatenate(one) for one in zip(*((chunk.shown, chunk.frames) for chunk in chunks))]
         return stream(self, iter(chunks), **options)
 
     def box(self, clip):
@@ -116,15 +117,55 @@ def test_opaque_parts_are_filled_before_a_remover_sees_them(video, settings, tmp
     monkeypatch.setattr(SkinMasker, "opaque", box, raising=False)
     for fill in (False, True):
         edit_video(video, tmp_path / f"{fill}.mkv", settings(masking={"fill_opaque": fill, "second_pass": "off"}))
-    differs = (shown[0] != shown[1]).any(axis=-1)
+    differs = (shown[0][0] != shown[1][0]).any(axis=-1)
     inside = differs[:, 24:40, 20:44]
-    assert shown[0].shape[1] == 64 and inside.mean() > 0.9
+    assert shown[0][0].shape[1] == 64 and inside.mean() > 0.9
     assert differs.sum() == inside.sum()
+    assert np.array_equal(shown[0][1], shown[1][1]), "the frame itself is blended in"
+
+
+def test_what_a_lossy_vae_changes_is_no_change(video, settings, tmp_path, monkeypatch):
+    """The tiny VAE has random weights, so it changes far more than the smallest change to paste."""
+
+    def coder(self, chunks, **options):
+        for chunk in chunks:
+            yield paler(self.coded(chunk.frames)) if pale else self.coded(chunk.frames)
+
+    def paler(made):
+        made[:, 30:36, 24:40] = made[:, 30:36, 24:40] // 2 + 100
+        return made
+
+    monkeypatch.setattr(VideoEditPipeline, "stream", coder)
+    pale = False
+    report = edit_video(video, tmp_path / "out.mkv", settings(masking={"second_pass": "off"}))
+    assert {frame.status for frame in report.frames} == {"unchanged"}
+    pale = True
+    masking = {"second_pass": "off", "min_change": 0.1, "min_peak_change": 0.1}
+    edit_video(video, tmp_path / "pale.mkv", settings(masking=masking))
+    changed = (pictures(tmp_path / "pale.mkv") != pictures(video)).any(axis=(0, 3))
+    assert changed.any() and changed.mean() < 0.3
+
+
+def test_memory_that_is_full_is_said_with_the_stage_and_what_helps_there(video, settings, tmp_path, monkeypatch):
+    for method, error, words in (
+        ("encode", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "to encode 8? ?frames? .* with the VAE: choose --dtype"),
+        ("decode", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "to decode .* with the VAE: choose --dtype"),
+        ("_predict", "DefaultCPUAllocator: can't allocate memory", "to denoise a window .*: lower --context-length"),
+    ):
+
+        def full(*_, error=error, **__):
+            raise RuntimeError(error)
+
+        with monkeypatch.context() as patch, pytest.raises(ToolkitError, match=words) as raised:
+            patch.setattr(VideoEditPipeline if method == "_predict" else diffusers.AutoencoderTiny, method, full)
+            edit_video(video, tmp_path / "out.mkv", settings())
+        assert ("context-length" in str(raised.value)) == (method == "_predict")
 
 
 def shades(self, chunks, **options):
     """A remover that makes a rectangle paler."""
-    for frames, _ in chunks:
+    for chunk in chunks:
+        frames = chunk.shown
         shown.append(frames)
         made = frames.copy()
         made[:, 30:36, 24:40] = made[:, 30:36, 24:40] // 2 + 100
@@ -160,7 +201,7 @@ def test_with_exact_masks_two_looks_are_averaged(video, settings, tmp_path, monk
 
     def look(self, chunks, **options):
         looks.append([])
-        for frames, _ in chunks:
+        for frames in (chunk.shown for chunk in chunks):
             looks[-1].append(frames)
             made = frames.copy()
             made[box] = (200, 100)[len(looks) - 1]
@@ -193,7 +234,7 @@ def test_without_anything_removed_there_is_no_second_pass(video, settings, tmp_p
     seen = []
 
     def nothing(self, chunks, **options):
-        for frames, _ in chunks:
+        for frames in (chunk.shown for chunk in chunks):
             seen.append(len(frames))
             yield frames
 

@@ -152,18 +152,16 @@ def test_rules_depend_on_whether_masks_are_exact(backbone, remover):
         found = resolved(**given, denoising={"num_inference_steps": 2})
         return found.masking, found.removers[0]
 
-    for masks, stickers, glasses, composite in (("on", "none", "none", "mask"), ("off", "none", "ion", "crop")):
-        for name, normalisation in ((remover, stickers), ("inpaint:glasses", glasses)):
+    for masks, composite in (("on", "mask"), ("off", "crop")):
+        for name in (remover, "inpaint:glasses"):
             masking, of_remover = remover_of(name, masks=masks)
-            assert (masking.composite, of_remover.normalisation) == (composite, normalisation)
-    for masker, masks, normalisation in (
-        ("embedded", "on", "none"),
-        ("embedded", "off", "ion"),
-        ("skin", "off", "none"),
-    ):
+            assert (masking.composite, of_remover.normalisation) == (composite, "none")
+            for kind in ("ion", "ion-ring", "adain"):
+                assert remover_of(name, masks=masks, normalisation=kind)[1].normalisation == kind
+    for masker, masks in (("embedded", "on"), ("embedded", "off"), ("skin", "off")):
         found = remover_of(remover, masker, masks=masks)[1]
         exact = masker == "embedded"
-        assert (found.exact_masks, found.second_pass, found.normalisation) == (exact, not exact, normalisation)
+        assert (found.exact_masks, found.second_pass, found.normalisation) == (exact, not exact, "none")
     assert not remover_of("inpaint:stickers", second_pass="on")[1].second_pass
     masking, chosen_by_hand = remover_of(remover, normalisation="ion", composite="crop")
     assert (masking.composite, masking.blend_original, chosen_by_hand.normalisation) == ("crop", True, "ion")

@@ -193,6 +193,17 @@ def test_the_parsers_glasses_become_masks_with_eye_holes(clip, drawn):
     assert (found.mask & wanted).sum() / wanted.sum() > 0.9
 
 
+def test_the_parsers_masks_have_opaque_parts_for_edits_to_fill(clip, drawn, masker):
+    glasses = np.maximum(drawn.rim, drawn.lens) > 0.1
+    found = FacerMasker(Parser(clip, glasses)).observe(clip)
+    rim, glass = drawn.rim > 0.9, (drawn.lens > 0.9) & (drawn.rim < 0.01)
+    assert (found.opaque & rim).sum() / rim.sum() > 0.8
+    assert (found.opaque & glass).sum() / glass.sum() < 0.25
+    left = glasses & (np.arange(glasses.shape[2]) < glasses.shape[2] // 2)
+    half = FacerMasker(Parser(clip, left)).opaque(clip)
+    assert half[..., : glasses.shape[2] // 2].any() and not half[..., glasses.shape[2] // 2 + 8 :].any()
+
+
 def test_without_glasses_in_the_parsing_there_is_no_mask(clip):
     assert not FacerMasker(Parser(clip, np.zeros(clip.frames.shape[:3], bool)))(clip).any()
 

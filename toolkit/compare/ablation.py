@@ -14,6 +14,7 @@ from toolkit.errors import ToolkitError, UsageError
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "cross-frame": ("motion", {"reference_frames": "first+middle"}),
     "ion": ("masking", {"normalisation": "ion"}),
+    "ion-ring": ("masking", {"normalisation": "ion-ring"}),
     "adain": ("masking", {"normalisation": "adain"}),
     "no-normalisation": ("masking", {"normalisation": "none"}),
     "masks-on": ("masking", {"masks": "on"}),

@@ -25,6 +25,7 @@ Baseline = Literal["unedited", "telea", "navier-stokes", "cn-inpaint", "first-fr
 Variant = Literal[
     "cross-frame",
     "ion",
+    "ion-ring",
     "adain",
     "no-normalisation",
     "masks-on",

@@ -13,6 +13,7 @@ _HOMES = {
     "adain_normalise": "normalisation",
     "inside_out_normalise": "normalisation",
     "remove_motion_layers": "motion_layers",
+    "Chunk": "chunks",
     "EditSettings": "edit_settings",
     "VideoEditOutput": "edit_pipeline",
     "VideoEditPipeline": "edit_pipeline",

@@ -172,6 +172,42 @@ def check_finite(values: torch.Tensor, model: str) -> None:
         )
 
 
+class OutOfMemory(ToolkitError):
+    """The memory of the device or of the machine is full.
+
+    Attributes:
+        stage: what was running: ``vae`` or ``networks``.
+        work: the same in words, such as "encode 2 frames of 512x512 pixels with the VAE".
+    """
+
+    def __init__(self, stage: str, work: str):
+        super().__init__(f"not enough memory to {work}; use a smaller picture, or a dtype of float16 or bfloat16")
+        self.stage, self.work = stage, work
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that an allocation failed: in torch, on any device, in cuBLAS, cuDNN or numpy."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory):
+        return True
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
+
+
+@contextmanager
+def explained_memory(stage: str, work: str) -> Iterator[None]:
+    """Turn a failed allocation into an `OutOfMemory`; the arguments are its attributes.
+
+    Raises:
+        OutOfMemory: the memory is full.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(stage, work) from error
+
+
 @contextmanager
 def memory_advice(clip_size: tuple[int, int], frame_batch_size: int) -> Iterator[None]:
     """Turn a failed allocation on any device into a message that says what to lower.
@@ -181,10 +217,8 @@ def memory_advice(clip_size: tuple[int, int], frame_batch_size: int) -> Iterator
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        signs = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(sign in text for sign in signs):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         height, width = clip_size
         raise ToolkitError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
+from toolkit.diffusion.attention_layers import AttentionLayer, self_attention
 from toolkit.errors import UsageError
 
 
@@ -23,7 +25,7 @@ class CrossFrameProcessor:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -46,44 +48,18 @@ class CrossFrameProcessor:
         if len(hidden_states) % groups:
             raise UsageError(f"expected a batch of {groups} equal groups of frames, found {len(hidden_states)} frames")
 
-        residual = hidden_states
-        if attn.spatial_norm is not None:
-            hidden_states = attn.spatial_norm(hidden_states, temb)
-        shape = hidden_states.shape
-        if len(shape) == 4:
-            hidden_states = hidden_states.flatten(2).transpose(1, 2)
-        if attn.group_norm is not None:
-            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
-
+        layer = AttentionLayer(attn)
+        entered = layer.enter(hidden_states, temb)
         if self._control.references:
-            self._record(attn, hidden_states, groups)
+            frames = entered.unflatten(0, (groups, -1))[:, : self._control.references].flatten(0, 1)
+            self._key, self._value = layer.key(frames, groups), layer.value(frames, groups)
         if self._key is None or len(self._key) != groups:
             raise UsageError("cross-frame attention needs a recorded pass of the reference frames, in the same groups")
         # Frames of a group share keys. Joining their queries into one sequence avoids copying the keys.
-        query = self._heads(attn, attn.to_q(hidden_states), groups)
-        if attn.norm_q is not None:
-            query = attn.norm_q(query)
+        query = layer.query(entered, groups)
         attended = F.scaled_dot_product_attention(query, self._key, self._value)
-        hidden_states = attended.transpose(1, 2).reshape(*hidden_states.shape[:2], -1).to(query.dtype)
-
-        hidden_states = attn.to_out[1](attn.to_out[0](hidden_states))
-        if len(shape) == 4:
-            hidden_states = hidden_states.transpose(1, 2).reshape(shape)
-        if attn.residual_connection:
-            hidden_states = hidden_states + residual
-        return hidden_states / attn.rescale_output_factor
-
-    def _record(self, attn: Attention, hidden_states: torch.Tensor, groups: int) -> None:
-        """Store keys and values of the first frames of each group: ``[groups, heads, k * S, d]``."""
-        frames = hidden_states.unflatten(0, (groups, -1))[:, : self._control.references].flatten(0, 1)
-        key = self._heads(attn, attn.to_k(frames), groups)
-        self._key = key if attn.norm_k is None else attn.norm_k(key)
-        self._value = self._heads(attn, attn.to_v(frames), groups)
-
-    @staticmethod
-    def _heads(attn: Attention, projected: torch.Tensor, groups: int) -> torch.Tensor:
-        """Reshape ``[groups * n, S, heads * d]`` to ``[groups, heads, n * S, d]``."""
-        return projected.reshape(groups, -1, attn.heads, projected.shape[-1] // attn.heads).transpose(1, 2)
+        attended = attended.transpose(1, 2).reshape(*entered.shape[:2], -1).to(query.dtype)
+        return layer.leave(attended, hidden_states)
 
 
 class CrossFrameAttention:
@@ -111,33 +87,28 @@ class CrossFrameAttention:
 
     def __init__(self, *models: torch.nn.Module):
         self._models = models
-        self._originals: list[tuple[Attention, object]] = []
+        self._originals: list[tuple[AttentionLayer, object]] = []
         self.groups = 1
         self.references = 0
 
     def __enter__(self) -> CrossFrameAttention:
-        layers = [
-            (f"{type(model).__name__}.{name}", layer)
-            for model in self._models
-            for name, layer in model.named_modules()
-            if name.rpartition(".")[2] == "attn1" and ".motion_modules." not in name and isinstance(layer, Attention)
-        ]
+        layers = [found for model in self._models for found in self_attention(model)]
         if not layers:
             raise UsageError("cross-frame attention needs models with self-attention, found none; disable it")
         for name, layer in layers:
-            if type(layer.processor) not in (AttnProcessor, AttnProcessor2_0) or layer.fused_projections:
+            if not layer.plain:
                 raise UsageError(
                     f"cross-frame attention needs diffusers' plain attention, found {type(layer.processor).__name__} "
                     f"in {name}; undo fused projections, attention slicing or xformers first, or disable it"
                 )
         for _, layer in layers:
             self._originals.append((layer, layer.processor))
-            layer.set_processor(CrossFrameProcessor(self))
+            layer.processor = CrossFrameProcessor(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         for layer, processor in self._originals:
-            layer.set_processor(processor)
+            layer.processor = processor
         self._originals.clear()
         self.references = 0
 

@@ -18,10 +18,10 @@ from diffusers import (
     ControlNetModel,
     DDIMScheduler,
     DiffusionPipeline,
-    StableDiffusionMixin,
     UNet2DConditionModel,
     UNetMotionModel,
 )
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import BaseOutput
@@ -29,15 +29,17 @@ from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.diffusion.blended_latents import blend
-from toolkit.diffusion.checks import check_finite
+from toolkit.diffusion.checks import check_finite, explained_memory
+from toolkit.diffusion.chunks import CHUNK, Chunk, Chunks
 from toolkit.diffusion.context_windows import Window, WindowBlender, context_windows
 from toolkit.diffusion.cross_frame_attention import CrossFrameAttention
 from toolkit.diffusion.edit_progress import EditProgress
 from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.diffusion.frame_store import Frames
+from toolkit.diffusion.latent_coding import decoded, encoded, is_lossless
 from toolkit.diffusion.mask_schedule import original_weights
 from toolkit.diffusion.motion_layers import has_motion
-from toolkit.diffusion.normalisation import RegionStatistics, renormalise
+from toolkit.diffusion.normalisation import RING, RegionStatistics, renormalise
 from toolkit.diffusion.predicting import Predicting
 from toolkit.diffusion.references import shot_references
 from toolkit.diffusion.scheduler_states import SchedulerStates
@@ -45,15 +47,12 @@ from toolkit.diffusion.shared_sample import can_share, is_shared
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
 
-Chunks: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray | None]]
-"""Frames and masks, chunk by chunk."""
-
-CHUNK = 16
-"""Frames that go through the VAE together: diffusers' `decode_chunk_size`, which random draws depend on."""
-
 BATCH = 2
 """Frames that go through UNet and ControlNet together on the CPU if they do not see each other. One frame alone takes
 14 % more CPU time with nano. Four take 3 % less and 60 MB more in each thread, sixteen 4 % more and 500 MB more."""
+
+StepEnd: TypeAlias = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any] | None]
+"""diffusers' `callback_on_step_end`: pipeline, number of the step, timestep, and ``{"latents": [T, C, h, w]}``."""
 
 NO_FRAMES = "there is nothing to edit: the clip has no frames"
 
@@ -86,13 +85,14 @@ class _Plan:
     references: dict[int, list[int]]
 
 
-class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
+class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionLoraLoaderMixin):
     """Removes an attribute from a clip of any length with a finetuned ControlNet and a motion module.
 
     Without masks, and on at most `context_length` frames, it matches diffusers'
     `AnimateDiffVideoToVideoControlNetPipeline`. Longer clips are denoised in overlapping windows, which are blended at
     every step. Frames and latents are kept on disk, so memory use depends on the window and not on the clip. Clips
-    whose frames are `independent` need no disk.
+    whose frames are `independent` need no disk. LoRAs are loaded into the UNet and the text encoder as in diffusers
+    (`load_lora_weights`, which needs peft).
 
     Args:
         vae: an autoencoder of diffusers with 2D latents.
@@ -106,6 +106,7 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
     _optional_components: ClassVar[list[str]] = ["tokenizer"]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     encode_prompt = AnimateDiffVideoToVideoControlNetPipeline.encode_prompt
     get_timesteps = AnimateDiffVideoToVideoControlNetPipeline.get_timesteps
@@ -133,6 +134,7 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         )
         self.vae_scale_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self._embedded: tuple[Any, torch.Tensor] | None = None
+        self._weights: list[tuple[int, int]] = []
 
     @torch.no_grad()
     def __call__(
@@ -140,8 +142,10 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         frames: np.ndarray,
         masks: np.ndarray | None = None,
         *,
+        hints: np.ndarray | None = None,
         settings: EditSettings | None = None,
         generator: torch.Generator | None = None,
+        callback_on_step_end: StepEnd | None = None,
         **changes: Any,
     ) -> VideoEditOutput:
         """Edit a clip in memory; `stream` edits clips that do not fit.
@@ -149,8 +153,11 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         Args:
             frames: uint8 ``[T, H, W, 3]``, RGB, sides multiples of the VAE's scale factor.
             masks: bool, or float in 0..1, ``[T, H, W]``: where the attribute is. None if unknown.
+            hints: uint8 ``[T, H, W, 3]``: what the ControlNet sees, such as frames with opaque parts filled; the frames
+                if None.
             settings: `EditSettings`; the defaults if None.
             generator: random numbers, on the CPU.
+            callback_on_step_end: as for `stream`.
             **changes: fields of `EditSettings` to change, such as ``prompt="a face"``.
 
         Raises:
@@ -162,6 +169,10 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         frames = np.ascontiguousarray(frames)  # accepts lists, and views with reversed channels
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             raise UsageError(f"expected frames uint8 [T, H, W, 3], found {frames.dtype} {list(frames.shape)}")
+        if hints is not None:
+            hints = np.ascontiguousarray(hints)
+            if hints.dtype != np.uint8 or hints.shape != frames.shape:
+                raise UsageError(f"expected hints uint8 {list(frames.shape)}, found {hints.dtype} {list(hints.shape)}")
         if masks is not None:
             masks = np.ascontiguousarray(masks)
             if masks.shape != frames.shape[:3]:
@@ -169,11 +180,11 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
             known = masks.dtype == bool or np.issubdtype(masks.dtype, np.floating)
             if not known or masks.min(initial=0) < 0 or masks.max(initial=0) > 1:
                 raise UsageError(f"expected masks that are bool, or floats in 0..1, found {masks.dtype}")
-        chunks = (
-            (frames[k : k + CHUNK], None if masks is None else masks[k : k + CHUNK])
-            for k in range(0, len(frames), CHUNK)
+        clip = Chunk(frames, masks, hints)
+        chunks = (clip.part(k, k + CHUNK) for k in range(0, len(frames), CHUNK))
+        edited = list(
+            self.stream(chunks, settings=settings, generator=generator, callback_on_step_end=callback_on_step_end)
         )
-        edited = list(self.stream(chunks, settings=settings, generator=generator))
         return VideoEditOutput(frames=torch.cat(edited) if settings.output_type == "latent" else np.concatenate(edited))
 
     def independent(self, settings: EditSettings) -> bool:
@@ -204,6 +215,7 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         folder: Path | None = None,
         resume: bool = False,
         on_windows: Callable[[int], None] | None = None,
+        callback_on_step_end: StepEnd | None = None,
         **changes: Any,
     ) -> Iterator[np.ndarray | torch.Tensor]:
         """Edit a clip of any length, chunk by chunk.
@@ -211,14 +223,16 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         If its frames are `independent`, each chunk is yielded before the next one is read, and nothing is kept on disk.
 
         Args:
-            chunks: frames and masks, `CHUNK` frames in each chunk, fewer in the last one.
+            chunks: `Chunk` objects, or pairs of frames and masks: `CHUNK` frames in each chunk, fewer in the last one.
             settings, generator, changes: as for the pipeline itself.
-            folder: holds frames and latents during the edit, about 1.1 MB a frame at 512 pixels. If None, the system's
-                temporary folder.
+            folder: holds frames and latents during the edit: 0.93 MB a frame at 512 pixels in float16, 1.06 MB in
+                float32. If None, the system's temporary folder.
             resume: keep everything in `folder`, and continue after the last timestep completed there. The caller must
                 pass the same arguments again, and delete the folder at the end. Without effect on `independent` frames.
             on_windows: called with the number of windows completed since the last call, over all timesteps. The first
                 call counts those of an earlier run.
+            callback_on_step_end: called after each step as in diffusers, with the latents of the whole clip, which it
+                may replace. They are then in memory, and frames are not edited one by one.
 
         Yields:
             The edited frames, in the same chunks.
@@ -233,17 +247,42 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         if resume and folder is None:
             raise UsageError("resuming an edit needs a folder that outlives it; pass `folder`")
         advance = on_windows or (lambda count: None)
-        if self.independent(settings):
-            yield from self._edited_by_chunk(chunks, settings, generator, advance)
+        self._forget_other_weights()
+        clip = (Chunk(*chunk) for chunk in chunks)
+        if self.independent(settings) and callback_on_step_end is None:
+            yield from self._edited_by_chunk(clip, settings, generator, advance)
         else:
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
                 progress = EditProgress(folder if folder and resume else Path(temporary), resume)
-                yield from self._edited(chunks, progress, settings, generator, advance)
+                yield from self._edited(clip, progress, settings, generator, advance, callback_on_step_end)
         self.maybe_free_model_hooks()
+
+    @property
+    def lossless(self) -> bool:
+        """Whether encoding and decoding a picture gives the picture."""
+        return is_lossless(self.vae)
+
+    def coded(self, frames: np.ndarray) -> np.ndarray:
+        """What the VAE alone makes of frames: uint8 ``[T, H, W, 3]`` in and out.
+
+        Raises:
+            ToolkitError: the memory is full, or the VAE returned NaN.
+        """
+        device = self._execution_device
+        latents = encoded(self.vae, torch.from_numpy(np.ascontiguousarray(frames)), device, sample=False)
+        return decoded(self.vae, latents, device)
+
+    def _forget_other_weights(self) -> None:
+        """Drop what was kept from an earlier call if weights have changed since, as a LoRA does."""
+        parts = [part for part in (self.unet, self.text_encoder) if part is not None]
+        weights = [(id(weight), weight._version) for part in parts for weight in part.parameters()]
+        # The scale of a loaded LoRA is no weight.
+        if weights != self._weights or any(getattr(part, "_hf_peft_config_loaded", False) for part in parts):
+            self._embedded, self._shared, self._weights = None, (), weights
 
     def _edited_by_chunk(
         self,
-        chunks: Chunks,
+        chunks: Iterable[Chunk],
         settings: EditSettings,
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
@@ -252,15 +291,14 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         settings, state, empty = replace(settings, cuts=(), context_overlap=0), generator.get_state(), True
-        for frames, masks in chunks:
+        for chunk in chunks:
             edited: list[Any] = []
-            for start, stop in context_windows(len(frames), settings.context_length, 0):
+            for start, stop in context_windows(len(chunk.frames), settings.context_length, 0):
                 for first, last in self._batches(start, stop):
-                    batch = frames[first:last], None if masks is None else masks[first:last]
                     # A window counts when the last of its frames is done.
                     advance = on_windows if last == stop else lambda count: None
                     generator.set_state(state)
-                    edited += self._edited([batch], EditProgress(), settings, generator, advance)
+                    edited += self._edited([chunk.part(first, last)], EditProgress(), settings, generator, advance)
             empty = False
             yield torch.cat(edited) if settings.output_type == "latent" else np.concatenate(edited)
         if empty:
@@ -273,40 +311,45 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
 
     def _edited(
         self,
-        chunks: Chunks,
+        chunks: Iterable[Chunk],
         progress: EditProgress,
         settings: EditSettings,
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
+        on_step: StepEnd | None = None,
     ) -> Iterator[np.ndarray | torch.Tensor]:
         """Edit a clip as a whole."""
-        hidden = (settings.hint or self.config.hint) == "masked"
-        clip = self._clip(chunks, progress, generator, settings.shared_noise, hidden)
+        clip = self._clip(chunks, progress, settings, generator)
         if not clip.count:
             raise InputError(NO_FRAMES)
         if settings.normalisation != "none" and clip.mask is None:
             raise UsageError(f"normalisation={settings.normalisation!r} needs masks; pass masks, or use 'none'")
-        latents = self._denoised(clip, progress, settings, generator, on_windows)
+        with explained_memory("networks", f"denoise {self._window(clip, settings)}"):
+            latents = self._denoised(clip, progress, settings, generator, on_windows, on_step)
         if settings.normalisation != "none":
             latents = self._normalised(latents, clip, settings.normalisation, progress)
         yield from self._decoded(latents, settings.output_type)
         latents.close()
         clip.close()
 
+    @staticmethod
+    def _window(clip: StoredClip, settings: EditSettings) -> str:
+        height, width = clip.pictures.shape[:2]
+        return f"a window of {min(settings.context_length, clip.count)} frames of {width}x{height} pixels"
+
     def _clip(
         self,
-        chunks: Chunks,
+        chunks: Iterable[Chunk],
         progress: EditProgress,
+        settings: EditSettings,
         generator: torch.Generator | None,
-        shared_noise: bool,
-        hidden: bool,
     ) -> StoredClip:
         """The encoded original; from the folder if an earlier run encoded all of it."""
         if progress.clip is not None:
             return StoredClip(progress, **progress.clip)
-        clip = self._encode(chunks, progress, generator, hidden)
+        clip = self._encode(chunks, progress, settings, generator)
         if clip.count:
-            self._draw_noise(clip, generator, shared_noise)
+            self._draw_noise(clip, generator, settings.shared_noise)
             clip.flush()
             progress.encoded(clip.description, generator)
         return clip
@@ -318,6 +361,7 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         settings: EditSettings,
         generator: torch.Generator | None,
         on_windows: Callable[[int], None],
+        on_step: StepEnd | None = None,
     ) -> Frames:
         """Run all timesteps over all windows."""
         device = self._execution_device
@@ -360,6 +404,11 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
                     states.keep(first, scheduler)
                 latents.close()
                 latents = stepped
+                if on_step is not None:
+                    every = latents.read(0, len(latents)).to(device)
+                    changed = (on_step(self, i, timesteps[i], {"latents": every}) or {}).get("latents")
+                    if changed is not None:
+                        latents.write(0, changed)
                 latents.flush()
                 progress.stepped(i + 1, states, generator)
         return latents
@@ -451,46 +500,50 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         return self._embedded[1]
 
     def _encode(
-        self, chunks: Chunks, progress: EditProgress, generator: torch.Generator | None, hidden: bool
+        self,
+        chunks: Iterable[Chunk],
+        progress: EditProgress,
+        settings: EditSettings,
+        generator: torch.Generator | None,
     ) -> StoredClip:
         """Encode the clip chunk by chunk."""
         clip: StoredClip | None = None
-        device = self._execution_device
-        for frames, masks in chunks:
+        device, dtype = self._execution_device, self.unet.dtype
+        hidden = (settings.hint or self.config.hint) == "masked"
+        for chunk in chunks:
+            frames, masks = chunk.frames, chunk.masks
             if frames.shape[1] % self.vae_scale_factor or frames.shape[2] % self.vae_scale_factor:
                 raise UsageError(
                     f"expected frames whose sides are multiples of {self.vae_scale_factor} pixels, found "
                     f"{frames.shape[2]}x{frames.shape[1]}"
                 )
-            pictures = torch.from_numpy(frames)
-            values = pictures.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            encoded = self.vae.encode(values.to(self.vae.dtype))
-            latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latents
-            latents = (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
             if hidden and masks is None:
                 raise UsageError("a masked hint needs masks; pass masks, or use hint='frame'")
+            pictures = torch.from_numpy(frames)
+            latents = encoded(self.vae, pictures, device, generator).to(dtype)
+            separate = settings.blend_source == "masked" and settings.blend_masks and masks is not None
+            blended = encoded(self.vae, pictures, device, masks=masks, sample=False).to(dtype) if separate else None
             if clip is None:
                 shapes = pictures.shape[1:], latents.shape[1:]
-                clip = StoredClip(progress, *shapes, latents.dtype, masks is not None, hidden)
-            clip.add(pictures, latents, masks, self.vae_scale_factor)
+                kinds = masks is not None, hidden, separate, settings.shared_noise
+                clip = StoredClip(progress, *shapes, latents.dtype, *kinds)
+            clip.add(torch.from_numpy(chunk.shown), latents, masks, self.vae_scale_factor, blended)
         return clip or StoredClip(progress, (1, 1, 3), (1, 1, 1), torch.float32, False)
 
     def _draw_noise(self, clip: StoredClip, generator: torch.Generator | None, shared: bool) -> None:
         """Draw the noise chunk by chunk, which gives the same numbers as one draw for all frames."""
-        device, dtype = self._execution_device, clip.source.dtype
-        one = randn_tensor((1, *clip.source.shape), generator=generator, device=device, dtype=dtype) if shared else None
-        for start in range(0, clip.count, CHUNK):
-            shape = (min(CHUNK, clip.count - start), *clip.source.shape)
-            if one is not None:
-                clip.noise.write(start, one.expand(shape))
-            else:
-                clip.noise.write(start, randn_tensor(shape, generator=generator, device=device, dtype=dtype))
+        for start in range(0, 1 if shared else clip.count, CHUNK):
+            shape = (1 if shared else min(CHUNK, clip.count - start), *clip.source.shape)
+            noise = randn_tensor(shape, generator=generator, device=self._execution_device, dtype=clip.source.dtype)
+            clip.write_noise(start, noise)
 
     def _add_noise(self, latents: Frames, clip: StoredClip, timestep: torch.Tensor) -> None:
         """Fill `latents` with the original, noised to the first timestep."""
         for start in range(0, clip.count, CHUNK):
             part = start, min(start + CHUNK, clip.count)
-            source, noise = (store.read(*part).to(self._execution_device) for store in (clip.source, clip.noise))
+            source, noise = (
+                values.to(self._execution_device) for values in (clip.source.read(*part), clip.noise(*part))
+            )
             latents.write(start, self.scheduler.add_noise(source, noise, timestep))
 
     def _blended(
@@ -500,7 +553,8 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         clip, device, stop = plan.clip, latents.device, first + len(latents)
         if clip.mask is None:
             return latents
-        source, noise, mask = (store.read(first, stop).to(device) for store in (clip.source, clip.noise, clip.mask))
+        source, mask = (store.read(first, stop).to(device) for store in (clip.blended, clip.mask))
+        noise = clip.noise(first, stop).to(device)
         kept = original_weights(mask, plan.settings.blend_range, plan.settings.blend_width).to(device)
         return blend(latents, source, noise, 1 - kept, scheduler, following, ratio=1.0)
 
@@ -510,12 +564,12 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
         if clip.mask is None:
             return latents
         chunks = [(start, min(start + CHUNK, clip.count)) for start in range(0, clip.count, CHUNK)]
-        edited, original = RegionStatistics(), RegionStatistics()
+        edited, original = RegionStatistics(RING if kind == "ion-ring" else None), RegionStatistics()
         for chunk in chunks:
             mask = clip.mask.read(*chunk)
             edited.update(latents.read(*chunk), mask)
             original.update(clip.source.read(*chunk), mask)
-        wanted = edited.outside() if kind == "ion" else original.inside()
+        wanted = original.inside() if kind == "adain" else edited.outside()
         normalised = progress.store("normalised", latents.shape, latents.dtype)
         for chunk in chunks:
             moved = renormalise(latents.read(*chunk), clip.mask.read(*chunk), edited.inside(), wanted)
@@ -531,8 +585,4 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionMixin):
             if output_type == "latent":
                 yield part
                 continue
-            scaled = (part.to(self._execution_device) / self.vae.config.scaling_factor).to(self.vae.dtype)
-            pictures = self.vae.decode(scaled, return_dict=False)[0].float()
-            check_finite(pictures, "VAE")
-            pictures = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-            yield (pictures * 255).round().astype(np.uint8)
+            yield decoded(self.vae, part, self._execution_device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from toolkit.diffusion.mask_schedule import PAPER_RANGE, WIDTH
 from toolkit.errors import UsageError
@@ -36,8 +36,10 @@ class EditSettings:
         blend_range: weights of the original in this blend, inside the masks and far from them; in order, in 0..1.
         blend_width: distance over which the weight rises, as a share of the frame's side; at least 0. Above 1 it
             rises beyond the frame.
-        normalisation: match the statistics of the masked latents to the surroundings (``ion``, eq. 2), to the original
-            inside the mask (``adain``), or leave them (``none``).
+        blend_source: what is blended in: the encoded ``frame``, or the encoded frame with grey in the ``masked``
+            pixels, as in the paper.
+        normalisation: match the statistics of the masked latents to everything outside (``ion``, eq. 2), to a ring
+            around the mask (``ion-ring``), to the original inside the mask (``adain``), or leave them (``none``).
         output_type: ``uint8`` frames or ``latent``.
 
     Raises:
@@ -59,7 +61,8 @@ class EditSettings:
     blend_masks: bool = True
     blend_range: tuple[float, float] = PAPER_RANGE
     blend_width: float = WIDTH
-    normalisation: Literal["ion", "adain", "none"] = "none"
+    blend_source: Literal["frame", "masked"] = "frame"
+    normalisation: Literal["ion", "ion-ring", "adain", "none"] = "none"
     output_type: Literal["uint8", "latent"] = "uint8"
 
     def __post_init__(self) -> None:
@@ -76,12 +79,12 @@ class EditSettings:
                 "blend_range must be two numbers in ascending order in 0..1, and blend_width at least 0, found "
                 f"{tuple(self.blend_range)} and {self.blend_width}"
             )
-        if self.normalisation not in ("ion", "adain", "none"):
-            raise UsageError(f"normalisation must be ion, adain or none, found {self.normalisation!r}")
+        for name in ("blend_source", "normalisation", "output_type"):
+            known, value = get_args(get_type_hints(type(self))[name]), getattr(self, name)
+            if value not in known:
+                raise UsageError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, found {value!r}")
         if self.hint not in (None, "frame", "masked"):
             raise UsageError(f"hint must be frame or masked, found {self.hint!r}")
-        if self.output_type not in ("uint8", "latent"):
-            raise UsageError(f"output_type must be uint8 or latent, found {self.output_type!r}")
 
     def changed(self, changes: dict[str, Any]) -> EditSettings:
         """These settings with other values for some fields.

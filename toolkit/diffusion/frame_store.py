@@ -103,6 +103,16 @@ class FrameStore:
         self._file.write(data)
         self._length = max(self._length, start + len(frames))
 
+    def write_rows(self, index: int, first: int, rows: torch.Tensor) -> None:
+        """Write rows ``[N, *shape[1:]]`` of one frame, from its row `first` on; what is in its other rows stays.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        data = rows.detach().to("cpu", self.dtype).contiguous().view(torch.uint8).numpy().tobytes()
+        self._file.seek(index * self._bytes + first * (self._bytes // self.shape[0]))
+        self._file.write(data)
+
     def reserve(self, length: int) -> None:
         """Make the store hold at least `length` frames; those that are not written are zeros, and take no room.
 

@@ -1,8 +1,9 @@
 """Inside-Out Normalisation: match the statistics of the edited latents to their surroundings.
 
 V-LASIK (arXiv 2406.14510), section C.2, eq. 2: inside the mask x <- s_out (x - m_in) / s_in + m_out, with mean m and
-standard deviation s per channel inside and outside the mask. AdaIN, the paper's ablation, uses the statistics of the
-original inside the mask instead of those of the edit outside it.
+standard deviation s per channel inside and outside the mask. Hair and background are outside the mask of a face crop
+too; with `RING`, "outside" is only what is next to the mask, such as skin. AdaIN, the paper's ablation, uses the
+statistics of the original inside the mask instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+
+from toolkit.filling import distances
+
+RING = 1 / 16
+"""Width of the ring around a mask, as a share of the larger side, but at least one latent cell."""
 
 SMALLEST = 1e-4
 """Below this standard deviation, latents are shifted to the target mean but not scaled."""
@@ -28,17 +34,22 @@ class RegionStatistics:
     """Mean and standard deviation per channel inside and outside a mask, updated chunk by chunk.
 
     Chan's pairwise update in float64 gives the same result as one pass over the whole video.
+
+    Args:
+        ring: width of the ring around the mask that counts as outside, as a share of the larger side; None for all of
+            the outside.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ring: float | None = None) -> None:
+        self._ring = ring
         self._parts: dict[bool, tuple[int, torch.Tensor, torch.Tensor] | None] = {True: None, False: None}
 
     def update(self, latents: torch.Tensor, mask: torch.Tensor) -> None:
         """Add latents ``[T, C, h, w]``. Cells with a mask ``[T, 1, h, w]`` of 0.5 or more are inside."""
         cells = latents.double().movedim(1, -1)
         inside = (mask >= 0.5).squeeze(1)
-        for side in (True, False):
-            values = cells[inside == side]
+        for side, part in ((True, inside), (False, self._outside(inside))):
+            values = cells[part]
             count = len(values)
             if not count:
                 continue
@@ -51,12 +62,19 @@ class RegionStatistics:
                 mean, count = old_mean + shift * count / total, total
             self._parts[side] = (count, mean, squares)
 
+    def _outside(self, inside: torch.Tensor) -> torch.Tensor:
+        if self._ring is None:
+            return ~inside
+        reach = max(1.0, self._ring * max(inside.shape[1:]))
+        near = [torch.from_numpy((distances(one) <= reach) & one.any()) for one in inside.cpu().numpy()]
+        return torch.stack(near).to(inside.device) & ~inside
+
     def inside(self) -> Statistics | None:
         """Statistics of the masked cells, or None if there are none."""
         return self._statistics(True)
 
     def outside(self) -> Statistics | None:
-        """Statistics of the other cells, or None if there are none."""
+        """Statistics of the other cells, or of the ring; None if there are none."""
         return self._statistics(False)
 
     def _statistics(self, side: bool) -> Statistics | None:
@@ -90,14 +108,15 @@ def renormalise(
     return torch.lerp(latents.double(), moved, mask.double()).to(latents.dtype)
 
 
-def inside_out_normalise(latents: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def inside_out_normalise(latents: torch.Tensor, mask: torch.Tensor, ring: float | None = None) -> torch.Tensor:
     """Apply eq. 2 to a clip in memory, with statistics of the whole clip to avoid flicker.
 
     Args:
         latents: ``[T, C, h, w]``.
         mask: ``[T, 1, h, w]``, bool or in 0..1.
+        ring: as for `RegionStatistics`.
     """
-    statistics = RegionStatistics()
+    statistics = RegionStatistics(ring)
     statistics.update(latents, mask)
     return renormalise(latents, mask, statistics.inside(), statistics.outside())
 

@@ -106,6 +106,11 @@ class MaskConfig(BaseModel):
     blend_width: float = Field(
         0.125, ge=0, le=1, description="Distance over which that weight rises, as a share of the crop's side."
     )
+    blend_source: Literal["frame", "masked"] = Field(
+        "frame",
+        description="What is blended in: the encoded `frame`, or the encoded frame with grey in the `masked` pixels, "
+        "as in the paper.",
+    )
     fill_opaque: bool | None = Field(
         None,
         description="Fill opaque parts of an attribute, such as rims, from their surroundings before the remover sees "
@@ -122,11 +127,11 @@ class MaskConfig(BaseModel):
         "parts filled; the result is the mean. With search areas, what the first pass removed is filled for the second "
         "one. `auto` does so at one or two steps, for search areas, if the remover was trained on such fills.",
     )
-    normalisation: Literal["auto", "ion", "adain", "none"] = Field(
+    normalisation: Literal["auto", "ion", "ion-ring", "adain", "none"] = Field(
         "auto",
-        description="Match colours inside the mask to the surroundings (`ion`, eq. 2 of the paper) or to the original "
-        "(`adain`), or leave them (`none`). `auto` is `ion` with `--masks off` if masks show the attribute itself, "
-        "else `none`.",
+        description="Match colours inside the mask to everything outside (`ion`, eq. 2 of the paper), to a ring around "
+        "the mask (`ion-ring`) or to the original (`adain`), or leave them (`none`). `auto` is `none`, with and "
+        "without masks.",
     )
     region: Literal["auto", "crop", "masks"] = Field(
         "auto",

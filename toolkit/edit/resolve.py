@@ -14,7 +14,6 @@ from toolkit.edit.removers import EditRemover, edit_remover, inpainted_task, mas
 from toolkit.edit.resolved import (
     BACKBONES_SCHEDULE,
     OWN_FRAME,
-    Normalisation,
     ResolvedDenoising,
     ResolvedEdit,
     ResolvedMasking,
@@ -262,6 +261,7 @@ def resolve_masking(config: MaskConfig, finds_masks: bool) -> ResolvedMasking:
         blend_original=config.masks == "on",
         blend_range=config.blend_range,
         blend_width=config.blend_width,
+        blend_source=config.blend_source,
         dilation=config.dilation,
         composite=resolved_composite(config),
         feather=config.feather,
@@ -301,12 +301,6 @@ def _remover(
         region = config.region
     # Records without this entry are of removers that were made for filled pictures.
     fill_opaque = remover.filled != "none" if config.fill_opaque is None else config.fill_opaque
-    normalisation: Normalisation
-    if config.normalisation == "auto":
-        # With masks on, blending preserves the colours already, and eq. 2 would only spoil them.
-        normalisation = "ion" if config.masks == "off" and exact else "none"
-    else:
-        normalisation = config.normalisation
     return ResolvedRemover(
         name=remover.name,
         tasks=remover.tasks,
@@ -324,6 +318,6 @@ def _remover(
         and all(task.see_through for task in tasks),
         second_pass=second_pass and remover.hint == "frame",
         region=region,
-        normalisation=normalisation,
+        normalisation="none" if config.normalisation == "auto" else config.normalisation,
         controlnet=remover.controlnet,
     )

@@ -20,7 +20,7 @@ PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 OWN_FRAME = "self"
 BACKBONES_SCHEDULE = "backbone"
 
-Normalisation = Literal["ion", "adain", "none"]
+Normalisation = Literal["ion", "ion-ring", "adain", "none"]
 
 
 class _Resolved(BaseModel):
@@ -85,6 +85,7 @@ class ResolvedMasking(_Resolved):
     blend_original: bool = Field(description="Whether the original is blended in around the mask at every step.")
     blend_range: tuple[float, float]
     blend_width: float
+    blend_source: Literal["frame", "masked"] = Field(description="What is blended in.")
     dilation: float
     composite: Literal["mask", "crop"]
     feather: float

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.checks import OutOfMemory, is_out_of_memory
+from toolkit.diffusion.chunks import CHUNK, Chunk
 from toolkit.diffusion.edit_settings import EditSettings
 from toolkit.edit.removal.changes import changed_parts, removed_parts
 from toolkit.edit.removal.paint import PAINTED, changed_lids, shows_paint
@@ -95,7 +96,7 @@ def denoise(session: Session, part: DenoisePart, advance: Advance) -> Denoised:
     Raises:
         ToolkitError: a model returned NaN, or memory is full.
     """
-    with _memory_errors(session.resolved), part.opened() as stores:
+    with _memory_errors(session.resolved.compute.device), part.opened() as stores:
         return _Denoising(session, part, stores, advance).run()
 
 
@@ -129,6 +130,7 @@ def edit_settings(resolved: ResolvedEdit, index: int, share: float = 1.0) -> Edi
         blend_masks=masking.blend_original,
         blend_range=masking.blend_range,
         blend_width=masking.blend_width / share,
+        blend_source=masking.blend_source,
         normalisation=remover.normalisation,
     )
 
@@ -139,18 +141,24 @@ def _folders(part: Part) -> tuple[str, str]:
     return name, f"{name}-again"
 
 
+MEMORY_ADVICE = {
+    "vae": "choose --dtype float16, free memory, or choose another --device",
+    "networks": "lower --context-length, or choose --dtype float16",
+}
+"""What helps where memory is full, by stage."""
+
+
 @contextmanager
-def _memory_errors(resolved: ResolvedEdit) -> Iterator[None]:
+def _memory_errors(device: str) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        words = ("can't allocate memory", "not enough memory")
-        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
+    except OutOfMemory as error:
+        advice = MEMORY_ADVICE[error.stage]
+        raise ToolkitError(f"there is not enough free memory on {device} to {error.work}: {advice}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
-        raise ToolkitError(
-            f"a window of {resolved.motion.context_length} frames of {resolved.resolution} pixels does not fit in the "
-            f"free memory of {resolved.compute.device}: lower --context-length, or choose --dtype float16"
-        ) from error
+        raise ToolkitError(f"the memory of {device} is full: free some, or choose another --device") from error
 
 
 class _Denoising:
@@ -163,7 +171,7 @@ class _Denoising:
 
     def run(self) -> Denoised:
         """Run the first pass over all frames, and the second one: with search areas, if the first removed anything."""
-        part, (first, again) = self._part, _folders(self._part)
+        part, masking, (first, again) = self._part, self._resolved.masking, _folders(self._part)
         frames = list(range(part.start, part.stop))
         groups = self._groups(frames)
         around = [(group, part.regions[number]) for number, group in groups.items()]
@@ -172,13 +180,15 @@ class _Denoising:
             # Where nothing is opaque, the second look would be the first one.
             self._pass([(group, region) for group, region in around if self._hides(group)], again, again=True)
         elif self._remover.second_pass:
-            boxes = {k: self._find_removed(k) for k in frames}
+            coded = self._coded(frames, masking.min_peak_change > 0)
+            boxes = {k: self._find_removed(k, reference) for k, reference in zip(frames, coded)}
             if any(boxes.values()):
                 # A frame in which nothing was removed would look the same again, and so would the output.
                 groups = self._groups([k for k in frames if boxes[k]] if part.alone else frames)
                 around = [(group, self._region_of([boxes[k] for k in group])) for group in groups.values()]
                 self._pass(around, again, again=True)
-        votes = [vote for k in frames for vote in self._find_changes(k)]
+        coded = self._coded(frames, masking.min_change > 0 or part.landmarks is not None)
+        votes = [vote for k, reference in zip(frames, coded) for vote in self._find_changes(k, reference)]
         return Denoised(start=part.start, stop=part.stop, votes=votes)
 
     @property
@@ -216,7 +226,7 @@ class _Denoising:
             several = list(alike)
             outputs = self._session.pipelines.with_remover(self._index).stream(
                 (
-                    self._hints(frames[first : first + CHUNK], region, again)
+                    self._chunk(frames[first : first + CHUNK], region, again)
                     for frames, region in several
                     for first in range(0, len(frames), CHUNK)
                 ),
@@ -255,8 +265,8 @@ class _Denoising:
             return made
         return continued(self._input(k)[0], made[0], opaque)[None]
 
-    def _hints(self, frames: list[int], region: Region, again: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Frames and masks for the pipeline; parts that the remover must not see are filled from around them."""
+    def _chunk(self, frames: list[int], region: Region, again: bool) -> Chunk:
+        """Frames for the pipeline; in what the remover sees, parts that it must not see are filled from around them."""
         side, stores = self._remover.resolution, self._stores
         hidden = [stores.removed(self._index)] if again and not self._averages else []
         if self._remover.fill_opaque and (again or not self._averages):
@@ -267,9 +277,8 @@ class _Denoising:
 
         pictures = _resized(np.concatenate([self._input(k) for k in frames]), side)
         masks = masks_of(stores.masks(self._index)) if self._resolved.masking.finds_masks else None
-        if hidden:
-            pictures = filled(pictures, np.logical_or.reduce([masks_of(one) for one in hidden]))
-        return region.of(pictures), None if masks is None else region.of(masks)
+        hints = filled(pictures, np.logical_or.reduce([masks_of(one) for one in hidden])) if hidden else None
+        return Chunk(pictures, masks, hints).mapped(region.of)
 
     def _input(self, k: int) -> np.ndarray:
         """A crop after the removers before this one, uint8 ``[1, R, R, 3]``."""
@@ -278,16 +287,33 @@ class _Denoising:
     def _output(self, k: int) -> np.ndarray:
         return self._stores.output(self._index).read(k, k + 1)[0]
 
-    def _find_removed(self, k: int) -> Box | None:
+    def _coded(self, frames: list[int], asked: bool) -> Iterator[np.ndarray]:
+        """What the output is compared with, uint8 ``[R, R, 3]`` for each frame: the input, or what a lossy VAE makes of
+        it, which is no change.
+
+        Args:
+            asked: whether anything is compared at all.
+        """
+        side, pipeline = self._remover.resolution, self._session.pipelines.with_remover(self._index)
+        for first in range(0, len(frames), CHUNK):
+            group = frames[first : first + CHUNK]
+            pictures = np.concatenate([self._input(k) for k in group])
+            if asked and not pipeline.lossless:
+                coded = _resized(pipeline.coded(_resized(pictures, side)), self._stores.side)
+                outputs = np.stack([self._output(k) for k in group])
+                # What no network saw, around a region, was not coded either.
+                pictures = np.where((outputs == pictures).all(axis=-1, keepdims=True), pictures, coded)
+            yield from pictures
+
+    def _find_removed(self, k: int, original: np.ndarray) -> Box | None:
         """Store what the first pass removed from a frame; its edges, or None if it removed nothing."""
-        parts = removed_parts(self._input(k)[0], self._output(k), self._resolved.masking.min_peak_change)
+        parts = removed_parts(original, self._output(k), self._resolved.masking.min_peak_change)
         self._stores.removed(self._index).write(k, parts.astype(np.uint8)[None])
         return box_of(parts[None])
 
-    def _find_changes(self, k: int) -> list[bool]:
+    def _find_changes(self, k: int, original: np.ndarray) -> list[bool]:
         """Store what was changed in a frame, and vote on whether that is face paint, if that is asked."""
-        masking, part = self._resolved.masking, self._part
-        original, output = self._input(k)[0], self._output(k)
+        masking, part, output = self._resolved.masking, self._part, self._output(k)
         peak = masking.min_peak_change if masking.finds_masks and not self._remover.exact_masks else 0.0
         changed = changed_parts(original, output, masking.min_change, peak)
         self._stores.changed(self._index).write(k, changed.astype(np.uint8)[None])

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 
-from toolkit.diffusion.edit_pipeline import CHUNK
+from toolkit.diffusion.chunks import CHUNK
 from toolkit.edit.masks import mask_clips
 from toolkit.edit.removal.denoising import (
     Denoised,

@@ -11,6 +11,10 @@ import torch
 from toolkit.diffusion.frame_store import FrameStore
 from toolkit.edit.results import RemoverFindings
 from toolkit.files import read_json, remove, sync, write_json
+from toolkit.filling import around
+
+MARGIN = 8
+"""Rows around pasted pixels in which colours are kept: interpolation looks at some of them."""
 
 _CROPPED, _FINISHED = "cropped", "finished.json"
 
@@ -34,6 +38,11 @@ class Pictures:
         self._store.write(start, torch.from_numpy(np.ascontiguousarray(pictures)))
         self._written = True
 
+    def write_rows(self, index: int, rows: slice, picture: np.ndarray) -> None:
+        """Store some rows of uint8 ``[R, R, ...]``, the picture of a frame for which there is room."""
+        self._store.write_rows(index, rows.start, torch.from_numpy(np.ascontiguousarray(picture[rows])))
+        self._written = True
+
     def reserve(self, count: int) -> None:
         """Make room for `count` pictures; those that are not written are zeros."""
         self._store.reserve(count)
@@ -47,6 +56,28 @@ class Pictures:
     def close(self) -> None:
         """Close the file."""
         self._store.close()
+
+
+class Bits(Pictures):
+    """Pictures of one kind whose pixels are 0 or 1, one bit each; uint8 when they are read or written.
+
+    Args:
+        store: the file, with ``[ceil(R * R / 8)]`` bytes for each picture.
+        side: R.
+    """
+
+    def __init__(self, store: FrameStore, side: int):
+        super().__init__(store)
+        self._side = side
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """uint8 ``[K, R, R]``: the pictures of the track's frames `start` to `stop`."""
+        bits = np.unpackbits(super().read(start, stop), axis=-1, count=self._side**2)
+        return bits.reshape(-1, self._side, self._side)
+
+    def write(self, start: int, pictures: np.ndarray) -> None:
+        """Store uint8 ``[K, R, R]``, 0 or 1, from the track's frame `start` on."""
+        super().write(start, np.packbits(pictures.reshape(len(pictures), -1), axis=-1))
 
 
 class Edit(NamedTuple):
@@ -83,11 +114,11 @@ class TrackStores:
 
     def masks(self, index: int) -> Pictures:
         """0 or 1: where the remover's attribute is or may be."""
-        return self._open(f"masks-{index}")
+        return self._open_bits(f"masks-{index}")
 
     def opaque(self, index: int) -> Pictures:
         """0 or 1: opaque parts of the remover's attribute."""
-        return self._open(f"opaque-{index}")
+        return self._open_bits(f"opaque-{index}")
 
     def output(self, index: int) -> Pictures:
         """The remover's output in the stretches that it edited."""
@@ -95,7 +126,7 @@ class TrackStores:
 
     def removed(self, index: int) -> Pictures:
         """0 or 1: what the first pass removed."""
-        return self._open(f"removed-{index}")
+        return self._open_bits(f"removed-{index}")
 
     def colours(self, index: int) -> Pictures:
         """What is pasted once the removers up to this one were applied, in frames in which anything is."""
@@ -111,7 +142,7 @@ class TrackStores:
 
     def changed(self, index: int) -> Pictures:
         """0 or 1: what the remover changed; nothing outside the stretches that it edited."""
-        return self._open(f"changed-{index}")
+        return self._open_bits(f"changed-{index}")
 
     def edit(self, index: int, start: int, stop: int) -> Edit:
         """What is pasted after a remover."""
@@ -122,10 +153,17 @@ class TrackStores:
         )
 
     def write_edit(self, index: int, start: int, edit: Edit) -> None:
-        """Store what is pasted after a remover."""
-        self.colours(index).write(start, np.rint(edit.colours).astype(np.uint8))
-        self.paste_weights(index).write(start, np.rint(255 * edit.weights).astype(np.uint8))
-        self.replaced(index).write(start, np.rint(255 * edit.replaced).astype(np.uint8))
+        """Store what is pasted after a remover; what is far from it takes no room."""
+        weights = np.rint(255 * edit.weights).astype(np.uint8)
+        colours, replaced = np.rint(edit.colours).astype(np.uint8), np.rint(255 * edit.replaced).astype(np.uint8)
+        for k in range(len(weights)):
+            rows, _ = around(weights[k] > 0, MARGIN)
+            for kind, pictures in (
+                (self.colours, colours),
+                (self.paste_weights, weights),
+                (self.replaced, replaced),
+            ):
+                kind(index).write_rows(start + k, rows, pictures[k])
 
     def composited(self, count: int, start: int, stop: int) -> np.ndarray:
         """uint8 ``[K, R, R, 3]``: the crops after the first `count` removers."""
@@ -172,8 +210,7 @@ class TrackStores:
             count: frames of the track.
         """
         for k in range(count if index else 0):
-            for kind in (self.colours, self.paste_weights, self.replaced):
-                kind(index).write(k, kind(index - 1).read(k, k + 1))
+            self.write_edit(index, k, self.edit(index - 1, k, k + 1))
         self.flush()
 
     def finish(self, index: int) -> None:
@@ -212,4 +249,10 @@ class TrackStores:
         if name not in self._opened:
             shape = (self.side, self.side, 3) if channels == 3 else (self.side, self.side)
             self._opened[name] = Pictures(FrameStore(shape, torch.uint8, self.folder, name))
+        return self._opened[name]
+
+    def _open_bits(self, name: str) -> Pictures:
+        if name not in self._opened:
+            store = FrameStore((-(-(self.side**2) // 8),), torch.uint8, self.folder, name)
+            self._opened[name] = Bits(store, self.side)
         return self._opened[name]
