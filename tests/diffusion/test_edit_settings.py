@@ -51,8 +51,9 @@ def test_an_object_and_keywords_are_the_same_settings(pipeline):
         ({"zzz": 2}, "known are prompt, negative_prompt"),
         ({"strength": 1.2}, "strength must be over 0 and at most 1, found 1.2"),
         ({"blend_range": (0.5, 0.2)}, "ascending"),
-        ({"normalisation": "eq2"}, "ion, adain or none"),
+        ({"normalisation": "eq2"}, "ion, ion-ring, adain or none"),
         ({"output_type": "pil"}, "uint8 or latent"),
+        ({"blend_source": "original"}, "frame or masked"),
     ],
 )
 def test_bad_settings_are_explained(pipeline, settings, message):
