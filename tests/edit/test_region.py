@@ -217,6 +217,7 @@ def test_a_second_look_goes_where_the_first_one_changed_something(video, setting
             yield made
 
     monkeypatch.setattr(VideoEditPipeline, "stream", removes)
+    monkeypatch.setattr(VideoEditPipeline, "lossless", True)
     config = settings(motion={"motion_layers": "none"}, masking={"region": "masks", "second_pass": "on"})
     edit_video(video, tmp_path / "out.mkv", config)
     assert sorted(sizes) == [

@@ -132,13 +132,13 @@ def test_what_a_lossy_vae_changes_is_no_change(video, settings, tmp_path, monkey
             yield paler(self.coded(chunk.frames)) if pale else self.coded(chunk.frames)
 
     def paler(made):
-        made[:, 30:36, 24:40] = made[:, 30:36, 24:40] // 2 + 100
+        made[:, 30:36, 24:40] += 128  # modulo 256
         return made
 
     monkeypatch.setattr(VideoEditPipeline, "stream", coder)
     pale = False
     report = edit_video(video, tmp_path / "out.mkv", settings(masking={"second_pass": "off"}))
-    assert {frame.status for frame in report.frames} == {"unchanged"}
+    assert not report.counts.get("edited")
     pale = True
     masking = {"second_pass": "off", "min_change": 0.1, "min_peak_change": 0.1}
     edit_video(video, tmp_path / "pale.mkv", settings(masking=masking))
@@ -148,7 +148,7 @@ def test_what_a_lossy_vae_changes_is_no_change(video, settings, tmp_path, monkey
 
 def test_memory_that_is_full_is_said_with_the_stage_and_what_helps_there(video, settings, tmp_path, monkeypatch):
     for method, error, words in (
-        ("encode", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "to encode 8? ?frames? .* with the VAE: choose --dtype"),
+        ("encode", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "to encode .* with the VAE: choose --dtype"),
         ("decode", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "to decode .* with the VAE: choose --dtype"),
         ("_predict", "DefaultCPUAllocator: can't allocate memory", "to denoise a window .*: lower --context-length"),
     ):
@@ -183,6 +183,7 @@ def test_a_second_pass_is_shown_the_surroundings_of_what_the_first_removed(
 ):
     shown.clear()
     monkeypatch.setattr(VideoEditPipeline, "stream", shades)
+    monkeypatch.setattr(VideoEditPipeline, "lossless", True)
     config = settings(denoising={"num_inference_steps": steps}, masking={"second_pass": wanted, "min_change": 0})
     edit_video(video, tmp_path / "made.mkv", config)
     first, *rest = np.split(np.concatenate(shown), passes)
@@ -213,6 +214,7 @@ def test_with_exact_masks_two_looks_are_averaged(video, settings, tmp_path, monk
         return masks
 
     monkeypatch.setattr(VideoEditPipeline, "stream", look)
+    monkeypatch.setattr(VideoEditPipeline, "lossless", True)
     monkeypatch.setattr(StickerMasker, "__init__", lambda self, options: None)
     monkeypatch.setattr(StickerMasker, "__call__", found)
     monkeypatch.setattr(StickerMasker, "opaque", found)
