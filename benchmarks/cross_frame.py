@@ -35,7 +35,7 @@ JOINT = "joint"
 CUDA = torch.cuda.is_available()
 
 
-def make_pipeline() -> VideoInpaintPipeline:
+def make_pipeline(widths: tuple[int, ...] = (320, 640, 1280, 1280)) -> VideoInpaintPipeline:
     """Create a UNet and a ControlNet of Stable Diffusion 1.5's size. The VAE is small, because steps do not use it."""
     from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 
@@ -48,8 +48,8 @@ def make_pipeline() -> VideoInpaintPipeline:
     torch.set_num_threads(1)  # makes CPU time and memory independent of other programs
     torch.manual_seed(0)
     with torch.device("meta"):  # the default initialisation of a billion weights takes longer than the measurement
-        unet = UNet2DConditionModel(cross_attention_dim=768)
-        controlnet = ControlNetModel(cross_attention_dim=768)
+        unet = UNet2DConditionModel(block_out_channels=widths, cross_attention_dim=768)
+        controlnet = ControlNetModel(block_out_channels=widths, cross_attention_dim=768)
         vae = AutoencoderTiny()
         text_encoder = ConstantTextEncoder(num_tokens=77, hidden_size=768)
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
@@ -86,10 +86,16 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def step_seconds(frames: int, size: int, rounds: int = 2) -> dict[str, float]:
-    """Time the fastest step of each kind of attention, in alternating rounds. Guidance is off; it doubles all times."""
-    pipeline = make_pipeline()
-    seconds: dict[str, list[float]] = {"plain": [], "references": [], JOINT: []}
+def step_seconds(
+    frames: int, size: int, rounds: int = 2, kinds: tuple[str, ...] = ("plain", "references", JOINT), **shape: Any
+) -> dict[str, float]:
+    """Time the fastest step of each kind of attention, in alternating rounds. Guidance is off; it doubles all times.
+
+    Args:
+        shape: of the networks, as for `make_pipeline`.
+    """
+    pipeline = make_pipeline(**shape)
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     for _ in range(rounds):
         for kind, times in seconds.items():

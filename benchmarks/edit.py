@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -40,7 +41,7 @@ from diffusers import (
 from diffusers.utils import logging
 from PIL import Image
 
-from benchmarks.finetune import quarter_backbone
+from benchmarks.finetune import sd15_backbone
 from toolkit.backbones import ConstantTextEncoder, load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
@@ -63,16 +64,22 @@ WINDOW, OVERLAP, STRIDE = 16, 4, 4
 # Pipelines
 
 
-def editing_backbone(folder: Path, motion_heads: int) -> Path:
-    """`quarter_backbone` with a motion adapter of AnimateDiff's layout."""
-    quarter_backbone(folder)
-    adapter = MotionAdapter(
-        block_out_channels=(80, 160, 320, 320),
-        motion_num_attention_heads=motion_heads,
-        motion_norm_num_groups=16,
-        motion_max_seq_length=32,
-    )
-    adapter.save_pretrained(folder / "motion_adapter")
+def editing_backbone(folder: Path, motion_heads: int, part: int = 4, **writing: Any) -> Path:
+    """`sd15_backbone` with a motion adapter of AnimateDiff's layout.
+
+    Args:
+        part: of the width, as for `sd15_backbone`.
+        writing: device and dtype, as for `sd15_backbone`.
+    """
+    sd15_backbone(folder, part, **writing)
+    with torch.device(writing.get("device", "cpu")):
+        adapter = MotionAdapter(
+            block_out_channels=tuple(channels // part for channels in (320, 640, 1280, 1280)),
+            motion_num_attention_heads=motion_heads,
+            motion_norm_num_groups=32 if part == 1 else 16,
+            motion_max_seq_length=32,
+        )
+    adapter.to(writing.get("dtype", torch.float32)).save_pretrained(folder / "motion_adapter")
     return folder
 
 

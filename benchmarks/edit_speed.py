@@ -246,8 +246,12 @@ def cores_here() -> int:
 # What runs in child processes, so that this process stays small
 
 
-def draw(task: str, frames: str, side: str, path: str) -> None:
-    """Write the sample clip with an attribute drawn on it; for ``1080p`` within a larger moving picture."""
+def draw(task: str, frames: str, side: str, path: str, repeated: int = 80) -> None:
+    """Write the sample clip with an attribute drawn on it; for ``1080p`` within a larger moving picture.
+
+    Args:
+        repeated: frames after which the clip repeats; the sample itself does so after 80.
+    """
     import cv2
     import numpy as np
 
@@ -256,8 +260,7 @@ def draw(task: str, frames: str, side: str, path: str) -> None:
     from toolkit.video import VideoWriter
 
     pixels = SIDE if side == "1080p" else int(side)
-    pictures = 80  # the sample repeats after them
-    clip = sample_clip(pictures, size=pixels)
+    clip = sample_clip(repeated, size=pixels)
     drawn = clip.frames.copy()
     options, seed = DRAWN[task]
     for pair in load_task(task, options).pair_generator()(clip, np.random.default_rng(seed), None):
@@ -266,7 +269,7 @@ def draw(task: str, frames: str, side: str, path: str) -> None:
     background = cv2.resize(noise, (1920, 1080), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
     with VideoWriter(path, fps=FPS) as writer:
         for index in range(int(frames)):
-            picture = drawn[index % pictures]
+            picture = drawn[index % repeated]
             if side == "1080p":
                 whole = np.roll(background, 2 * index, axis=1)
                 whole[284 : 284 + SIDE, 704 : 704 + SIDE] = picture

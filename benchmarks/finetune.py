@@ -27,6 +27,7 @@ import torch
 from torch.nn import functional as F
 
 from toolkit.backbones import load
+from toolkit.device import choose_device
 from toolkit.finetune import FinetuneConfig, FinetuneObserver, finetune
 from toolkit.testing import drawn_dataset, tiny_backbone
 
@@ -40,40 +41,55 @@ def quarter_backbone(folder: Path) -> Path:
 
     The text encoder has three of twelve layers, so its share of the cost stays as small as in SD 1.5.
     """
+    return sd15_backbone(folder, 4)
+
+
+def sd15_backbone(folder: Path, part: int = 1, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Path:
+    """Write a backbone with SD 1.5's layout and random weights, in diffusers' folders.
+
+    Args:
+        folder: for the backbone.
+        part: the networks have this part of SD 1.5's width: 1, 2 or 4.
+        device: where weights are drawn.
+        dtype: in which they are written.
+    """
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     tiny_backbone(folder)  # its tokenizer and scheduler
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=32,
-        block_out_channels=(80, 160, 320, 320),
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=2,  # diffusers' name for the number of heads; each is as wide as one of SD 1.5's eight
-        norm_num_groups=16,
-    )
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(32, 64, 128, 128),
-        layers_per_block=2,
-        norm_num_groups=16,
-    )
+    width, groups = 768 // part, 32 if part == 1 else 16
     tokens = json.loads((folder / "text_encoder" / "config.json").read_text())
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=4 * TEXT_WIDTH,
-            projection_dim=TEXT_WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=12,
-            **{key: tokens[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")},
+    with torch.device(device):
+        unet = UNet2DConditionModel(
+            sample_size=32,
+            block_out_channels=tuple(channels // part for channels in (320, 640, 1280, 1280)),
+            cross_attention_dim=width,
+            attention_head_dim=8 // part,  # diffusers' name for the number of heads; each is as wide as SD 1.5's
+            norm_num_groups=groups,
         )
-    )
-    tile = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 24, 64))
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=tuple(channels // part for channels in (128, 256, 512, 512)),
+            layers_per_block=2,
+            norm_num_groups=groups,
+        )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=width,
+                intermediate_size=4 * width,
+                projection_dim=width,
+                num_hidden_layers=12 // part,
+                num_attention_heads=12,
+                **{key: tokens[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")},
+            )
+        )
+        hints = tuple(channels // part for channels in (16, 32, 96, 256))
+        tile = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hints)
     parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "controlnet_tile": tile}
-    for name, part in parts.items():
-        part.save_pretrained(folder / name)
+    for name, network in parts.items():
+        network.to(dtype).save_pretrained(folder / name)
     return folder
 
 
@@ -117,7 +133,9 @@ class PlainLoop:
         from diffusers import DDPMScheduler
         from torchvision import transforms
 
-        loaded = load(backbone, ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile"))
+        # The script's default number format, on any device.
+        parts = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet_tile")
+        loaded = load(backbone, parts, choose_device(None, "float32"))
         self.parts = loaded
         for model in (loaded.vae, loaded.unet, loaded.text_encoder, loaded.controlnet_tile):
             model.to(memory_format=torch.contiguous_format)
@@ -220,11 +238,13 @@ def training(
     )
 
 
-def speed(resolution: int, batch: int, steps: int, torch_compile: bool) -> tuple[float, float]:
-    """Median seconds per step of the finetuning and of the plain loop."""
+def speed(
+    resolution: int, batch: int, steps: int, torch_compile: bool, backbone: Path | None = None
+) -> tuple[float, float]:
+    """Median seconds per step of the finetuning and of the plain loop, on `quarter_backbone` if no other is given."""
     with tempfile.TemporaryDirectory() as work:
         os.environ.setdefault("HF_DATASETS_CACHE", str(Path(work) / "cache"))
-        backbone = quarter_backbone(Path(work) / "backbone")
+        backbone = backbone or quarter_backbone(Path(work) / "backbone")
         data = drawn_dataset(Path(work) / "data", resolution=resolution, frames=max(4, batch))
         turns = TakingTurns(PlainLoop(data, backbone, resolution, batch))
         output = Path(work) / "remover"
