@@ -116,7 +116,7 @@ class Inpainted:
 
     Attributes:
         frames: uint8 ``[T, H, W, 3]``, equal to the input outside `mask`.
-        mask: bool ``[T, H, W]``, the requested masks widened by a feathered edge.
+        mask: bool ``[T, H, W]``, the requested masks widened by a feathered edge, without the pixels to keep.
         change_outside: float32 ``[T]``, mean absolute change by the model outside `mask`, in 0..255, before the
             original pixels were restored there. A high value means that the model reproduces such pictures badly.
     """
@@ -130,7 +130,14 @@ class Inpainter(Protocol):
     """Inpaints the masked parts of a clip, consistently over its frames."""
 
     def __call__(
-        self, frames: np.ndarray, masks: np.ndarray, *, prompt: str, negative_prompt: str = "", seed: int = 0
+        self,
+        frames: np.ndarray,
+        masks: np.ndarray,
+        *,
+        prompt: str,
+        negative_prompt: str = "",
+        seed: int = 0,
+        keep: np.ndarray | None = None,
     ) -> Inpainted:
         """Inpaint a clip. The same input and seed give the same result.
 
@@ -140,6 +147,8 @@ class Inpainter(Protocol):
             prompt: describes the inpainted face.
             negative_prompt: describes what the face must not show.
             seed: seed of the noise.
+            keep: bool ``[T, H, W]``: pixels that stay as they are, such as eyes. Masks widen by a feathered edge, which
+                would close small holes in them; around these pixels the edge lies inside the mask. None for none.
         """
         ...
 

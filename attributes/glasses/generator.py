@@ -53,6 +53,7 @@ class InpaintedPairs:
             prompt=self._prompt,
             negative_prompt=self._negative_prompt,
             seed=int(rng.integers(2**31)),
+            keep=found.holes,
         )
         if not shown.all():
             tools.leave_out(NOT_HERE, int((~shown).sum()))

@@ -41,6 +41,7 @@ class GlassesObservation:
 
     Attributes:
         mask: bool ``[T, H, W]``, glasses without the eye holes; False in frames without the face.
+        holes: bool ``[T, H, W]``, the eye holes.
         opaque: bool ``[T, H, W]``, rims, bridge and temples, also in front of the eyes.
         presence: whether the clip shows glasses; if not, all masks are empty.
         eye_visibility: float32 ``[T]`` in 0..1, from `attributes.glasses.visibility`.
@@ -49,6 +50,7 @@ class GlassesObservation:
     """
 
     mask: np.ndarray
+    holes: np.ndarray
     opaque: np.ndarray
     presence: bool
     eye_visibility: np.ndarray
@@ -105,7 +107,7 @@ class EmbeddedMasker(Masker):
 
         presence = wears_glasses(found)
         maps = steady(found).in_frames(clip.frames.shape[1:3])
-        masks, opaque = np.zeros((2, *clip.frames.shape[:3]), bool)
+        masks, holes, opaque = np.zeros((3, *clip.frames.shape[:3]), bool)
         visibility = least = np.ones(len(clip), np.float32)
         if presence:
             soft = np.maximum(maps.frame, maps.lens)
@@ -113,13 +115,14 @@ class EmbeddedMasker(Masker):
                 masks[t] = hard(soft[t], found.regions.scale[t])
                 opaque[t] = connected(maps.frame[t], *OPAQUE) & masks[t].any()
             opaque = _widened(opaque, self._opaque_margin)
-            masks = (_widened(masks, MARGIN) | opaque) & ~eye_holes(eyes)
+            holes = eye_holes(eyes)
+            masks = (_widened(masks, MARGIN) | opaque) & ~holes
             front = covered(eyes, maps)
             masks, opaque = masks & ~front, opaque & ~front
             visibility = eye_visibility(eyes, maps.dark, maps.reflection)
             lenses = np.where(front, 0, maps.dark), np.where(front, 0, maps.reflection)
             least = np.minimum(*(eye_visibility(eyes, *lenses, [eye]) for eye in BOTH))
-        return GlassesObservation(masks, opaque, presence, visibility, least, maps)
+        return GlassesObservation(masks, holes, opaque, presence, visibility, least, maps)
 
 
 class FacerMasker(EmbeddedMasker):

@@ -55,11 +55,49 @@ def test_blending_keeps_the_original_outside_and_leaves_the_inside_model_as_it_w
     torch.testing.assert_close(on[outside], (0.9 * original + 0.1 * off)[outside])
 
 
+def test_what_is_kept_inside_the_mask_is_the_original_in_latents(run, clip):
+    masks = clip[1]
+    keep = np.zeros_like(masks)
+    keep[:, 16:24, 16:24] = True  # one cell
+    masks = masks & ~keep
+    assert (mask_to_latent(masks)[:3, 0, 2, 2] == 1).all()
+    swallowed, kept = (run(masks=masks, blend_ratio=1.0, keep=held) for held in (None, keep))
+    original = run(masks=np.broadcast_to(np.arange(64) >= 60, masks.shape), blend_ratio=1.0)
+    torch.testing.assert_close(kept[:3, :, 2, 2], original[:3, :, 2, 2])
+    assert (abs(swallowed[:3, :, 2, 2] - original[:3, :, 2, 2]).amax(dim=1) > 1e-3).all()
+    assert torch.equal(run(masks=masks, keep=keep), run(masks=masks))  # nothing is blended
+
+
+def test_the_blend_source_changes_what_is_outside_and_not_where_an_edit_starts(run, clip):
+    mask = mask_to_latent(clip[1])
+    outside, inside = (mask == 0).expand(-1, 4, -1, -1), (mask == 1).expand(-1, 4, -1, -1)
+    one_step = {"blend_ratio": 1.0, "strength": 0.5}
+    frame, masked = run(**one_step), run(blend_source="masked", **one_step)
+    assert abs(frame[outside] - masked[outside]).max() > 1e-3
+    assert torch.equal(frame[inside], masked[inside])
+
+
+def test_the_masked_frame_is_grey_where_it_is_masked(run, clip, pipeline):
+    frames, masks = clip
+    masked = run(blend_ratio=1.0, blend_source="masked", strength=0.5, shared_noise="seed")
+    image = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255 * 2 - 1
+    image = image.masked_fill(torch.from_numpy(masks)[:, None], 0)
+    with torch.no_grad():
+        encoded = pipeline.vae.encode(image).latent_dist
+    generator = torch.Generator().manual_seed(5)
+    torch.randn(encoded.mean.shape, generator=generator)  # for the frames
+    torch.randn(encoded.mean[:1].shape, generator=generator)  # the noise
+    draw = torch.randn(encoded.mean.shape, generator=generator)
+    wanted = (encoded.mean + encoded.std * draw) * pipeline.vae.config.scaling_factor
+    outside = (mask_to_latent(masks) == 0).expand(-1, 4, -1, -1)
+    torch.testing.assert_close(masked[outside], wanted[outside])
+
+
 def test_no_blending_ignores_the_latent_mask_but_not_the_hint(run, clip, monkeypatch):
     import toolkit.diffusion.inpaint_pipeline as module
 
     before, blended = run(), run(blend_ratio=0.5)
-    monkeypatch.setattr(module, "mask_to_latent", lambda masks, cell: 0.5 * mask_to_latent(masks, cell))
+    monkeypatch.setattr(module, "mask_to_latent", lambda *args: 0.5 * mask_to_latent(*args))
     assert torch.equal(run(), before) and not torch.allclose(run(blend_ratio=0.5), blended)
     smaller = clip[1].copy()
     smaller[:, ::2] = False

@@ -57,3 +57,19 @@ def test_bad_shapes_are_refused():
         mask_to_latent(np.zeros((1, 20, 24), bool))
     with pytest.raises(UsageError, match=r"\[T, H, W\]"):
         mask_to_latent(np.zeros((24, 24), bool))
+    with pytest.raises(UsageError, match=r"`keep` with the masks' shape"):
+        mask_to_latent(np.zeros((1, 24, 24), bool), keep=np.zeros((1, 24, 32), bool))
+
+
+def test_holes_that_the_dilation_closes_are_opened_by_their_share_of_each_cell():
+    keep = np.zeros((1, 64, 64), bool)
+    keep[0, 28:34, 16:40] = True  # half of the cells of row 3, a quarter of row 4
+    mask = ~keep
+    mask[:, :8] = mask[:, 56:] = False
+    assert (mask_to_latent(mask)[0, 0, 3:5] == 1).all()
+    latent = mask_to_latent(mask, keep=keep)
+    assert torch.allclose(latent[0, 0, 3, 2:5], torch.tensor(0.5)) and (latent[0, 0, 3, 5:] == 1).all()
+    assert torch.allclose(latent[0, 0, 4, 2:5], torch.tensor(0.75))
+    away = np.ones((8, 8), bool)
+    away[3:5, 2:5] = False
+    assert torch.equal(latent[0, 0][away], mask_to_latent(mask)[0, 0][away])

@@ -1,17 +1,23 @@
 """The glasses task keeps the contract; from videos to datasets, by inpainting and by rendering."""
 
 import json
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from attributes.glasses.design import GlassesDesign, LensDesign
+from attributes.glasses.example import face_with_glasses
+from attributes.glasses.eyes import BOTH, eye_holes
 from tasks.glasses import GlassesOptions, GlassesTask
+from toolkit.backbones import describe
 from toolkit.cli import main
 from toolkit.dataset.reader import read_samples
 from toolkit.errors import InputError
 from toolkit.synthesis.build import build_dataset
 from toolkit.synthesis.config import BuildConfig, InpaintConfig
+from toolkit.synthesis.inpainter import BackboneInpainter
 from toolkit.testing import assert_conforms, tiny_backbone, tools
 
 NUMBERS = {"eye_visibility", "mask_fraction", "change_outside", "sharpness"}
@@ -69,6 +75,27 @@ def test_inpainted_pairs_differ_in_the_mask_only(inpainted):
         assert np.abs(image[mask].astype(int) - worn[mask]).mean() > 5
         assert sample.row.keys() >= NUMBERS
         assert sample.row["mask_fraction"] == pytest.approx(mask.mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_closed_eyes_stay_as_they_are_in_inpainted_pairs(backbone, side):
+    clip = face_with_glasses().select(range(2))
+    scale = side // 256
+    landmarks = clip.landmarks * np.float32(scale)
+    for eye in BOTH:  # the lids meet where the eye's middle was
+        points = landmarks[:, clip.topology.regions[eye], 1]
+        landmarks[:, clip.topology.regions[eye], 1] = points.mean(axis=1, keepdims=True)
+    frames = np.stack([cv2.resize(frame, (side, side)) for frame in clip.frames])
+    clip = replace(clip, frames=frames, landmarks=landmarks)
+    config = InpaintConfig(backbone=str(backbone), num_inference_steps=1, guidance_scale=1)
+    helpers = tools()
+    helpers.inpainter = lambda: BackboneInpainter(config.resolved(describe(str(backbone)), "cpu"), "cpu")
+    pairs = list(GlassesTask().pair_generator()(clip, np.random.default_rng(0), helpers))
+    assert len(pairs) == 2
+    for pair, holes in zip(pairs, eye_holes(clip)):
+        assert holes.sum() > 100 * scale
+        assert np.array_equal(pair.image[holes], pair.conditioning_image[holes]) and not pair.mask[holes].any()
+        assert np.abs(pair.image[pair.mask].astype(int) - pair.conditioning_image[pair.mask]).mean() > 5
 
 
 def test_an_inpainted_dataset_is_whole_and_says_how_it_was_made(inpainted, backbone, capsys):

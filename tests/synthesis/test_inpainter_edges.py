@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolkit.synthesis.inpainter import composite_over, feathered
+from toolkit.synthesis.compositing import composite_over, feathered
 
 
 def disc(side=64, radius=12):
@@ -41,3 +41,29 @@ def test_an_empty_mask_changes_nothing():
     picture, touched, outside = composite_over(frame, frame + 10, np.zeros((32, 32), bool), 2)
     assert np.array_equal(picture, frame)
     assert not touched.any() and outside == 10
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_what_is_kept_inside_a_mask_stays_and_the_edge_around_it_lies_inside_the_mask(width):
+    rng = np.random.default_rng(0)
+    frame, made = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    keep = np.zeros((64, 64), bool)
+    keep[31:34, 24:41] = True  # a closed eye, lower than the edges of both sides together
+    mask = disc(radius=24) & ~keep
+    picture, touched, _ = composite_over(frame, made, mask, width, keep)
+    assert np.array_equal(picture[keep], frame[keep]) and not touched[keep].any()
+    assert not np.array_equal(composite_over(frame, made, mask, width)[0][keep], frame[keep])
+    flat, _, _ = composite_over(np.zeros_like(frame), np.full_like(made, 200), mask, width, keep)
+    column = flat[:, 32, 0].astype(int)
+    below = column[34:50]
+    assert below[0] in range(1, 200) and (np.diff(below) >= 0).all() and below[-1] == 200
+    far = mask & ~(np.abs(np.mgrid[:64, :64][0] - 32) < 2 + 2 * width)
+    assert np.array_equal(picture[far], made[far])
+
+
+def test_keeping_nothing_changes_nothing():
+    rng = np.random.default_rng(0)
+    frame, made = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    plain = composite_over(frame, made, disc(), 2)
+    kept = composite_over(frame, made, disc(), 2, np.zeros((64, 64), bool))
+    assert all(np.array_equal(one, other) for one, other in zip(plain, kept))

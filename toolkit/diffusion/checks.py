@@ -14,9 +14,10 @@ from toolkit.errors import InputError, ToolkitError, UsageError
 
 OUTPUT_TYPES = ("np", "pil", "pt", "uint8", "latent")
 SHARED_NOISES = ("inversion", "seed", None)
+BLEND_SOURCES = ("frame", "masked")
 
 
-def check_clip(frames: Any, masks: Any, cell: int) -> ClipInput:
+def check_clip(frames: Any, masks: Any, cell: int, keep: Any = None) -> ClipInput:
     """Check that frames and masks fit each other and the VAE.
 
     Args:
@@ -24,6 +25,7 @@ def check_clip(frames: Any, masks: Any, cell: int) -> ClipInput:
             one size.
         masks: bool, or floating in 0..1, ``[T, H, W]``, numpy or torch.
         cell: the VAE's scale factor. Both sides of the frames must be multiples of it.
+        keep: bool ``[T, H, W]``, numpy or torch, or None.
 
     Raises:
         UsageError: a shape or dtype is wrong, or does not fit the other argument or the VAE.
@@ -37,7 +39,9 @@ def check_clip(frames: Any, masks: Any, cell: int) -> ClipInput:
             f"{width}x{height}; crop or resize the clip, for example to {_near(width, cell)}x{_near(height, cell)}"
         )
     masks = _checked_masks(masks, (len(frames), height, width))
-    clip = ClipInput(frames, masks)
+    if keep is not None:
+        keep = _checked_masks(keep, masks.shape, "keep") >= 0.5
+    clip = ClipInput(frames, masks, keep)
     if clip.empty.all():
         raise InputError("there is nothing to inpaint: the masks of all frames are empty; skip this clip")
     if whole := [t for t, mask in enumerate(masks) if (mask >= 0.5).all()]:
@@ -74,21 +78,21 @@ def _checked_frames(frames: Any) -> np.ndarray | torch.Tensor:
     return frames
 
 
-def _checked_masks(masks: Any, shape: tuple[int, int, int]) -> np.ndarray:
+def _checked_masks(masks: Any, shape: tuple[int, ...], name: str = "masks") -> np.ndarray:
     if isinstance(masks, torch.Tensor):
         masks = masks.detach().cpu()
         masks = (masks.float() if masks.dtype == torch.bfloat16 else masks).numpy()
     if not isinstance(masks, np.ndarray) or not (masks.dtype == bool or np.issubdtype(masks.dtype, np.floating)):
         raise UsageError(
-            f"expected masks as an array of bool, or of floats in 0..1, found {_describe(masks)}; "
+            f"expected {name} as an array of bool, or of floats in 0..1, found {_describe(masks)}; "
             "convert masks of 0 and 255 with `mask > 127`"
         )
     if masks.shape != shape:
         raise UsageError(
-            f"expected masks of the frames' count and size, {list(shape)} as [T, H, W], found {list(masks.shape)}"
+            f"expected {name} of the frames' count and size, {list(shape)} as [T, H, W], found {list(masks.shape)}"
         )
     if masks.dtype != bool:
-        _check_values("masks", masks)
+        _check_values(name, masks)
     return masks
 
 
@@ -113,6 +117,7 @@ def check_settings(
     num_inference_steps: int,
     strength: float,
     blend_ratio: float | None,
+    blend_source: str,
     shared_noise: str | None,
     frame_batch_size: int,
     output_type: str,
@@ -132,6 +137,8 @@ def check_settings(
         )
     if blend_ratio is not None and not 0 <= blend_ratio <= 1:
         raise UsageError(f"expected a blend_ratio in 0..1 or None, found {blend_ratio}")
+    if blend_source not in BLEND_SOURCES:
+        raise UsageError(f"expected blend_source to be 'frame' or 'masked', found {blend_source!r}")
     if shared_noise not in SHARED_NOISES:
         raise UsageError(f"expected shared_noise to be 'inversion', 'seed' or None, found {shared_noise!r}")
     if frame_batch_size < 1:

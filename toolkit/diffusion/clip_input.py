@@ -16,10 +16,12 @@ class ClipInput:
     Attributes:
         frames: numpy uint8 ``[T, H, W, 3]``, or torch float ``[T, 3, H, W]`` in 0..1.
         masks: numpy bool, or floating in 0..1, ``[T, H, W]``.
+        keep: numpy bool ``[T, H, W]``, pixels that stay as they are; None if no others than those outside the masks.
     """
 
     frames: np.ndarray | torch.Tensor
     masks: np.ndarray
+    keep: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -43,6 +45,10 @@ class ClipInput:
     def hard_masks(self, indices: list[int], device: torch.device) -> torch.Tensor:
         """The masks thresholded at 0.5, as in diffusers: bool ``[B, 1, H, W]``."""
         return torch.from_numpy(self.masks[indices] >= 0.5).to(device)[:, None]
+
+    def masked_pixels(self, indices: list[int], device: torch.device) -> torch.Tensor:
+        """The frames with mid-grey in masked pixels, as in diffusers: float32 ``[B, 3, H, W]`` in 0..1."""
+        return self.pixels(indices, device).masked_fill(self.hard_masks(indices, device), 0.5)
 
     def hint(self, indices: list[int], device: torch.device) -> torch.Tensor:
         """Input of ControlNet 1.1 inpaint: float32 ``[B, 3, H, W]`` in 0..1, and -1 in masked pixels."""

@@ -145,6 +145,8 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         controlnet_conditioning_scale: float = 1.0,
         strength: float = 1.0,
         blend_ratio: float | None = 0.9,
+        blend_source: str = "frame",
+        keep: np.ndarray | torch.Tensor | None = None,
         reference_frames: str | None = "first+middle",
         shared_noise: str | None = "inversion",
         inversion_steps: int | None = None,
@@ -174,6 +176,10 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             blend_ratio: weight of the noised original outside the mask at each step (0.9 in the paper), with a mask
                 that keeps thin rims. 0 turns blending off. None blends as diffusers does: only the original, with the
                 mask downscaled by nearest neighbour.
+            blend_source: what is blended in outside the mask: the encoded ``frame``, or the encoded frame with grey in
+                the ``masked`` pixels, as in the paper.
+            keep: bool ``[T, H, W]``: pixels whose latents stay close to the original even where the widened mask of
+                latents reaches them, such as eyes. No effect if `blend_ratio` is None.
             reference_frames: frames that all others attend to, in the syntax of `reference_indices`. If None, each
                 frame attends to itself.
             shared_noise: ``inversion`` starts all frames from the inverted latents of the first reference frame,
@@ -203,6 +209,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             num_inference_steps=num_inference_steps,
             strength=strength,
             blend_ratio=blend_ratio,
+            blend_source=blend_source,
             shared_noise=shared_noise,
             frame_batch_size=frame_batch_size,
             output_type=output_type,
@@ -213,7 +220,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             raise UsageError(
                 f"a callback can get {', '.join(self._callback_tensor_inputs)}, but not {', '.join(sorted(unknown))}"
             )
-        clip = check_clip(frames, masks, self.vae_scale_factor)
+        clip = check_clip(frames, masks, self.vae_scale_factor, keep)
         references = [] if reference_frames is None else reference_indices(reference_frames, len(clip))
 
         self._guidance_scale = guidance_scale
@@ -225,28 +232,32 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                 prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, device
             )
             timesteps = self._timesteps(num_inference_steps, strength, device)
-            background, spread = self._encode(clip, frame_batch_size, device)
-            background = self._sample(background, spread, generator) * self.vae.config.scaling_factor
-            background = background.to(self.unet.dtype)
+            encoded = self._encode(clip.pixels, len(clip), frame_batch_size, device)
+            original = self._latents(encoded, generator)
             if latents is not None:
-                noise = self._expanded_noise(latents, background)
+                noise = self._expanded_noise(latents, original)
             elif shared_noise == "inversion":
                 source = references[0] if references else 0
-                noise = self._inverted_noise(background, source, prompt_embeds, inversion_steps)
+                noise = self._inverted_noise(original, source, prompt_embeds, inversion_steps)
             else:
-                noise = self._random_noise(background, shared_noise == "seed", generator)
-            # diffusers also draws for the masked image, which only UNets with 9 channels use.
-            self._sample(background, spread, generator)
-            del spread
+                noise = self._random_noise(original, shared_noise == "seed", generator)
+            # diffusers draws for the masked picture too, although only UNets with 9 channels see it.
+            if blend_source == "masked":
+                encoded = self._encode(clip.masked_pixels, len(clip), frame_batch_size, device)
+                background = self._latents(encoded, generator)
+            else:
+                self._latents(encoded, generator)
+                background = original
+            del encoded
 
             if strength == 1:
                 latents = noise * self.scheduler.init_noise_sigma
             else:
-                latents = self.scheduler.add_noise(background, noise, timesteps[:1])
+                latents = self.scheduler.add_noise(original, noise, timesteps[:1])
             if blend_ratio is None:
                 mask = torch.cat([self._nearest_mask(clip, [t], background) for t in range(len(clip))])
             else:
-                mask = mask_to_latent(clip.masks, self.vae_scale_factor).to(background)
+                mask = mask_to_latent(clip.masks, self.vae_scale_factor, clip.keep).to(background)
 
             step_kwargs = self.prepare_extra_step_kwargs(generator, 0.0)
             crossing = CrossFrameAttention(self.unet, self.controlnet) if references else nullcontext()
@@ -287,7 +298,7 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
             check_finite(latents, "denoising UNet")
             if output_type == "latent":
                 empty = torch.from_numpy(clip.empty).to(device)[:, None, None, None]
-                inpainted = torch.where(empty, background, latents)
+                inpainted = torch.where(empty, original, latents)
             else:
                 inpainted = self._decode(latents, clip, frame_batch_size, output_type)
         self.maybe_free_model_hooks()
@@ -341,12 +352,16 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
         return timesteps
 
     def _encode(
-        self, clip: ClipInput, batch_size: int, device: torch.device
+        self,
+        pixels: Callable[[list[int], torch.device], torch.Tensor],
+        count: int,
+        batch_size: int,
+        device: torch.device,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Mean ``[T, C, h, w]`` of the unscaled latents, and their standard deviation if the VAE returns one."""
         means, spreads = [], []
-        for indices in _batches(range(len(clip)), batch_size):
-            encoded = self.vae.encode((2 * clip.pixels(indices, device) - 1).to(self.vae.dtype))
+        for indices in _batches(range(count), batch_size):
+            encoded = self.vae.encode((2 * pixels(indices, device) - 1).to(self.vae.dtype))
             if hasattr(encoded, "latent_dist"):
                 means.append(encoded.latent_dist.mean)
                 spreads.append(encoded.latent_dist.std)
@@ -354,12 +369,12 @@ class VideoInpaintPipeline(DiffusionPipeline, StableDiffusionMixin):
                 means.append(encoded.latents)
         return torch.cat(means), torch.cat(spreads) if spreads else None
 
-    @staticmethod
-    def _sample(mean: torch.Tensor, spread: torch.Tensor | None, generator: Generators) -> torch.Tensor:
-        """Draw for all frames at once, so that the batch size does not change the random numbers."""
-        if spread is None:
-            return mean
-        return mean + spread * randn_tensor(spread.shape, generator, spread.device, spread.dtype)
+    def _latents(self, encoded: tuple[torch.Tensor, torch.Tensor | None], generator: Generators) -> torch.Tensor:
+        """Scaled latents, drawn for all frames at once, so that the batch size does not change the random numbers."""
+        mean, spread = encoded
+        if spread is not None:
+            mean = mean + spread * randn_tensor(spread.shape, generator, spread.device, spread.dtype)
+        return (mean * self.vae.config.scaling_factor).to(self.unet.dtype)
 
     @staticmethod
     def _expanded_noise(latents: torch.Tensor, background: torch.Tensor) -> torch.Tensor:

@@ -9,24 +9,29 @@ import torch.nn.functional as F
 from toolkit.errors import UsageError
 
 
-def mask_to_latent(mask: np.ndarray | torch.Tensor, cell: int = 8) -> torch.Tensor:
+def mask_to_latent(
+    mask: np.ndarray | torch.Tensor, cell: int = 8, keep: np.ndarray | torch.Tensor | None = None
+) -> torch.Tensor:
     """Downscale masks to latent resolution: maximum over each latent cell, 3x3 dilation, 3x3 blur.
 
     Interpolation by a factor of 8 would lose a rim of one pixel; the maximum keeps it. The blur averages neighbours
     inside the frame only, so every cell with a masked pixel stays at exactly 1 after the dilation.
 
+    The dilation closes holes of up to four cells, such as those for eyes. `keep` opens them again.
+
     Args:
         mask: bool, or float in 0..1, ``[T, H, W]``.
         cell: side of a latent cell in pixels: the VAE's scale factor.
+        keep: bool ``[T, H, W]``: pixels that stay as they are. The result is multiplied by the share of other pixels
+            in each cell.
 
     Returns:
         float32 ``[T, 1, H / cell, W / cell]`` in 0..1, on the device of `mask`.
 
     Raises:
-        UsageError: the mask does not have three axes, or a side is not a multiple of `cell`.
+        UsageError: the mask does not have three axes, a side is not a multiple of `cell`, or `keep` has another shape.
     """
-    if not isinstance(mask, torch.Tensor):
-        mask = torch.from_numpy(np.array(mask))  # copied, because torch accepts neither read-only nor flipped arrays
+    mask = _tensor(mask)
     if mask.ndim != 3:
         raise UsageError(f"expected masks [T, H, W], found the shape {tuple(mask.shape)}")
     if mask.shape[1] % cell or mask.shape[2] % cell:
@@ -36,4 +41,15 @@ def mask_to_latent(mask: np.ndarray | torch.Tensor, cell: int = 8) -> torch.Tens
         )
     cells = F.max_pool2d(mask[:, None].float(), cell)
     dilated = F.max_pool2d(cells, 3, stride=1, padding=1)
-    return F.avg_pool2d(dilated, 3, stride=1, padding=1, count_include_pad=False)
+    latent = F.avg_pool2d(dilated, 3, stride=1, padding=1, count_include_pad=False)
+    if keep is None:
+        return latent
+    keep = _tensor(keep).to(mask.device)
+    if keep.shape != mask.shape:
+        raise UsageError(f"expected `keep` with the masks' shape {tuple(mask.shape)}, found {tuple(keep.shape)}")
+    return latent * (1 - F.avg_pool2d(keep[:, None].float(), cell))
+
+
+def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """A tensor; numpy arrays are copied, because torch accepts neither read-only nor flipped ones."""
+    return array if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(array))

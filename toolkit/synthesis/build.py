@@ -150,6 +150,8 @@ def _document(settings: ResolvedBuild, task: AttributeTask, plan: Plan) -> dict[
         document["backbone"] = identity(describe(settings.inpainter.backbone))
         if settings.inpainter.backbone not in backbone_names():
             del content["inpainting"]["backbone"]  # its content counts, so that the folder may be moved
+        if settings.inpainter.pipeline is not None:
+            content["inpainting"]["pipeline"] = content_digest(settings.inpainter.pipeline)
     return document
 
 

@@ -35,6 +35,17 @@ class InpaintConfig(BaseModel):
         min_length=1,
         description="Diffusion models to use: a name (`toolkit fetch` lists them) or a folder in diffusers' format.",
     )
+    pipeline: Path | None = Field(
+        None,
+        description="Folder of an inpainting pipeline of diffusers, such as SDXL's, FLUX Fill or Qwen-Image-Edit. It "
+        "inpaints in place of the backbone, frame by frame; of the settings below it uses the steps, `strength`, "
+        "`shared_noise` and `dtype`.",
+    )
+    pipeline_arguments: dict[str, Any] = Field(
+        default={},
+        description="More arguments of that pipeline's call, as JSON, such as "
+        '`{"guidance_scale": 30, "height": 1024, "width": 1024}`.',
+    )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Number format of the backbone; `auto` picks the fastest one on the device."
     )
@@ -52,6 +63,16 @@ class InpaintConfig(BaseModel):
         le=1,
         description="Weight of the noised original outside the mask at each step; `none` inpaints as diffusers does.",
     )
+    blend_source: Literal["frame", "masked"] = Field(
+        "frame",
+        description="What is blended in: the encoded frame, or, as in the paper, the encoded frame with the masked "
+        "pixels grey.",
+    )
+    keep_in_latents: bool = Field(
+        True,
+        description="Keep eyes, and whatever else a task keeps inside its masks, in latents too. Without it, the "
+        "widened masks of latents close such small holes, as in the paper; pixels are kept in any case.",
+    )
     reference_frames: str | None = Field(
         "first+middle",
         description="Frames that all frames attend to: `first+middle`, `first`, `uniform:K`, or indices such as "
@@ -67,6 +88,14 @@ class InpaintConfig(BaseModel):
         4, ge=1, le=512, description="Frames that pass through the models together; lower it if memory runs out."
     )
 
+    @model_validator(mode="after")
+    def _pipeline_fits(self) -> Self:
+        if self.pipeline is None and self.pipeline_arguments:
+            raise ValueError("pipeline_arguments are for a pipeline; name its folder with --pipeline")
+        if self.pipeline is not None and self.shared_noise == "inversion":
+            raise ValueError("a pipeline of diffusers is not inverted; choose shared_noise seed or none")
+        return self
+
     def resolved(self, spec: BackboneSpec, device: str | None = None) -> ResolvedInpaint:
         """Replace `auto` and unset values for this backbone and device.
 
@@ -80,10 +109,12 @@ class InpaintConfig(BaseModel):
         from toolkit.device import choose_device
 
         values = self.model_dump()
-        values["num_inference_steps"] = self.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
+        own = spec.num_inference_steps if self.pipeline is None else None
+        values["num_inference_steps"] = self.num_inference_steps or own or NUM_INFERENCE_STEPS
         values["dtype"] = choose_device(device, None if self.dtype == "auto" else self.dtype).dtype
         if self.shared_noise == "auto":
-            values["shared_noise"] = "seed" if spec.prediction_type == "sample" else "inversion"
+            invertible = spec.prediction_type != "sample" and self.pipeline is None
+            values["shared_noise"] = "inversion" if invertible else "seed"
         return ResolvedInpaint(**values)
 
 

@@ -67,13 +67,14 @@ class Plan:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and digests of the files in a folder; the path if it cannot be read.
+    """SHA-256 of a file, or of the names and digests of all files in a folder; the path if it cannot be read.
 
     Settings that name a file are compared by its content, so another file of the same name counts as a change.
     """
     try:
         if path.is_dir():
-            parts = [f"{file.name} {content_digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            parts = [f"{file.relative_to(path).as_posix()} {content_digest(file)}" for file in files]
             return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return f"sha256:{sha256_of(path)}"
     except OSError:

@@ -75,14 +75,14 @@ class RunTools:
 
     def inpainter(self) -> Inpainter:
         if self._inpainter is None:
-            from toolkit.synthesis.inpainter import BackboneInpainter
+            from toolkit.synthesis.inpainter import create_inpainter
 
             if self._config.inpainter is None:
                 raise ContractError(
                     f"the task {self._config.task!r} calls `inpainter`, so its `uses_inpainter` must return True"
                 )
             with _as_setup():
-                self._inpainter = BackboneInpainter(self._config.inpainter, self._config.device)
+                self._inpainter = create_inpainter(self._config.inpainter, self._config.device)
         return self._inpainter
 
     def leave_out(self, reason: str, count: int = 1) -> None:

@@ -110,10 +110,19 @@ class _Tools:
         assert isinstance(reason, str) and reason, f"a reason must be a non-empty string, found {reason!r}"
 
 
-def telea_inpainter(frames, masks, *, prompt: str, negative_prompt: str = "", seed: int = 0) -> Inpainted:
+def telea_inpainter(
+    frames: np.ndarray,
+    masks: np.ndarray,
+    *,
+    prompt: str,
+    negative_prompt: str = "",
+    seed: int = 0,
+    keep: np.ndarray | None = None,
+) -> Inpainted:
     """An `Inpainter` for tests that uses OpenCV frame by frame and needs no model (Telea 2004)."""
     import cv2
 
+    masks = masks if keep is None else masks & ~keep
     filled = np.stack(
         [cv2.inpaint(frame, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA) for frame, mask in zip(frames, masks)]
     )
