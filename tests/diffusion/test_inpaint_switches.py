@@ -60,11 +60,11 @@ def test_what_is_kept_inside_the_mask_is_the_original_in_latents(run, clip):
     keep = np.zeros_like(masks)
     keep[:, 16:24, 16:24] = True  # one cell
     masks = masks & ~keep
-    assert (mask_to_latent(masks)[:3, 0, 2, 2] == 1).all()
+    assert (mask_to_latent(masks)[:2, 0, 2, 2] == 1).all()
     swallowed, kept = (run(masks=masks, blend_ratio=1.0, keep=held) for held in (None, keep))
     original = run(masks=np.broadcast_to(np.arange(64) >= 60, masks.shape), blend_ratio=1.0)
-    torch.testing.assert_close(kept[:3, :, 2, 2], original[:3, :, 2, 2])
-    assert (abs(swallowed[:3, :, 2, 2] - original[:3, :, 2, 2]).amax(dim=1) > 1e-3).all()
+    torch.testing.assert_close(kept[:2, :, 2, 2], original[:2, :, 2, 2])
+    assert (abs(swallowed[:2, :, 2, 2] - original[:2, :, 2, 2]).amax(dim=1) > 1e-3).all()
     assert torch.equal(run(masks=masks, keep=keep), run(masks=masks))  # nothing is blended
 
 
