@@ -79,7 +79,7 @@ class DiffusersInpainter(CompositingInpainter):
             pipeline = found.from_pretrained(
                 config.pipeline, torch_dtype=compute.torch_dtype, local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the pipeline in {config.pipeline} cannot be loaded: {error}") from error
         pipeline.set_progress_bar_config(disable=True)
         return cls(
