@@ -45,8 +45,8 @@ from benchmarks.finetune import sd15_backbone
 from toolkit.backbones import ConstantTextEncoder, load
 from toolkit.device import ComputeDevice
 from toolkit.diffusion import VideoEditPipeline, remove_motion_layers
-from toolkit.diffusion.context_windows import context_windows
 from toolkit.diffusion.chunks import CHUNK
+from toolkit.diffusion.context_windows import context_windows
 from toolkit.testing import tiny_backbone, tiny_remover
 
 LIMITS = {"memory": 1.15, "time": 1.0, "size": 1.3}
