@@ -203,7 +203,7 @@ def test_embedded_backbone(folder, monkeypatch):
     write_spec(folder, name="nano")
     folder.rename(folder.parent / "nano")
     monkeypatch.setattr(describing, "EMBEDDED", folder.parent)
-    assert backbone_names() == ["sd15", "nano"]
+    assert backbone_names() == ["sd15", "sd15-lcm", "nano"]
     assert describe("nano").unet.folder == folder.parent / "nano" / "unet"
 
 

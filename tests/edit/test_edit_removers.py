@@ -18,7 +18,7 @@ def test_a_folder_and_the_backbones_own_inpainting(remover, backbone):
     trained, own = edit_remover(remover, spec, {}), edit_remover("inpaint:glasses", spec, {})
     assert (trained.name, trained.tasks, trained.hint) == ("stickers", ("stickers",), "frame")
     assert (own.name, own.tasks, own.hint) == ("inpaint:glasses", ("glasses",), "masked")
-    assert own.controlnet.folder == spec.controlnet_inpaint.folder and len(own.origin["sha256"]) == 64
+    assert own.controlnet.folder == spec.controlnet_inpaint.folder and len(own.origin["weights"]) == 64
 
 
 @pytest.mark.parametrize("masks", ["on", "off"])

@@ -14,12 +14,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import toolkit.fetch
-from toolkit.backbones import BACKBONES, BackboneSpec, describe, identity, load
-from toolkit.backbones.locations import in_cache
+from toolkit.backbones import BACKBONES, BackboneSpec, Lora, describe, load, provenance
+from toolkit.backbones.locations import in_cache, lora_file
 from toolkit.cli import fetch as fetch_verb
 from toolkit.cli import main
 from toolkit.device import ComputeDevice
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import MissingExtra, ToolkitError, UsageError
 from toolkit.fetch import Download, RemoteFile, cache_folder, download, downloads, fetch_backbone, fetch_file
 from toolkit.testing import tiny_backbone
 
@@ -397,7 +397,7 @@ def test_downloaded_backbone_loads_without_a_network(server, hub, monkeypatch):
     assert len(folders) == len(hub.parts) and all(in_cache(hub).values())
     fetched = {path for method, path, _ in server.seen if method == "GET" and "/resolve/" in path}
     assert not any(path.endswith(".bin") for path in fetched), "more files were downloaded than needed"
-    described = identity(hub)["parts"]["unet"]
+    described = provenance(hub)["parts"]["unet"]
     assert described["revision"] == COMMIT and described["repository"] == "tiny/backbone"
     server.shutdown()
     backbone = load(hub, parts=tuple(hub.parts), compute=ComputeDevice("cpu", "float32", True))
@@ -412,6 +412,22 @@ def test_only_some_parts_and_again(server, hub):
     assert not [path for method, path, _ in server.seen if method == "GET" and "safetensors" in path]
     with pytest.raises(UsageError, match=r"no part 'vea' to fetch for `remote`, did you mean vae\?"):
         fetch_backbone(hub, ["vea"], endpoint=server.url)
+
+
+def test_loras_come_with_their_part(server, hub):
+    server.repository["fast.safetensors"] = b"a LoRA"
+    lora = Lora(repository="tiny/backbone", revision=COMMIT, file="fast.safetensors")
+    spec = hub.model_copy(update={"unet": hub.unet.model_copy(update={"loras": (lora,)})})
+    fetch_backbone(hub, ["unet"], endpoint=server.url)
+    assert in_cache(hub)["unet"] and not in_cache(spec)["unet"]
+    with pytest.raises(MissingExtra, match=r"LoRA of the unet of `remote` is not in the cache .*lacks fast"):
+        load(spec, ("unet",))
+    fetch_backbone(spec, ["unet"], endpoint=server.url)
+    assert in_cache(spec)["unet"] and lora_file(spec, "unet", lora).read_bytes() == b"a LoRA"
+    del server.repository["fast.safetensors"]
+    lora_file(spec, "unet", lora).unlink()
+    with pytest.raises(ToolkitError, match=r"the download of unet for `remote` is incomplete.*lacks fast"):
+        fetch_backbone(spec, ["unet"], endpoint=server.url)
 
 
 def test_repository_lacks_a_file(server, hub):

@@ -243,7 +243,7 @@ def test_backbone_with_another_prediction_type(remover, backbone):
 
 
 def test_backbone_of_a_repository(remover, backbone, record):
-    """A local folder cannot be compared with a repository."""
+    """A record of an earlier release names the repository only, with which a folder cannot be compared."""
     part = {
         "class_name": "UNet2DConditionModel",
         "repository": "some/one",

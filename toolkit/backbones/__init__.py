@@ -10,14 +10,17 @@ _HOMES = {
     "Backbone": "loading",
     "BackboneSpec": "spec",
     "ConstantTextEncoder": "constant",
+    "Lora": "spec",
     "Part": "spec",
     "PixelUnshuffleCoder": "unshuffle",
     "backbone_names": "describing",
     "check_compatible": "compatible",
     "describe": "describing",
     "identity": "locations",
+    "is_same_part": "locations",
     "load": "loading",
     "part_folder": "locations",
+    "provenance": "locations",
 }
 
 __all__ = sorted(_HOMES)

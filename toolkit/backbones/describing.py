@@ -63,8 +63,15 @@ def _from_file(path: Path) -> BackboneSpec:
         if part.get("weights_format") == "bin":
             raise InputError(f"{path}: the {name} must be safetensors, because a pickle could run code")
         if isinstance(part.get("folder"), str):
-            values[name] = part | {"folder": _inside(path, name, part["folder"])}
+            values[name] = part = part | {"folder": _inside(path, name, part["folder"])}
+        if isinstance(part.get("loras"), list):
+            loras = [lora | _placed(path, name, lora) if isinstance(lora, dict) else lora for lora in part["loras"]]
+            values[name] = part | {"loras": loras}
     return _validated(path, values)
+
+
+def _placed(path: Path, name: str, lora: Mapping[str, Any]) -> dict[str, Path]:
+    return {"folder": _inside(path, name, lora["folder"])} if isinstance(lora.get("folder"), str) else {}
 
 
 def _inside(path: Path, name: str, relative: str) -> Path:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.backbones.compatible import check_compatible
 from toolkit.backbones.describing import describe
-from toolkit.backbones.locations import digest, part_folder
-from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Part
+from toolkit.backbones.locations import digest, lora_file, part_folder
+from toolkit.backbones.spec import PART_CLASSES, BackboneSpec, Lora, Part
 from toolkit.device import ComputeDevice, choose_device
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.validation import did_you_mean
@@ -72,6 +72,9 @@ def load(
     if spec.text_encoder.class_name == "ConstantTextEncoder" and spec.tokenizer is None:
         wanted = [name for name in wanted if name != "tokenizer"]
     folders = {name: part_folder(spec, name) for name in wanted}
+    for name in wanted:
+        for lora in spec.parts[name].loras:
+            lora_file(spec, name, lora)  # before anything large is read
     check_compatible(spec, wanted)
     compute = compute or choose_device()
     with _without_progress_bars():
@@ -109,6 +112,8 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, compute: ComputeDevi
         model = _from_pretrained(part, folder, compute)
         if part.weights is None:
             return model
+        for lora in part.loras:
+            _add(spec, name, lora, model)
         return compute.prepare(model.eval().requires_grad_(False))
     except torch.OutOfMemoryError as error:
         raise ToolkitError(
@@ -121,6 +126,12 @@ def _load_part(spec: BackboneSpec, name: str, folder: Path, compute: ComputeDevi
             f"expected a {part.class_name} as the {name} of the backbone {spec.name} in {folder}, but its files are "
             f"damaged or do not match its configuration ({lines[0]}); fetch or save it again"
         ) from error
+
+
+def _add(spec: BackboneSpec, name: str, lora: Lora, model: Any) -> None:
+    from toolkit.backbones.lora import add_lora, read_lora
+
+    add_lora(model, read_lora(lora_file(spec, name, lora), model), lora.weight)
 
 
 def _from_pretrained(part: Part, folder: Path, compute: ComputeDevice) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.backbones.spec import BackboneSpec, Part
+from toolkit.backbones.content import weights_digest
+from toolkit.backbones.spec import BackboneSpec, Lora, Part
 from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.files import is_litter, read_json, sha256_of
 
@@ -65,59 +66,122 @@ def read_json_object(path: Path, subject: str) -> dict[str, Any]:
 
 
 def identity(spec: BackboneSpec, parts: Iterable[str] | None = None) -> dict[str, Any]:
-    """Identify the exact parts of a backbone, as saved in dataset configs. Independent of where the files are.
+    """Identify the exact parts of a backbone by their content, independent of where the files are.
 
     Args:
         parts: names of the parts, or None for all.
 
     Returns:
-        ``{"name": ..., "parts": {part: {...}}}``. A part in a repository has `repository`, `subfolder`, `revision` (the
-        cached commit) and `variant`. A part in a folder has `sha256`, over its configuration and weights.
+        ``{"name": ..., "parts": {part: {...}}}``. A part with weights has `weights`, a digest of them and of the
+        settings that change what the model computes (`weights_digest`); other parts have `sha256`, over their files.
+        A part with LoRAs has `loras`, the digest and the weight of each.
 
     Raises:
         UsageError, MissingExtra, InputError: as for `part_folder`.
     """
-    described: dict[str, dict[str, str | None]] = {}
-    for name in spec.parts if parts is None else parts:
-        folder = part_folder(spec, name)
+    wanted = spec.parts if parts is None else parts
+    return {"name": spec.name, "parts": {name: _content(spec, name) for name in wanted}}
+
+
+def provenance(spec: BackboneSpec, parts: Iterable[str] | None = None) -> dict[str, Any]:
+    """`identity`, and for parts in repositories also `repository`, `subfolder`, `revision` and `variant`."""
+    found = identity(spec, parts)
+    for name, content in found["parts"].items():
         part = spec.parts[name]
-        if part.folder is not None:
-            described[name] = {"class_name": part.class_name, "sha256": digest(folder, part)}
-            continue
-        commit = folder.parent.name if part.subfolder else folder.name
-        described[name] = {
-            "class_name": part.class_name,
-            "repository": part.repository,
-            "subfolder": part.subfolder,
-            "revision": commit,
-            "variant": part.variant,
-        }
-    return {"name": spec.name, "parts": described}
+        if part.repository is not None:
+            content |= _address(spec, name)
+    return found
+
+
+def is_same_part(spec: BackboneSpec, name: str, recorded: Mapping[str, Any]) -> bool:
+    """Whether a part is the one that a record describes, in today's form or in that of earlier releases.
+
+    LoRAs do not count: they stand beside the weights of the part and leave the part what it is.
+
+    Raises:
+        UsageError, MissingExtra, InputError: as for `part_folder`.
+    """
+    content = _content(spec, name)
+    if content["class_name"] != recorded.get("class_name"):
+        return False
+    if "weights" in recorded and "weights" in content:
+        return bool(content["weights"] == recorded["weights"])
+    if "sha256" in recorded:  # until 0.1, the files of parts in folders
+        return digest(part_folder(spec, name), spec.parts[name]) == recorded["sha256"]
+    if spec.parts[name].repository is None:
+        return False
+    return all(recorded.get(key) == value for key, value in _address(spec, name).items())
+
+
+def _content(spec: BackboneSpec, name: str) -> dict[str, Any]:
+    folder, part = part_folder(spec, name), spec.parts[name]
+    found: dict[str, Any] = {"class_name": part.class_name}
+    if part.weights is None:
+        found["sha256"] = digest(folder, part)
+    else:
+        found["weights"] = weights_digest(part.class_name, read_config(spec, name), _weight_files(folder, part.weights))
+    if part.loras:
+        found["loras"] = [
+            {"weights": weights_digest("LoRA", {}, [lora_file(spec, name, lora)]), "weight": lora.weight}
+            for lora in part.loras
+        ]
+    return found
+
+
+def _address(spec: BackboneSpec, name: str) -> dict[str, str | None]:
+    folder, part = part_folder(spec, name), spec.parts[name]
+    commit = folder.parent.name if part.subfolder else folder.name
+    return {
+        "repository": part.repository,
+        "subfolder": part.subfolder,
+        "revision": commit,
+        "variant": part.variant,
+    }
+
+
+def lora_file(spec: BackboneSpec, name: str, lora: Lora) -> Path:
+    """Path of a LoRA of the named part.
+
+    Raises:
+        MissingExtra: it is not in the cache.
+        InputError: it is not in its folder.
+    """
+    if lora.folder is not None:
+        path = lora.folder / lora.file
+        if not path.is_file():
+            raise InputError(f"expected a LoRA of the {name} of the backbone {spec.name} at {path}, found none")
+        return path
+    return _in_hub_cache(spec, f"LoRA of the {name}", str(lora.repository), lora.inside, lora.revision)
 
 
 def _exists(spec: BackboneSpec, name: str) -> bool:
     try:
         part_folder(spec, name)
+        for lora in spec.parts[name].loras:
+            lora_file(spec, name, lora)
     except (InputError, MissingExtra):
         return False
     return True
 
 
 def _cached(spec: BackboneSpec, name: str, part: Part) -> Path:
-    from huggingface_hub import try_to_load_from_cache
-
-    assert part.repository is not None  # a part without a folder has one
     paths = []
     for file in part.files:
         inside = f"{part.subfolder}/{file}" if part.subfolder else file
-        found = try_to_load_from_cache(part.repository, inside, revision=part.revision)
-        if not isinstance(found, str) or not Path(found).is_file():
-            raise MissingExtra(
-                f"the {name} of `{spec.name}` is not in the cache ({part.repository} lacks {inside}); run "
-                f"`toolkit fetch {spec.name}` with network access, or pass a folder with --backbone"
-            )
-        paths.append(Path(found))
+        paths.append(_in_hub_cache(spec, name, str(part.repository), inside, part.revision))
     return paths[0].parent
+
+
+def _in_hub_cache(spec: BackboneSpec, name: str, repository: str, inside: str, revision: str) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, inside, revision=revision)
+    if not isinstance(found, str) or not Path(found).is_file():
+        raise MissingExtra(
+            f"the {name} of `{spec.name}` is not in the cache ({repository} lacks {inside}); run "
+            f"`toolkit fetch {spec.name}` with network access, or pass a folder with --backbone"
+        )
+    return Path(found)
 
 
 def _check_folder(spec: BackboneSpec, name: str, part: Part) -> None:

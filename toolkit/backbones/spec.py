@@ -28,6 +28,33 @@ REQUIRED = ("vae", "unet", "text_encoder", "scheduler")
 """Parts that every backbone needs. `CLIPTextModel` also needs the tokenizer."""
 
 
+class Lora(BaseModel):
+    """A LoRA that is added to the weights of a part when it is loaded: one safetensors file.
+
+    Its layers may have kohya's names (``lora_unet_...``), or those of diffusers and peft (``unet.....lora_A.weight``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    repository: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository ID on the Hub.")
+    folder: Path | None = Field(None, description="Folder of the file, instead of a repository.")
+    subfolder: str = Field("", pattern=r"^([\w-][\w.-]*)?$", description="Folder inside the repository.")
+    revision: str = Field("main", description="Commit, tag or branch of the repository.")
+    file: str = Field(pattern=r"^[\w-][\w.-]*\.safetensors$", description="Name of the file.")
+    weight: float = Field(1.0, description="Factor of what it adds.")
+
+    @model_validator(mode="after")
+    def _one_location(self) -> Lora:
+        if (self.repository is None) == (self.folder is None):
+            raise ValueError("a LoRA is either in a repository or in a folder: set one of the two")
+        return self
+
+    @property
+    def inside(self) -> str:
+        """Path of the file in the repository."""
+        return f"{self.subfolder}/{self.file}" if self.subfolder else self.file
+
+
 class Part(BaseModel):
     """One part of a backbone, in a repository of the Hugging Face Hub or in a folder."""
 
@@ -46,6 +73,8 @@ class Part(BaseModel):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of a part in a folder. Files that differ are refused."
     )
+
+    loras: tuple[Lora, ...] = Field((), description="LoRAs that are added to the weights.")
 
     @model_validator(mode="after")
     def _one_location(self) -> Part:
@@ -153,36 +182,54 @@ def _sd15(class_name: str, subfolder: str, variant: str | None = "fp16") -> Part
     )
 
 
+_SD15 = BackboneSpec(
+    name="sd15",
+    resolution=512,
+    licence="CreativeML OpenRAIL-M; motion adapter: Apache-2.0",
+    download_size="6.1 GB",
+    vae=_sd15("AutoencoderKL", "vae"),
+    unet=_sd15("UNet2DConditionModel", "unet"),
+    text_encoder=_sd15("CLIPTextModel", "text_encoder"),
+    tokenizer=_sd15("CLIPTokenizer", "tokenizer", None),
+    scheduler=_sd15("PNDMScheduler", "scheduler", None),
+    controlnet_inpaint=Part(
+        class_name="ControlNetModel",
+        repository="lllyasviel/control_v11p_sd15_inpaint",
+        revision="c96e03a807e64135568ba8aecb66b3a306ec73bd",
+        variant="fp16",
+    ),
+    # The branch has no safetensors; only an unmerged pull request does.
+    controlnet_tile=Part(
+        class_name="ControlNetModel",
+        repository="lllyasviel/control_v11f1e_sd15_tile",
+        revision="3f877705c37010b7221c3d10743307d6b5b6efac",
+        weights_format="bin",
+    ),
+    # The fp16 variant of this repository is as large as the plain file.
+    motion_adapter=Part(
+        class_name="MotionAdapter",
+        repository="guoyww/animatediff-motion-adapter-v1-5-2",
+        revision="6167b88ffe39b4441fdf2113e77b99a6f56b7906",
+    ),
+)
+
+_LCM = {"repository": "wangfuyun/AnimateLCM", "revision": "6d12735b542978f8e83b36c5e7f92bdb8433e58f"}
+
 BACKBONES = {
-    "sd15": BackboneSpec(
-        name="sd15",
-        resolution=512,
-        licence="CreativeML OpenRAIL-M; motion adapter: Apache-2.0",
-        download_size="6.1 GB",
-        vae=_sd15("AutoencoderKL", "vae"),
-        unet=_sd15("UNet2DConditionModel", "unet"),
-        text_encoder=_sd15("CLIPTextModel", "text_encoder"),
-        tokenizer=_sd15("CLIPTokenizer", "tokenizer", None),
-        scheduler=_sd15("PNDMScheduler", "scheduler", None),
-        controlnet_inpaint=Part(
-            class_name="ControlNetModel",
-            repository="lllyasviel/control_v11p_sd15_inpaint",
-            revision="c96e03a807e64135568ba8aecb66b3a306ec73bd",
-            variant="fp16",
-        ),
-        # The branch has no safetensors; only an unmerged pull request does.
-        controlnet_tile=Part(
-            class_name="ControlNetModel",
-            repository="lllyasviel/control_v11f1e_sd15_tile",
-            revision="3f877705c37010b7221c3d10743307d6b5b6efac",
-            weights_format="bin",
-        ),
-        # The fp16 variant of this repository is as large as the plain file.
-        motion_adapter=Part(
-            class_name="MotionAdapter",
-            repository="guoyww/animatediff-motion-adapter-v1-5-2",
-            revision="6167b88ffe39b4441fdf2113e77b99a6f56b7906",
-        ),
-    )
+    "sd15": _SD15,
+    # Wang et al. 2024, arXiv 2402.00769, with the weight and the scheduler of its model card.
+    "sd15-lcm": _SD15.model_copy(
+        update={
+            "name": "sd15-lcm",
+            "num_inference_steps": 6,
+            "licence": "CreativeML OpenRAIL-M; AnimateLCM: no licence stated on its card",
+            "download_size": "5.4 GB; 1.0 GB if sd15 is there",
+            "unet": _SD15.unet.model_copy(
+                update={"loras": (Lora(file="AnimateLCM_sd15_t2v_lora.safetensors", weight=0.8, **_LCM),)}
+            ),
+            "scheduler": _sd15("LCMScheduler", "scheduler", None),
+            "motion_adapter": Part(class_name="MotionAdapter", variant="fp16", **_LCM),
+        }
+    ),
 }
 """Downloadable backbones by name, pinned to commits so that datasets are reproducible."""

@@ -79,7 +79,7 @@ def edit_remover(name: str | Path, spec: BackboneSpec, options: Mapping[str, Map
         regions=record.region is not None,
         filled=record.filled,
         hint="frame",
-        controlnet=Part(class_name="ControlNetModel", folder=remover.controlnet.resolve()),
+        controlnet=remover.part(spec),
         origin={"sha256": sha256_of(remover.folder / RECORD)},
     )
 

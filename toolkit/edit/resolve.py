@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.backbones import BackboneSpec, backbone_names, describe, identity
+from toolkit.backbones import BackboneSpec, backbone_names, describe, provenance
 from toolkit.backbones.locations import read_config
 from toolkit.device import choose_device
 from toolkit.edit.config import DenoisingConfig, EditConfig, MaskConfig, MotionConfig
@@ -80,7 +80,7 @@ def resolve(config: EditConfig) -> ResolvedEdit:
         resolved_removers.append(_remover(remover, config.masking, tasks, steps))
     return ResolvedEdit(
         removers=tuple(resolved_removers),
-        backbone=identity(spec, used_parts(spec, motion.motion_adapter)),
+        backbone=provenance(spec, used_parts(spec, motion.motion_adapter)),
         compute=compute,
         denoising=resolve_denoising(denoising, spec, steps, config.motion.beta_schedule, motion.motion_adapter),
         motion=motion,

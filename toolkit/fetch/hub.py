@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from toolkit.backbones.locations import part_folder
+from toolkit.backbones.locations import lora_file, part_folder
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import MissingExtra, ToolkitError, UsageError
 from toolkit.files import sha256_of
@@ -36,16 +36,22 @@ def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, end
         assert part.repository is not None  # by `_wanted`
         inside = [f"{part.subfolder}/{file}" if part.subfolder else file for file in part.files]
         files.setdefault((part.repository, part.revision), []).extend(inside)
+        for lora in part.loras:
+            if lora.repository is not None:
+                files.setdefault((lora.repository, lora.revision), []).append(lora.inside)
     for (repository, revision), names in files.items():
         _snapshot(repository, revision, names, endpoint)
     folders = []
     for name in wanted:
         try:
             folder = part_folder(spec, name)
+            loras = [lora_file(spec, name, lora) for lora in spec.parts[name].loras]
         except MissingExtra as error:
             raise ToolkitError(f"the download of {name} for `{spec.name}` is incomplete: {error}") from error
         for file in spec.parts[name].files:
             _check_blob(folder / file)
+        for lora in loras:
+            _check_blob(lora)
         folders.append(folder)
     return folders
 

@@ -110,9 +110,14 @@ def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
         "datasets": [sha256_of(root / MANIFEST) for root in config.data],
     }
     if config.stage != "backbone":
-        from toolkit.backbones import describe, identity
+        from toolkit.backbones import describe
+        from toolkit.backbones.locations import digest
 
-        document["backbone"] = identity(describe(config.output), ("unet", "text_encoder"))["parts"]
+        parts = describe(config.output).parts
+        document["backbone"] = {
+            name: {"class_name": parts[name].class_name, "sha256": digest(parts[name].local, parts[name])}
+            for name in ("unet", "text_encoder")
+        }
     return document
 
 

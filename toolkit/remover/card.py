@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from toolkit.remover.layout import CONTROLNET, CURVE, GRID, IMAGES, RECORD, RemoverRecord
+from toolkit.remover.layout import CONTROLNET, CURVE, GRID, IMAGES, LORA_WEIGHTS, RECORD, RemoverRecord
 from toolkit.words import markdown_text
 
 _BODY = """
@@ -21,12 +21,12 @@ by the method of "V-LASIK: Consistent Glasses-Removal from Videos Using Syntheti
 $ toolkit edit in.mp4 out.mp4 --remover path/to/this/folder --backbone {backbone_name}
 ```
 
-With diffusers:
+With diffusers{with_peft}:
 
 ```python
 from diffusers import ControlNetModel
 
-controlnet = ControlNetModel.from_pretrained("path/to/this/folder", subfolder="{controlnet}")
+{loading}
 ```
 
 The input is a frame with the attribute: {seen}. Use these prompts:
@@ -66,7 +66,7 @@ The weights are from step {step}, which scored best on held-out pairs. Training 
 _SETTINGS = (
     *("recipe", "init", "seed", "train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler"),
     *("lr_warmup_steps", "max_grad_norm", "mixed_precision", "mask_weight", "snr_gamma", "proportion_empty_prompts"),
-    *("use_ema", "variants", "balance"),
+    *("use_ema", "variants", "balance", "lora_rank"),
 )
 """Settings shown on the card, by their name in the finetuning config or in one of its groups."""
 
@@ -91,7 +91,8 @@ def render_card(record: RemoverRecord, pictures: Collection[str] = ()) -> str:
         pictures="".join(
             f"\n![{alt}]({IMAGES}/{name})\n\n{caption}\n" for name, alt, caption in _PICTURES if name in pictures
         ),
-        controlnet=CONTROLNET,
+        with_peft="" if record.lora_rank is None else " and peft",
+        loading=_loading(record),
         resolution=record.resolution,
         seen=_seen(record),
         prompts=_table(("task", "prompt"), ((task, record.prompts[task]) for task in record.tasks)),
@@ -116,6 +117,16 @@ def _seen(record: RemoverRecord) -> str:
         return f"a face in {crop}"
     width, height = record.region
     return f"a part of about {width}x{height} pixels around the attribute, cut from a face in {crop}"
+
+
+def _loading(record: RemoverRecord) -> str:
+    if record.lora_rank is None:
+        return f'controlnet = ControlNetModel.from_pretrained("path/to/this/folder", subfolder="{CONTROLNET}")'
+    base = record.backbone["parts"]["controlnet_tile"].get("repository") or "path/to/the/tile/controlnet"
+    return (
+        f'controlnet = ControlNetModel.from_pretrained("{base}")\n'
+        f'controlnet.load_lora_adapter("path/to/this/folder/{CONTROLNET}", weight_name="{LORA_WEIGHTS}", prefix=None)'
+    )
 
 
 def _front(record: RemoverRecord) -> str:

@@ -16,6 +16,9 @@ CONTROLNET, RECORD, CARD, IMAGES = "controlnet", "remover.json", "README.md", "i
 GRID, CURVE = "grid.jpg", "curve.png"
 """Files in `IMAGES`: held-out pairs (input, output, target), and the curve that shows why training ended."""
 
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+"""File in `CONTROLNET` of a remover that adds low-rank layers to the tile ControlNet; diffusers' name."""
+
 WRITING, WRITTEN = ".remover-writing", ".remover-written"
 """Staging folders: of a remover being written, and of a complete one whose files are being moved into place."""
 
@@ -61,6 +64,12 @@ class RemoverRecord(BaseModel):
         description="Parts of the attribute that were filled from their surroundings in some of the training pictures: "
         "`none`, `thin` opaque ones such as rims, or `all`, as in the second pass of an edit. null in older records.",
     )
+    lora_rank: int | None = Field(
+        None,
+        ge=1,
+        description="Rank of the low-rank layers that the remover adds to the tile ControlNet; null if it is a whole "
+        "ControlNet.",
+    )
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = Field(description="Target that the UNet predicts.")
     step: int = Field(ge=0, description="Training steps behind these weights.")
     held_out: dict[str, FiniteFloat | None] = Field(description="Metrics on held-out pairs, or null if not measured.")
@@ -81,6 +90,8 @@ class RemoverRecord(BaseModel):
         for name in COMPARED_PARTS:
             if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
                 raise ValueError(f"backbone.parts must describe the {name}")
+        if self.lora_rank is not None and not isinstance(parts.get("controlnet_tile"), dict):
+            raise ValueError("backbone.parts must describe the controlnet_tile, to which the low-rank layers belong")
         return self
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from toolkit.backbones.locations import identity
-from toolkit.backbones.spec import BackboneSpec
+from toolkit.backbones.locations import is_same_part, provenance
+from toolkit.backbones.spec import BackboneSpec, Lora, Part
 from toolkit.errors import InputError
 from toolkit.files import is_litter, read_json, sha256_of
 from toolkit.remover.layout import (
     CARD,
     COMPARED_PARTS,
     CONTROLNET,
+    LORA_WEIGHTS,
     PICKLES,
     RECORD,
     SCHEMA_VERSION,
@@ -44,8 +46,21 @@ class Remover:
 
     @property
     def controlnet(self) -> Path:
-        """Folder for `ControlNetModel.from_pretrained`."""
+        """Folder of the weights: for `ControlNetModel.from_pretrained`, or of low-rank layers if it has a rank."""
         return self.folder / CONTROLNET
+
+    def part(self, spec: BackboneSpec) -> Part:
+        """The remover's ControlNet as a part of its backbone: the folder, or the tile ControlNet with the LoRA.
+
+        Raises:
+            InputError: the backbone has no tile ControlNet, to which the low-rank layers belong.
+        """
+        if self.record.lora_rank is None:
+            return Part(class_name="ControlNetModel", folder=self.controlnet.resolve())
+        if spec.controlnet_tile is None:
+            _refuse(self, spec, "it has no tile ControlNet, to which the remover's low-rank layers belong")
+        own = Lora(folder=self.controlnet.resolve(), file=LORA_WEIGHTS)
+        return spec.controlnet_tile.model_copy(update={"loras": (*spec.controlnet_tile.loras, own)})
 
 
 def read_remover(folder: str | Path, verify: bool = True) -> Remover:
@@ -92,14 +107,17 @@ def check_backbone(remover: Remover, spec: BackboneSpec) -> None:
     record = remover.record
     if spec.prediction_type != record.prediction_type:
         _refuse(remover, spec, f"its prediction_type is {spec.prediction_type}, not {record.prediction_type}")
-    found = identity(spec, COMPARED_PARTS)["parts"]
-    for name in COMPARED_PARTS:
+    compared = COMPARED_PARTS if record.lora_rank is None else (*COMPARED_PARTS, "controlnet_tile")
+    for name in compared:
+        if name not in spec.parts:
+            _refuse(remover, spec, f"it has no {name}")
         expected = record.backbone["parts"][name]
-        if found[name] != expected:
-            _refuse(remover, spec, f"its {name} is {_described(found[name])}, not {_described(expected)}")
+        if not is_same_part(spec, name, expected):
+            found = provenance(spec, (name,))["parts"][name]
+            _refuse(remover, spec, f"its {name} is {_described(found)}, not {_described(expected)}")
 
 
-def _refuse(remover: Remover, spec: BackboneSpec, reason: str) -> None:
+def _refuse(remover: Remover, spec: BackboneSpec, reason: str) -> NoReturn:
     trained = remover.record.backbone.get("name")
     raise InputError(
         f"the remover {remover.folder} was trained on the backbone {trained}, but {spec.name} is different: "
@@ -107,13 +125,15 @@ def _refuse(remover: Remover, spec: BackboneSpec, reason: str) -> None:
     )
 
 
-def _described(part: dict[str, Any]) -> str:
+def _described(part: Mapping[str, Any]) -> str:
+    digest = str(part.get("weights") or part.get("sha256") or "")[:12]
+    content = f" with the digest {digest}" if digest else ""
     if part.get("repository"):
         revision = str(part.get("revision"))[:12]
         path = "/".join(str(part[key]) for key in ("repository", "subfolder") if part.get(key))
         variant = f" ({part['variant']})" if part.get("variant") else ""
-        return f"{path} at {revision}{variant}"
-    return f"the {part.get('class_name')} with sha256 {str(part.get('sha256'))[:12]}"
+        return f"{path} at {revision}{variant}{content}"
+    return f"the {part.get('class_name')}{content}"
 
 
 def _state(folder: Path) -> tuple[int, int] | None:
