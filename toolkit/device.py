@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from toolkit.errors import UsageError
 from toolkit.validation import did_you_mean
@@ -106,6 +106,39 @@ def choose_device(device: str | None = None, dtype: str | None = None) -> Comput
         )
     dtype = dtype or ("float16" if capability >= (7, 0) else "float32")
     return ComputeDevice(device, dtype, dtype != "float32")
+
+
+def training_precision() -> Literal["no", "fp16", "bf16"]:
+    """The mixed precision for training on the device that `choose_device_name` prefers.
+
+    CUDA: bf16 from compute capability 8.0 on, fp16 on 7.x, whose tensor cores know no bf16. Elsewhere none.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "no"
+    capability = torch.cuda.get_device_capability()
+    return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "no"
+
+
+@contextlib.contextmanager
+def tensor_float_32(device: str) -> Iterator[None]:
+    """On CUDA, let tensor cores multiply float32 numbers rounded to ten bits of mantissa (TF32), in the block.
+
+    Args:
+        device: torch's name. Other devices than CUDA stay as they are.
+    """
+    import torch
+
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv) if device.startswith("cuda") else ()
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32"
+        yield
+    finally:
+        for place, value in zip(places, before):
+            place.fp32_precision = value
 
 
 @contextlib.contextmanager

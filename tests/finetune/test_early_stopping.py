@@ -106,6 +106,17 @@ def test_curve_is_a_picture_and_always_the_same():
     assert render_curve(history[:1], 0, "only one", 1.0)
 
 
+def test_curve_shows_the_parts_of_the_artefact():
+    history = [(250 * step, *values) for step, values in enumerate(prior(20))]
+    plain = render_curve(history, 2500, "reason", 1.0)
+    parts = {step: {"outside": 0.4, "blur": 0.2, "agreement": step / 9000} for step, _, _ in history}
+    shown = render_curve(history, 2500, "reason", 1.0, parts)
+    assert shown != plain
+    assert shown != render_curve(history, 2500, "reason", 1.0, {step: {**parts[step], "blur": 0.3} for step in parts})
+    perfect = {step: {"outside": 0.4} for step, _, _ in history}  # the artefact itself
+    assert render_curve(history, 2500, "reason", 1.0, perfect) == plain
+
+
 def test_grid_shows_the_pictures_and_their_change():
     source, target = (np.full((64, 64, 3), value, np.uint8) for value in (100, 200))
     output = source.copy()

@@ -127,7 +127,7 @@ def test_other_data_or_backbone_is_another_config(settings, trained, datasets, t
     with pytest.raises(UsageError, match="datasets was"):
         finetune(settings(data=[datasets["other"]], resume_from_checkpoint="latest"))
     another = tiny_backbone(tmp_path / "another", seed=1)
-    with pytest.raises(UsageError, match=r"backbone\.parts\.unet\.sha256"):
+    with pytest.raises(UsageError, match=r"backbone\.parts\.unet\.weights"):
         finetune(settings(backbone=str(another), resume_from_checkpoint="latest"))
 
 

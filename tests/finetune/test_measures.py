@@ -98,6 +98,21 @@ def test_changed_eyes_and_lost_sharpness_show(scene):
     assert 0 <= imperfect(clean, scene).blur < 0.3
 
 
+def test_what_the_mask_keeps_out_of_the_result_is_told_but_does_not_count(scene):
+    clean, _, mask, _ = scene
+    elsewhere = clean.copy()
+    elsewhere[~mask] = elsewhere[~mask] // 2
+    one, other = imperfect(clean, scene), imperfect(elsewhere, scene)
+    assert (other.removal, other.artefact) == (one.removal, one.artefact)
+    assert other.outside > one.outside + 0.5 and other.eye_holes > one.eye_holes + 0.5
+
+
+def test_artefact_is_told_by_its_parts(scene):
+    for picture in (scene[0], scene[3]):
+        found = imperfect(picture, scene)
+        assert found.artefact == pytest.approx((found.blur + found.agreement) / 2)
+
+
 def test_pair_without_a_difference_measures_nothing(scene):
     clean, _, mask, _ = scene
     found = measure(clean, clean, clean, mask, source_coded=clean, target_coded=clean, perfect=True)

@@ -11,7 +11,7 @@ from torchvision import transforms
 from toolkit.backbones import load
 from toolkit.finetune.cache import CacheFolder
 from toolkit.finetune.loss import losses, predict, target
-from toolkit.finetune.plan import make_plan
+from toolkit.finetune.plan import FROZEN, make_plan
 from toolkit.finetune.setup import make_controlnet
 from toolkit.finetune.stream import PairStream, to_batch
 from toolkit.testing import tiny_backbone
@@ -20,7 +20,7 @@ from toolkit.testing import tiny_backbone
 def prepared(config):
     """Backbone, ControlNet, stream and prompts as in a training, with the VAE and the text encoder."""
     plan = make_plan(config)
-    backbone = load(plan.spec, plan.parts)
+    backbone = load(plan.spec, FROZEN)
     folder = CacheFolder(config, plan.datasets, plan.spec, torch.float32)
     folder.prepare()
     cache = folder.open()

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.files import atomic, differences, dump_json, read_json, sha256_of
+from toolkit.finetune.lora import save_trained
 
 CONTROLNET, TRAINING, STATE, SHEET = "controlnet", "training.pt", "state.json", "sheet.jpg"
 
@@ -63,7 +64,7 @@ class Checkpoints:
         """Write a checkpoint, then delete those beyond the limit.
 
         Args:
-            model: a diffusers model, written to ``controlnet/`` for `from_pretrained`.
+            model: a ControlNet, written to ``controlnet/`` by `save_trained`.
             training: tensors and plain values.
             state: JSON values; `state["best_step"]` names the ``best-N`` that it needs, if any.
 
@@ -72,7 +73,7 @@ class Checkpoints:
         """
 
         def write(folder: Path) -> None:
-            model.save_pretrained(folder / CONTROLNET)
+            save_trained(model, folder / CONTROLNET)
             torch.save(training, folder / TRAINING)
             (folder / STATE).write_text(dump_json({"step": step, "state": state, "files": _sums(folder)}))
 
@@ -91,7 +92,7 @@ class Checkpoints:
         """
 
         def write(folder: Path) -> None:
-            model.save_pretrained(folder / CONTROLNET)
+            save_trained(model, folder / CONTROLNET)
             (folder / SHEET).write_bytes(sheet)
             (folder / STATE).write_text(dump_json({"step": step, "state": {}, "files": _sums(folder)}))
 

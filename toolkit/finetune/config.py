@@ -17,6 +17,11 @@ LEARNING_RATE, NUM_INFERENCE_STEPS = 1e-5, 20
 """Defaults if neither the user nor the backbone sets a value; the learning rate is the paper's."""
 
 
+LORA_SPEED = 10
+"""Low-rank layers learn at this many times the learning rate of a whole model (Schulman et al., "LoRA Without Regret",
+2025)."""
+
+
 class OptimisationConfig(BaseModel):
     """Optimiser and number formats. Names and defaults are those of diffusers' `train_controlnet.py` or the paper."""
 
@@ -25,7 +30,10 @@ class OptimisationConfig(BaseModel):
     train_batch_size: int = Field(8, ge=1, description="Pairs per step and device.")
     gradient_accumulation_steps: int = Field(1, ge=1, description="Batches whose gradients are summed into one step.")
     learning_rate: float | None = Field(
-        None, gt=0, description="Learning rate of AdamW. If unset, the backbone's recommendation or the paper's 1e-5."
+        None,
+        gt=0,
+        description="Learning rate of AdamW. If unset, the backbone's recommendation or the paper's 1e-5; with "
+        "`lora_rank` ten times that.",
     )
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = Field(
         "constant", description="Schedule of the learning rate. All but the constant ones end at `max_train_steps`."
@@ -42,7 +50,9 @@ class OptimisationConfig(BaseModel):
     gradient_checkpointing: bool = Field(False, description="Save memory at the cost of about a third more time.")
     torch_compile: bool = Field(False, description="Compile the models. Pays off after a few hundred steps.")
     mixed_precision: Literal["no", "fp16", "bf16"] | None = Field(
-        None, description="Number format of the computation. If unset, that of `accelerate launch`, otherwise `no`."
+        None,
+        description="Number format of the computation. If unset, that of `accelerate launch`; otherwise `bf16` on GPUs "
+        "of compute capability 8.0 and later, `fp16` on those of 7.x, and `no` elsewhere.",
     )
 
 
@@ -166,6 +176,13 @@ class FinetuneConfig(BaseModel):
         description="Initial weights of the ControlNet: `tile` (the backbone's), `unet` (a copy of the UNet's "
         "encoder), or the folder of a remover.",
     )
+    lora_rank: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Train low-rank layers of this rank beside the layers of the tile ControlNet, and none of its own "
+        "weights. The remover takes a few MB. If unset, the whole ControlNet is trained.",
+    )
     resolution: int | None = Field(
         None,
         ge=64,
@@ -251,7 +268,8 @@ class FinetuneConfig(BaseModel):
             UsageError: a trial would run less than one step.
         """
         steps = self.validation.num_inference_steps or spec.num_inference_steps or NUM_INFERENCE_STEPS
-        rate = self.optimisation.learning_rate or spec.learning_rate or LEARNING_RATE
+        usual = spec.learning_rate or LEARNING_RATE
+        rate = self.optimisation.learning_rate or (usual if self.lora_rank is None else LORA_SPEED * usual)
         validation = validated(ValidationConfig, self.validation.model_dump() | {"num_inference_steps": steps})
         optimisation = self.optimisation.model_copy(update={"learning_rate": rate})
         return self.model_copy(update={"validation": validation, "optimisation": optimisation})
@@ -265,6 +283,8 @@ class FinetuneConfig(BaseModel):
         running |= {"checkpoints_total_limit", "resume_from_checkpoint", "report_to", "cache", "cache_dir"}
         running |= {"cache_batch_size", "dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
         content = self.model_dump(mode="json", exclude=running)
+        if self.lora_rank is None:
+            del content["lora_rank"]  # trainings of earlier releases do not have it, and they can go on
         if self.optimisation.lr_scheduler.startswith("constant"):
             del content["max_train_steps"]  # no schedule depends on it, so a finished run can be extended
         for name in ("early_stopping", "patience"):

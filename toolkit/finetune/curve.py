@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
 """From the palette of Okabe and Ito, which colour-blind people can tell apart."""
 
 
+PARTS = (
+    ("blur", "-", "blur"),
+    ("agreement", "-.", "agreement"),
+    ("outside", ":", "outside (does not count)"),
+    ("eye_holes", (0, (1, 4)), "eye holes (do not count)"),
+)
+"""Kinds of damage of imperfect pairs, with the style and the label of their lines."""
+
+
 def render_curve(
-    history: Sequence[tuple[int, float, float]], best_step: int, reason: str, artefact_weight: float
+    history: Sequence[tuple[int, float, float]],
+    best_step: int,
+    reason: str,
+    artefact_weight: float,
+    figures: Mapping[int, Mapping[str, float]] | None = None,
 ) -> bytes:
     """Draw removal and artefact over the steps, and removal over artefact with the tangent at the best step.
+
+    The parts of the artefact are drawn as thin lines, if they are known.
 
     Args:
         history: step, removal and artefact of each validation.
         best_step: the step that was kept, one of the history's.
         reason: why training ended; the title.
         artefact_weight: slope of the tangent.
+        figures: measures of each validation by step, for the parts.
 
     Returns:
         A PNG; the same input gives the same bytes.
@@ -26,6 +42,7 @@ def render_curve(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    figures = figures or {}
     steps, removal, artefact = zip(*history)
     best = steps.index(best_step)
     figure = Figure(figsize=(9.6, 4.0), dpi=110, layout="constrained")
@@ -34,6 +51,10 @@ def render_curve(
     time, plane = figure.subplots(1, 2)
     time.plot(steps, removal, "o-", color=BLUE, markersize=3, label="removal")
     time.plot(steps, artefact, "s--", color=ORANGE, markersize=3, label="artefact")
+    for name, style, label in PARTS:
+        known = [(step, figures[step][name]) for step in steps if name in figures.get(step, {})]
+        if known and any("agreement" in values for values in figures.values()):  # else the artefact has a single part
+            time.plot(*zip(*known), linestyle=style, color=ORANGE, alpha=0.6, linewidth=1, label=label)
     time.axvline(best_step, color=GREY, linewidth=1, linestyle=":", label=f"kept: step {best_step}")
     time.set_xlabel("step")
     time.legend(frameon=False, fontsize=8)

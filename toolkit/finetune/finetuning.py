@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 
 from toolkit.backbones import load
-from toolkit.device import flushed_denormals
+from toolkit.device import flushed_denormals, tensor_float_32
 from toolkit.errors import ToolkitError
 from toolkit.files import dump_json, locked, write_text
 from toolkit.finetune.checkpoints import SaveError
 from toolkit.finetune.config import FinetuneConfig
-from toolkit.finetune.plan import SETTINGS, Plan, make_plan
+from toolkit.finetune.plan import FROZEN, SETTINGS, Plan, make_plan
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 from toolkit.interruption import stop_requests
 
@@ -50,7 +50,7 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     from toolkit.finetune.cache import CacheFolder
     from toolkit.finetune.datasets import held_out
     from toolkit.finetune.release import release
-    from toolkit.finetune.setup import compute_device_of, forget, make_accelerator, make_setup
+    from toolkit.finetune.setup import advice_for, compute_device_of, forget, make_accelerator, make_setup
     from toolkit.finetune.trainer import Trainer
     from toolkit.finetune.trials import Trials
 
@@ -61,11 +61,16 @@ def _run(plan: Plan, observer: FinetuneObserver) -> FinetuneReport | None:
     observer = observer if main else FinetuneObserver()
     busy = f"another training is writing to {config.output}; wait until it ends, or stop it"
     try:
-        with flushed_denormals(), locked(config.output / ".lock", busy) if main else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            held.enter_context(flushed_denormals())
             if main:
+                held.enter_context(locked(config.output / ".lock", busy))
                 write_text(config.output / SETTINGS, dump_json(plan.document), durable=True)
                 _introduce(plan, observer)
-            backbone = load(plan.spec, plan.parts, compute_device_of(accelerator))
+            held.enter_context(tensor_float_32(str(accelerator.device)))
+            backbone = load(plan.spec, FROZEN, compute_device_of(accelerator))
+            if main and accelerator.device.type == "cuda" and (advice := advice_for(plan, backbone)):
+                observer.warning(advice)
             chosen = held_out(plan.datasets, config.validation.validation_samples)
             setup = make_setup(plan, accelerator, backbone, {sample.row["text"] for _, sample in chosen}, observer)
             trials = Trials(config, chosen, backbone, setup.scheduler, setup.states) if main else None

@@ -22,7 +22,7 @@ class Measures:
         psnr_outside: dB, edit against input outside it.
         removal: 0 for the unedited input, 1 for the target, negative if the edit is further from the target.
         artefact: 0 for a flawless edit, about 1 if the damage is as strong as the attribute.
-        outside, eye_holes, blur, agreement: parts of `artefact`, which `measure` explains.
+        outside, eye_holes, blur, agreement: damage of four kinds, which `measure` explains; `artefact` has some.
     """
 
     psnr_inside: float
@@ -57,13 +57,16 @@ def measure(
     For perfect pairs the target is real. Removal is 1 - rms(output - target inside) / c, and the artefact is
     `outside`, rms(output - source outside) / c.
 
-    For imperfect pairs the target was inpainted, so matching its detail has no merit. Removal is computed from pictures
-    smoothed with sigma = side / 64 inside the mask. The artefact is the mean of those that can be measured of
+    For imperfect pairs the target was inpainted, so matching its detail has no merit. What counts is the result of an
+    edit with masks: the output inside the mask, composited over the source outside it and in the eye holes. Removal is
+    computed from pictures smoothed with sigma = side / 64 inside the mask. The artefact is the mean of
 
-    - `outside` as above, and `eye_holes`, the same in the holes of the mask;
     - `blur`: 1 - gradient energy inside the mask / that of the source in a ring around it, at least 0;
     - `agreement`: correlation of the output's detail with the target's inside the mask, after removing the part that
       both share with the source's detail, at least 0. It nears 1 if an edit copies the target's artefacts.
+
+    `outside` as above, and `eye_holes`, the same in the holes of the mask, are measured on the output before it is
+    composited. They do not count: the mask keeps them out of the result, so it would look the same without them.
 
     This follows the paper's argument for stopping early, after Deep Video Prior (V-LASIK, section 2): training learns
     the removal that all pairs share before the artefacts of single pairs.
@@ -91,12 +94,11 @@ def measure(
     before = _rms(_smooth(src - tgt, mask, sigma), inside)
     removal = 1 - _rms(_smooth(out - tgt, mask, sigma), inside) / before if before > 0 else math.nan
     parts = {
-        "eye_holes": _rms(out - src, _holes(mask)) / contrast,
         "blur": _blur(out, src, mask),
         "agreement": _agreement(out, src, tgt, mask, sigma),
     }
-    artefact = _mean([figures["outside"], *parts.values()])
-    return Measures(**figures, **parts, removal=removal, artefact=artefact)
+    eye_holes = _rms(out - src, _holes(mask)) / contrast
+    return Measures(**figures, **parts, eye_holes=eye_holes, removal=removal, artefact=_mean(list(parts.values())))
 
 
 def average(measures: Sequence[Measures]) -> Measures:

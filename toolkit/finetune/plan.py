@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.backbones import BackboneSpec, check_compatible, describe, identity
+from toolkit.backbones import BackboneSpec, check_compatible, describe, identity, is_same_part
 from toolkit.backbones.compatible import picture_unit
+from toolkit.device import training_precision
 from toolkit.errors import InputError, MissingExtra, UsageError
 from toolkit.files import differences, dump_json, read_json, staging_path
 from toolkit.finetune.checkpoints import Checkpoint, Checkpoints
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, open_datasets
-from toolkit.remover import read_remover
+from toolkit.remover import Remover, check_backbone, read_remover
 
 SETTINGS = "finetune.json"
 """The file in the output that states what the training depends on. It marks the folder as a finetuning's."""
@@ -31,7 +32,7 @@ class Plan:
         config: the settings, with nothing left to the backbone.
         resolution: side of the pictures in pixels.
         document: what the trained weights depend on, as JSON values.
-        init: folder of the ControlNet to start from; None for the tile ControlNet or a copy of the UNet's encoder.
+        init: remover to start from; None for the tile ControlNet or a copy of the UNet's encoder.
         checkpoint: the checkpoint to resume from, if any.
     """
 
@@ -40,14 +41,9 @@ class Plan:
     resolution: int
     datasets: list[TrainingSet]
     document: dict[str, Any]
-    init: Path | None
+    init: Remover | None
     checkpoint: Checkpoint | None
     warnings: list[str]
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts of the backbone that training uses."""
-        return (*FROZEN, *(("controlnet_tile",) if self.config.init == "tile" else ()))
 
 
 def make_plan(config: FinetuneConfig) -> Plan:
@@ -60,28 +56,53 @@ def make_plan(config: FinetuneConfig) -> Plan:
     """
     _require_extras(config)
     spec = describe(config.backbone)
-    config = config.resolved(spec)
+    config = _with_precision(config.resolved(spec))
     resolution = config.resolution or spec.resolution
     _check_region(config, spec, resolution)
     datasets = open_datasets(config.data, resolution, config.pairs)
     init, origin = _init(config, spec)
-    parts = [part for part in (*FROZEN, "controlnet_tile") if part in spec.parts]
-    if config.init != "tile":
-        parts = [part for part in parts if part != "controlnet_tile"]
+    parts = [part for part in FROZEN if part in spec.parts]
+    if config.init == "tile" or (init is not None and init.record.lora_rank is not None):
+        parts.append("controlnet_tile")
     check_compatible(spec, parts)
     content = config.content() | {"resolution": resolution, "init": origin}
-    # `accelerate launch` sets these two, and the weights depend on them.
-    content["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
-    content["optimisation"]["mixed_precision"] = config.optimisation.mixed_precision or os.environ.get(
-        "ACCELERATE_MIXED_PRECISION", "no"
-    )
+    content["processes"] = int(os.environ.get("WORLD_SIZE", "1"))  # by `accelerate launch`; the weights depend on it
     document = {
         "config": content,
         "datasets": [{"sha256": dataset.digest, "perfect": dataset.perfect} for dataset in datasets],
-        "backbone": identity(spec, parts),
+        "backbone": _identity(config.output, spec, parts),
     }
+    if not all(dataset.perfect for dataset in datasets):
+        document["artefact"] = "inside the mask"  # of imperfect pairs; until 0.1, the mean of four measures
     checkpoint, warnings = _claim(config, document)
     return Plan(config, spec, resolution, datasets, document, init, checkpoint, warnings)
+
+
+def _with_precision(config: FinetuneConfig) -> FinetuneConfig:
+    """The config with the mixed precision that is used: its own, that of `accelerate launch`, or the device's."""
+    precision = config.optimisation.mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION")
+    if precision is None:
+        on_cpu = config.cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")
+        precision = "no" if on_cpu else training_precision()
+    optimisation = config.optimisation.model_copy(update={"mixed_precision": precision})
+    return config.model_copy(update={"optimisation": optimisation})
+
+
+def _identity(output: Path, spec: BackboneSpec, parts: list[str]) -> dict[str, Any]:
+    """The identity of the backbone, in the form in which this output has it, so that an old training can go on."""
+    now = identity(spec, parts)
+    try:
+        before = read_json(output / SETTINGS)["backbone"]
+        recorded = before["parts"]
+        same = before["name"] == now["name"] and set(recorded) == set(parts)
+        if same and all(
+            is_same_part(spec, part, recorded[part]) and recorded[part].get("loras") == now["parts"][part].get("loras")
+            for part in parts
+        ):
+            return before
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass  # none, or damaged, which is told later
+    return now
 
 
 def _check_region(config: FinetuneConfig, spec: BackboneSpec, resolution: int) -> None:
@@ -112,16 +133,29 @@ def _require_extras(config: FinetuneConfig) -> None:
         raise MissingExtra("--use-8bit-adam needs a package: pip install bitsandbytes")
 
 
-def _init(config: FinetuneConfig, spec: BackboneSpec) -> tuple[Path | None, Any]:
-    """The folder of the ControlNet to start from, and a value that identifies it."""
+def _init(config: FinetuneConfig, spec: BackboneSpec) -> tuple[Remover | None, Any]:
+    """The remover to start from, and a value that identifies where training starts."""
     if config.init == "tile":
         if "controlnet_tile" not in spec.parts:
             raise UsageError(f"the backbone {spec.name} has no tile ControlNet; use --init unet or --init REMOVER")
         return None, "tile"
     if config.init == "unet":
+        if config.lora_rank is not None:
+            raise UsageError(
+                "--lora-rank needs --init tile or a remover of that rank: a copy of the UNet's encoder has new layers, "
+                "which low-rank layers cannot stand for"
+            )
         return None, "unet"
     remover = read_remover(Path(config.init))
-    return remover.controlnet, dict(sorted(remover.record.files.items()))
+    if config.lora_rank not in (None, remover.record.lora_rank):
+        rank = remover.record.lora_rank
+        found = "is a whole ControlNet" if rank is None else f"has the rank {rank}"
+        raise UsageError(
+            f"--lora-rank {config.lora_rank} needs --init tile or a remover of that rank, but {config.init} {found}"
+        )
+    if remover.record.lora_rank is not None:
+        check_backbone(remover, spec)
+    return remover, dict(sorted(remover.record.files.items()))
 
 
 def _claim(config: FinetuneConfig, document: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:

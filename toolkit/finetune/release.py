@@ -7,11 +7,13 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from toolkit.backbones import provenance
 from toolkit.finetune.checkpoints import CONTROLNET, SHEET, Checkpoints
 from toolkit.finetune.curve import render_curve
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneReport
 from toolkit.remover import DatasetUse, RemoverRecord, write_remover
+from toolkit.remover.layout import LORA_WEIGHTS
 from toolkit.versions import installed
 
 _PATHS = {"data", "output", "backbone", "init", "cache_dir", "resume_from_checkpoint"}
@@ -30,7 +32,7 @@ def release(plan: Plan, trainer: Any, reason: str) -> FinetuneReport:
     config, stopping = plan.config, trainer.stopping
     step = stopping.best_step
     best = Checkpoints(config.output, config.checkpoints_total_limit).best(step)
-    curve = render_curve(stopping.history, step, reason, config.validation.artefact_weight)
+    curve = render_curve(stopping.history, step, reason, config.validation.artefact_weight, trainer.figures)
     pictures = {"grid.jpg": (best / SHEET).read_bytes(), "curve.png": curve}
     record = _record(plan, trainer, reason)
     write_remover(config.output, lambda folder: _save(best / CONTROLNET, folder, config.save_dtype), record, pictures)
@@ -45,6 +47,13 @@ def _save(source: Path, folder: Path, dtype: str) -> None:
     import torch
     from diffusers import ControlNetModel
 
+    if (source / LORA_WEIGHTS).is_file():
+        from safetensors.torch import load_file, save_file
+
+        shutil.copytree(source, folder)
+        tensors = {name: value.to(getattr(torch, dtype)) for name, value in load_file(source / LORA_WEIGHTS).items()}
+        save_file(tensors, folder / LORA_WEIGHTS, metadata={"format": "pt"})
+        return
     model = ControlNetModel.from_pretrained(source, torch_dtype=getattr(torch, dtype))
     # diffusers writes the folder that a model came from into its config, which would reveal a local path.
     model.register_to_config(_name_or_path="")
@@ -58,9 +67,10 @@ def _record(plan: Plan, trainer: Any, reason: str) -> RemoverRecord:
     return RemoverRecord(
         tasks=sorted(prompts),
         prompts=prompts,
-        backbone=plan.document["backbone"],
+        backbone=provenance(plan.spec, plan.document["backbone"]["parts"]),
         resolution=plan.resolution,
         region=config.region,
+        lora_rank=config.lora_rank,
         filled=config.augmentation.fill_parts if config.augmentation.fill else "none",
         prediction_type=plan.spec.prediction_type,
         step=step,

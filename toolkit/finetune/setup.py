@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 
-from toolkit.backbones import Backbone
+from toolkit.backbones import Backbone, Part, load
 from toolkit.backbones.compatible import cell_size, controlnet_problems
+from toolkit.backbones.locations import read_config
 from toolkit.device import ComputeDevice
 from toolkit.errors import InputError, UsageError
 from toolkit.finetune.cache import CacheFolder, LatentCache
 from toolkit.finetune.checkpoints import CONTROLNET
 from toolkit.finetune.config import FinetuneConfig
+from toolkit.finetune.lora import attach_lora, load_trained, trained_parameters
 from toolkit.finetune.plan import Plan
 from toolkit.progress import Observer
 
@@ -88,6 +90,40 @@ def compute_device_of(accelerator: Any) -> ComputeDevice:
     return ComputeDevice(str(device), dtype, device.type == "cpu" or (device.type == "cuda" and dtype != "float32"))
 
 
+def advice_for(plan: Plan, backbone: Backbone) -> str | None:
+    """What to change so that the training fits the GPU's free memory; None if it fits."""
+    from toolkit.finetune.memory import GIB, memory_advice, training_memory
+
+    unet, vae, config = backbone.unet, backbone.vae, plan.config
+    assert unet is not None and vae is not None  # they were loaded
+    checkpointing = config.optimisation.gradient_checkpointing
+    size = config.region or (plan.resolution, plan.resolution)
+    tile = plan.spec.controlnet_tile
+    controlnet = dict(unet.config) if tile is None else read_config(plan.spec, "controlnet_tile")
+
+    def needed(way: bool) -> float:
+        return (
+            training_memory(
+                unet.config,
+                controlnet,
+                batch=config.optimisation.train_batch_size,
+                latents=(unet.config.in_channels, size[1] // cell_size(vae.config), size[0] // cell_size(vae.config)),
+                tokens=77,
+                dtype=backbone.compute.torch_dtype,
+                checkpointing=way,
+                lora_rank=config.lora_rank,
+            ).total
+            / GIB
+        )
+
+    loaded = sum(value.numel() * value.element_size() for value in unet.parameters()) / GIB
+    free = torch.cuda.mem_get_info(backbone.compute.device)[0] / GIB + loaded
+    try:
+        return memory_advice(needed(checkpointing), needed(True), free, checkpointing)
+    except RuntimeError:  # a model with layers that have no shapes without content; training itself is not concerned
+        return None
+
+
 def make_setup(
     plan: Plan, accelerator: Any, backbone: Backbone, held_out_texts: Collection[str], observer: Observer
 ) -> Setup:
@@ -132,48 +168,74 @@ def _fill(folder: CacheFolder, cache: LatentCache, accelerator: Any, backbone: B
 
 
 def make_controlnet(plan: Plan, backbone: Backbone) -> Any:
-    """The ControlNet to train, in float32 on the backbone's device.
+    """The ControlNet to train, in float32 on the backbone's device; with low-rank layers if the config has a rank.
+
+    The frozen models may have a narrower number format, but these weights start exactly as they are in the file.
 
     Raises:
         InputError: the weights to start from are damaged or do not fit the UNet.
     """
-    from diffusers import ControlNetModel
-
-    folder = plan.checkpoint.folder / CONTROLNET if plan.checkpoint else plan.init
-    if folder is not None:
-        controlnet = _from_folder(folder, backbone)
+    rank, checkpoint, init = plan.config.lora_rank, plan.checkpoint, plan.init
+    if rank is not None:
+        controlnet = attach_lora(_load_part(plan, backbone, plan.spec.controlnet_tile), rank, plan.config.seed)
+        folder = checkpoint.folder / CONTROLNET if checkpoint else init.controlnet if init else None
+        if folder is not None:
+            _resume_lora(controlnet, folder)
+    elif checkpoint is not None:
+        controlnet = _load_part(
+            plan, backbone, Part(class_name="ControlNetModel", folder=checkpoint.folder / CONTROLNET)
+        )
+    elif init is not None:
+        controlnet = _load_part(plan, backbone, init.part(plan.spec))
     elif plan.config.init == "tile":
-        controlnet = backbone.controlnet_tile
+        controlnet = _load_part(plan, backbone, plan.spec.controlnet_tile)
     else:
-        levels = cell_size(backbone.vae.config).bit_length()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.config.seed)  # for the hint layers, which the UNet does not have
-            controlnet = ControlNetModel.from_unet(
-                backbone.unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[:levels]
-            )
+        controlnet = _of_unet(plan, backbone)
+    if rank is None:
+        controlnet.requires_grad_(True)
     # diffusers writes the folder that a model came from into its config, which would reveal a local path.
     controlnet.register_to_config(_name_or_path="")
-    compute = backbone.compute
-    controlnet = ComputeDevice(compute.device, "float32", compute.channels_last).prepare(controlnet)
-    return controlnet.requires_grad_(True).train()
+    return controlnet.train()
 
 
-def _from_folder(folder: Path, backbone: Backbone) -> Any:
-    from diffusers import ControlNetModel
+def _resume_lora(controlnet: Any, folder: Path) -> None:
     from safetensors import SafetensorError
 
     try:
-        controlnet, info = ControlNetModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the ControlNet in {folder} is damaged: {str(error).splitlines()[0]}") from error
-    if info["missing_keys"]:
-        raise InputError(f"the ControlNet in {folder} is damaged: it lacks {info['missing_keys'][0]}")
+        load_trained(controlnet, folder)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the low-rank layers in {folder} cannot be used: {reason}") from error
+
+
+def _load_part(plan: Plan, backbone: Backbone, part: Part | None) -> Any:
+    """Load a ControlNet in float32, in the place of the backbone's tile ControlNet.
+
+    Raises:
+        InputError: it is damaged, or does not fit the UNet or the VAE.
+    """
+    compute = ComputeDevice(backbone.compute.device, "float32", backbone.compute.channels_last)
+    spec = plan.spec.model_copy(update={"controlnet_tile": part})
+    controlnet = load(spec, ("controlnet_tile",), compute).controlnet_tile
+    assert controlnet is not None and backbone.unet is not None and backbone.vae is not None  # they were loaded
     problems = controlnet_problems("ControlNet", controlnet.config, backbone.unet.config, backbone.vae.config)
     if problem := next(problems, None):
-        raise InputError(f"the ControlNet in {folder} does not fit the backbone {backbone.spec.name}: {problem}")
+        where = "" if part is None or part.folder is None else f" in {part.folder}"
+        raise InputError(f"the ControlNet{where} does not fit the backbone {plan.spec.name}: {problem}")
     return controlnet
+
+
+def _of_unet(plan: Plan, backbone: Backbone) -> Any:
+    """A copy of the UNet's encoder, with new layers for the hint."""
+    from diffusers import ControlNetModel
+
+    levels = cell_size(backbone.vae.config).bit_length()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.config.seed)  # for the hint layers, which the UNet does not have
+        controlnet = ControlNetModel.from_unet(
+            backbone.unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[:levels]
+        )
+    return ComputeDevice(backbone.compute.device, "float32", backbone.compute.channels_last).prepare(controlnet)
 
 
 def make_optimizer(config: FinetuneConfig, controlnet: Any) -> torch.optim.Optimizer:
@@ -182,7 +244,7 @@ def make_optimizer(config: FinetuneConfig, controlnet: Any) -> torch.optim.Optim
     Raises:
         UsageError: 8-bit moments are not available on this machine.
     """
-    settings = config.optimisation
+    settings, trained = config.optimisation, trained_parameters(controlnet)
     values: dict[str, Any] = {
         "lr": settings.learning_rate,
         "betas": (settings.adam_beta1, settings.adam_beta2),
@@ -190,11 +252,11 @@ def make_optimizer(config: FinetuneConfig, controlnet: Any) -> torch.optim.Optim
         "eps": settings.adam_epsilon,
     }
     if not settings.use_8bit_adam:
-        return torch.optim.AdamW(controlnet.parameters(), fused=controlnet.device.type in ("cpu", "cuda"), **values)
+        return torch.optim.AdamW(trained, fused=controlnet.device.type in ("cpu", "cuda"), **values)
     try:
         import bitsandbytes
 
-        return bitsandbytes.optim.AdamW8bit(controlnet.parameters(), **values)
+        return bitsandbytes.optim.AdamW8bit(trained, **values)
     except (ImportError, RuntimeError) as error:
         raise UsageError(f"--use-8bit-adam is not available: {error}") from error
 

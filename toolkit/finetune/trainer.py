@@ -14,6 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.finetune.checkpoints import Checkpoints
 from toolkit.finetune.early_stopping import EarlyStopping
 from toolkit.finetune.journal import Journal, as_jpeg
+from toolkit.finetune.lora import trained_parameters
 from toolkit.finetune.loss import losses, predict, target
 from toolkit.finetune.plan import Plan
 from toolkit.finetune.report import FinetuneObserver
@@ -172,7 +173,9 @@ class Trainer:
                 total += float(gathered.mean())
                 accelerator.backward(found.mean())
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(self._model.parameters(), config.optimisation.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(
+                        trained_parameters(self._model), config.optimisation.max_grad_norm
+                    )
                     if accelerator.scaler is None and not math.isfinite(norm):
                         raise ToolkitError(
                             f"the gradient of step {self.step + 1} is not finite though its loss is; {self._advice()}"
@@ -181,7 +184,7 @@ class Trainer:
                 self._optimizer.zero_grad(set_to_none=True)
         self._lr_scheduler.step()
         if self._ema is not None:
-            self._ema.step(self.controlnet.parameters())
+            self._ema.step(trained_parameters(self.controlnet))
         return total / config.optimisation.gradient_accumulation_steps
 
     def _refuse_loss(self, gathered: torch.Tensor, micro: int) -> None:
@@ -203,12 +206,12 @@ class Trainer:
         if self._ema is None:
             yield self.controlnet
             return
-        self._ema.store(self.controlnet.parameters())
-        self._ema.copy_to(self.controlnet.parameters())
+        self._ema.store(trained_parameters(self.controlnet))
+        self._ema.copy_to(trained_parameters(self.controlnet))
         try:
             yield self.controlnet
         finally:
-            self._ema.restore(self.controlnet.parameters())
+            self._ema.restore(trained_parameters(self.controlnet))
 
     def _validate(self) -> None:
         """Try the remover. A trial off the schedule, as at the last step, does not use up patience."""
@@ -233,7 +236,7 @@ class Trainer:
         Raises:
             ToolkitError: a weight is not finite, so the weights must not be saved.
         """
-        if not all(torch.isfinite(parameter).all() for parameter in self.controlnet.parameters()):
+        if not all(torch.isfinite(parameter).all() for parameter in trained_parameters(self.controlnet)):
             raise ToolkitError(f"weights are not finite after step {self.step}; {self._advice()}")
 
     def _save(self) -> None:
@@ -262,4 +265,4 @@ def _ema(config: Any, controlnet: Any) -> Any:
     from diffusers.training_utils import EMAModel
 
     # The warm-up keeps the first weights from dominating the average.
-    return EMAModel(controlnet.parameters(), decay=config.loss.ema_decay, use_ema_warmup=True, power=3 / 4)
+    return EMAModel(trained_parameters(controlnet), decay=config.loss.ema_decay, use_ema_warmup=True, power=3 / 4)

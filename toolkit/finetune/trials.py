@@ -17,6 +17,7 @@ from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.datasets import TrainingSet, picture_of
 from toolkit.finetune.encode import code, contrast, cover, encode_pictures, hints, pixels
 from toolkit.finetune.grid import render_grid
+from toolkit.finetune.lora import merged_copy
 from toolkit.finetune.loss import Batch, losses, predict, target
 from toolkit.finetune.measures import Measures, average, measure
 from toolkit.finetune.window import cut, draw_window
@@ -34,11 +35,13 @@ class Trial:
         measures: mean over the held-out pairs.
         loss: denoising loss on the held-out pairs, with the same noise in every trial.
         outputs: the edited pictures, uint8 ``[K, R, R, 3]``.
+        each: the measures of each held-out pair.
     """
 
     measures: Measures
     loss: float
     outputs: np.ndarray
+    each: tuple[Measures, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Trials:
         ]
         loss = self._loss(tried)
         controlnet.train(was_training)
-        return Trial(average(measured), loss, outputs)
+        return Trial(average(measured), loss, outputs, tuple(measured))
 
     def grid(self, trial: Trial, heading: str) -> np.ndarray:
         """Draw a sheet of the pairs, uint8 ``[H, W, 3]``."""
@@ -129,9 +132,7 @@ class Trials:
         compute = self._backbone.compute
         if compute.dtype == "float32":
             return controlnet
-        copy = type(controlnet).from_config(controlnet.config)
-        copy.load_state_dict(controlnet.state_dict())
-        return compute.prepare(copy.eval())
+        return compute.prepare(merged_copy(controlnet).eval())
 
     def _edit(self, controlnet: Any) -> np.ndarray:
         from diffusers import DDIMScheduler, StableDiffusionControlNetImg2ImgPipeline
