@@ -34,6 +34,26 @@ _LITTER = frozenset(
 _LITTER_PREFIXES = ("._", ".nfs", ".trash-", ".spotlight-", ".documentrevisions-")
 
 
+def home_folder() -> Path:
+    """The user's home.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError(
+            "expected a home folder for downloads, found none; set HOME, or XDG_CACHE_HOME and INSIGHTFACE_HOME, to a "
+            "folder"
+        ) from None
+
+
+def cache_folder() -> Path:
+    """The toolkit's own folder for downloads: ``$XDG_CACHE_HOME/vlasik-toolkit``, or below ``~/.cache`` if unset."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "vlasik-toolkit"
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file.
 

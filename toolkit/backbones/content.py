@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from toolkit.errors import InputError
-from toolkit.fetch.downloads import cache_folder
-from toolkit.files import check_plain, read_json, write_text
+from toolkit.errors import InputError, UsageError
+from toolkit.files import cache_folder, check_plain, read_json, write_text
 
 _UNET = {
     "act_fn": "silu",
@@ -88,7 +87,10 @@ def _known(path: str, size: int, modified: int) -> dict[str, str]:
     if size < _LARGE:
         return dict(_read(Path(path)))
     key = hashlib.sha256(f"1 {path} {size} {modified}".encode()).hexdigest()
-    kept = cache_folder() / "digests" / f"{key}.json"
+    try:
+        kept = cache_folder() / "digests" / f"{key}.json"
+    except UsageError:  # there is no home
+        return dict(_read(Path(path)))
     with suppress(OSError, ValueError):
         found = read_json(kept)
         if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):

@@ -14,27 +14,12 @@ from pathlib import Path
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.fetch.transfer import CHUNK, LARGEST, Progress, download
-from toolkit.files import atomic, sha256_of
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise UsageError(
-            "expected a home folder for downloads, found none; set HOME, or XDG_CACHE_HOME and INSIGHTFACE_HOME, to a "
-            "folder"
-        ) from None
-
-
-def cache_folder() -> Path:
-    """The toolkit's own folder for downloads: ``$XDG_CACHE_HOME/vlasik-toolkit``, or below ``~/.cache`` if unset."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "vlasik-toolkit"
+from toolkit.files import atomic, cache_folder, home_folder, sha256_of
 
 
 def insightface_models() -> Path:
     """insightface's own model cache: ``$INSIGHTFACE_HOME/models``, or below ``~/.insightface`` if unset."""
-    return Path(os.environ.get("INSIGHTFACE_HOME") or _home() / ".insightface") / "models"
+    return Path(os.environ.get("INSIGHTFACE_HOME") or home_folder() / ".insightface") / "models"
 
 
 def _torch_checkpoints() -> Path:
