@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import ToolkitError
 from toolkit.fetch.transfer import CHUNK, LARGEST, Progress, download
 from toolkit.files import atomic, cache_folder, home_folder, sha256_of
 
