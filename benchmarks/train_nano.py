@@ -1,11 +1,12 @@
-"""Trains what ships with nano: segmenters and removers, from portraits alone.
+"""Trains what ships with nano on: its UNet and ControlNets, segmenters and removers, from portraits alone.
 
     python -m benchmarks.train_nano --portraits DIR --manifest FILE --only "train: yes" --work DIR [--minutes N]
 
-The stages are ``people`` and ``datasets``, which need CPUs, and ``segmenters`` and ``removers``, which train. Each is
-skipped once its result exists, and an interrupted one resumes, so people and datasets can be made on one machine and
-the rest on another that has a GPU (`--stages removers`). `--minutes` is the time for all training of removers: a short
-trial measures the speed of each training, and the number of steps follows from it.
+The stages are ``people`` and ``datasets``, which need CPUs, and ``segmenters``, ``backbone`` and ``removers``, which
+train. Each is skipped once its result exists, and an interrupted one resumes, so people and datasets can be made on one
+machine and the rest on another that has a GPU (`--stages backbone removers`). The backbone starts from the shipped one.
+`--minutes` is the time for all training of removers: a short trial measures the speed of each training, and the number
+of steps follows from it.
 """
 
 from __future__ import annotations
@@ -15,26 +16,27 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.cli.console import out
+from toolkit.files import atomic
 from toolkit.finetune import FinetuneConfig, finetune
 from toolkit.finetune.recipes import find_recipe
 from toolkit.finetune.report import FinetuneObserver
 
-STAGES = ("people", "datasets", "segmenters", "removers")
+STAGES = ("people", "datasets", "segmenters", "backbone", "removers")
 PEOPLE = ("--photos", "0.45", "--frames", "2", "--size", "528", "--seed", "100")
 """Faces of 240 pixels, as in crops of 384. Two frames of each person: more people teach more than more frames do."""
 DATASET = ("--clip-length", "2", "--min-clip-length", "2", "--validation-fraction", "0.04")
-TASKS = {
-    "glasses": ("--resolution", "384", "--task-option", "pairs=render"),
-    "stickers": ("--resolution", "256"),
-}
-"""Task -> options of its dataset."""
-RECIPES = {"glasses": ("glasses",), "stickers": ("stickers-first", "stickers")}
-"""Task -> recipes, each of which starts from the remover before."""
+TASKS = {"glasses": ("--task-option", "pairs=render"), "stickers": ()}
+"""Task -> options of its datasets. Its recipe has its name."""
+SIDES = (384, 256)
+"""Sides of the datasets' pictures: the first for regions and removers, the second for whole crops."""
+WHOLE_CROPS = ("inpaint", "tile")
+"""Stages of the backbone that follow ``regions``."""
 TRIAL, WARM_UP = 24, 8
 """Steps of a trial, and those that its timing leaves out."""
 
@@ -61,7 +63,16 @@ class Training(BaseModel):
     @property
     def seconds(self) -> float | None:
         """Time for each remover's training; None if there is no limit."""
-        return None if self.minutes is None else 60 * self.minutes / sum(map(len, RECIPES.values()))
+        return None if self.minutes is None else 60 * self.minutes / len(TASKS)
+
+    def dataset(self, task: str, side: int) -> Path:
+        """The folder of a dataset."""
+        return self.work / f"{task}-{side}"
+
+    @property
+    def backbone(self) -> Path:
+        """The folder of the backbone."""
+        return self.work / "nano"
 
 
 def people(training: Training) -> None:
@@ -72,11 +83,11 @@ def people(training: Training) -> None:
 
 def datasets(training: Training) -> None:
     """Draw each attribute on them."""
-    for task, options in TASKS.items():
-        output = training.work / task
+    for task, side in [(task, side) for task in TASKS for side in SIDES]:
+        output = training.dataset(task, side)
         if not (output / "manifest.json").is_file():
             made = ("--videos", str(training.work / "people"), "--output", str(output), "--allow-failures")
-            _toolkit("build-dataset", "--task", task, *options, *made, *DATASET)
+            _toolkit("build-dataset", "--task", task, *TASKS[task], *made, *DATASET, "--resolution", str(side))
 
 
 def segmenters(training: Training) -> None:
@@ -89,17 +100,29 @@ def segmenters(training: Training) -> None:
             _run(module, *training.sources, *work)
 
 
+def backbone(training: Training) -> None:
+    """Train the shipped backbone on: its UNet and tile ControlNet on regions, then the ControlNets of whole crops."""
+    if not training.backbone.is_dir():
+        with as_file(files("toolkit.backbones") / "data" / "nano") as shipped, atomic(training.backbone) as staged:
+            shutil.copytree(shipped, staged, dirs_exist_ok=True)
+    for stage in ("regions", *WHOLE_CROPS):
+        side = SIDES[stage in WHOLE_CROPS]
+        data = [str(training.dataset(task, side)) for task in TASKS]
+        device = ("--device", "cpu") if training.device == "cpu" else ()
+        output = ("--output", str(training.backbone))
+        _toolkit("pretrain", "nano", "--stage", stage, "--data", *data, *output, *device)
+
+
 def removers(training: Training) -> None:
     """Finetune the removers with their recipes."""
-    for task, name in [(task, name) for task, names in RECIPES.items() for name in names]:
+    for name in TASKS:
         output = training.work / f"{name}-remover"
         if (output / "remover.json").is_file():
             continue
-        first = training.work / f"{RECIPES[task][0]}-remover"
         values = {
             "recipe": name,
-            "data": [training.work / task],
-            "init": "tile" if first == output else str(first),
+            "data": [training.dataset(name, SIDES[0])],
+            "backbone": str(training.backbone),
             "report_to": "none",
             "resume_from_checkpoint": "latest",
             "cpu": training.device == "cpu",
@@ -161,7 +184,7 @@ def main() -> None:
     for name in STAGES:
         if name in stages:
             out(f"stage: {name}")
-            {"people": people, "datasets": datasets, "segmenters": segmenters, "removers": removers}[name](training)
+            {f.__name__: f for f in (people, datasets, segmenters, backbone, removers)}[name](training)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ class StickersTask(AttributeTask[StickersOptions]):
     negative_prompt = "sticker, label, tattoo, drawing, text, blurry"
     spares_eyes = True
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
-    recipes: ClassVar[Mapping[str, Path]] = {
-        name: Path(__file__).parent / "recipes" / f"{name}.json" for name in ("stickers-first", "stickers")
-    }
+    recipes: ClassVar[Mapping[str, Path]] = {"stickers": Path(__file__).parent / "recipes" / "stickers.json"}
 
     def __init__(self, options: StickersOptions | None = None):
         super().__init__(options)

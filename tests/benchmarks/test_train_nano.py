@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import train_nano
-from benchmarks.train_nano import RECIPES, TASKS, TRIAL, WARM_UP, Training, affordable
+from benchmarks.train_nano import SIDES, TASKS, TRIAL, WARM_UP, WHOLE_CROPS, Training, affordable
 from toolkit.finetune.recipes import find_recipe
+from toolkit.pretrain.recipe import RECIPES, read_recipe
 
 
 def training(**changed):
@@ -17,7 +18,7 @@ def training(**changed):
 
 def test_time_is_shared_by_the_removers_and_unlimited_unless_given():
     assert training().seconds is None
-    assert training(minutes=12).seconds * sum(map(len, RECIPES.values())) == 12 * 60
+    assert training(minutes=12).seconds * len(TASKS) == 12 * 60
 
 
 def test_portraits_are_named_to_each_command():
@@ -27,9 +28,10 @@ def test_portraits_are_named_to_each_command():
 
 
 def test_datasets_have_the_resolution_of_their_recipes():
-    for task, names in RECIPES.items():
-        side = TASKS[task][TASKS[task].index("--resolution") + 1]
-        assert {str(find_recipe(name).read().get("resolution", 256)) for name in names} == {side}
+    assert {find_recipe(name).read()["resolution"] for name in TASKS} == {SIDES[0]}
+    recipe = read_recipe(RECIPES / "nano.json")
+    assert recipe.stages["regions"].resolution == SIDES[0]
+    assert {recipe.stages[name].resolution or recipe.shape.resolution for name in WHOLE_CROPS} == {SIDES[1]}
 
 
 @pytest.mark.parametrize("seconds_per_step", [0.5, 4.0])

@@ -32,16 +32,12 @@ def brought(monkeypatch, tmp_path):
 
 
 def test_the_shipped_recipes():
-    assert [str(recipe) for recipe in list_recipes()] == [
-        "glasses/glasses",
-        "stickers/stickers",
-        "stickers/stickers-first",
-    ]
+    assert [str(recipe) for recipe in list_recipes()] == ["glasses/glasses", "stickers/stickers"]
     for recipe in list_recipes():
         config = FinetuneConfig(recipe=recipe.name, **PLACES)
         assert config.recipe == str(recipe) == str(find_recipe(str(recipe)))
         assert config.loss.ema_decay >= 0.99 and config.save_dtype == "float16"
-    assert FinetuneConfig(recipe="stickers-first", **PLACES).max_train_steps == 1600
+    assert FinetuneConfig(recipe="stickers", **PLACES).region == (128, 128)
 
 
 @pytest.mark.parametrize("task", ["glasses", "stickers"])

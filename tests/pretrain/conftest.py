@@ -28,6 +28,7 @@ RECIPE = {
     },
     "stages": {
         "backbone": STAGE | {"hints": {"pair": 1, "drawn": 1, "masked": 1, "degraded": 1, "clean": 1}},
+        "regions": {"phases": [SECOND | {"region": [32, 16]}], "hints": {"pair": 1, "clean": 1}, "bfloat16": True},
         "inpaint": STAGE | {"hints": {"masked": 1}},
         "tile": STAGE | {"hints": {"pair": 1}},
         "motion": {"phases": [SECOND], "hints": {"pair": 1}, "clip_length": 3, "difference_weight": 1.0},

@@ -12,10 +12,9 @@ from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.pretrain.samples import Pictures, SampleStream
 
 
-def stream(datasets, seed=0, length=1, half_size=False, fade=0, video_degradation=0, fill=0, **hints):
-    phase = Phase(
-        steps=1, learning_rate=1e-3, half_size=half_size, fade=fade, video_degradation=video_degradation, fill=fill
-    )
+def stream(datasets, seed=0, length=1, half_size=False, region=None, fade=0, video_degradation=0, fill=0, **hints):
+    shown = {"half_size": half_size, "region": region}
+    phase = Phase(steps=1, learning_rate=1e-3, **shown, fade=fade, video_degradation=video_degradation, fill=fill)
     return SampleStream(Pictures(datasets[:2], 64, length), HintShares(**hints), phase, seed)
 
 
@@ -93,6 +92,15 @@ def test_frames_of_a_clip_are_moved_alike(datasets):
     assert all(torch.equal(sample["mask"][0], mask) for mask in sample["mask"])
 
 
+def test_a_region_holds_the_mask(datasets):
+    for position in range(12):
+        whole, cut = (stream(datasets, region=region, pair=1)[position] for region in (None, (48, 40)))
+        assert cut["hint"].shape == (1, 3, 40, 48) and cut["mask"].shape == (1, 1, 40, 48)
+        assert cut["mask"].sum() == whole["mask"].sum() > 0
+    drawn = [stream(datasets, region=(32, 16), drawn=1)[position]["mask"] for position in range(12)]
+    assert all(mask.any() for mask in drawn), "shapes are drawn before the part is chosen"
+
+
 def test_half_size(datasets):
     whole, half = (stream(datasets, half_size=small, pair=1)[11] for small in (False, True))
     assert half["image"].shape == (1, 3, 32, 32) and half["mask"].shape == (1, 1, 32, 32)
@@ -134,7 +142,7 @@ def test_measuring_shows_what_the_stage_is_shown(datasets, shares, cut):
             return hint.clamp(0, 1)
 
     trainer = Copying()
-    figures = measure(trainer, pictures, 2, False)
+    figures = measure(trainer, pictures, 2, trainer.stage.phases[0])
     hints = torch.cat(trainer.shown)
     masks = np.concatenate([pictures.read(clip)[2] for clip in pictures.clips[0]])
     assert ((hints == -1).all(dim=1).numpy() == (masks & cut)).all()

@@ -1,4 +1,4 @@
-"""The four stages, and the use of the parts that they write."""
+"""The stages, and the use of the parts that they write."""
 
 import shutil
 
@@ -34,13 +34,18 @@ class Losses(PretrainObserver):
         self.figures[step] = figures
 
 
+def weights_of(folder):
+    names = ("unet", "text_encoder", "controlnet_tile", "controlnet_inpaint")
+    return {name: (folder / name / "diffusion_pytorch_model.safetensors").read_bytes() for name in names}
+
+
 @pytest.fixture(scope="module")
 def backbone(datasets, recipe_file, tmp_path_factory):
     """The folder of a backbone after all stages. Tests must not change it."""
     from toolkit.pretrain import PretrainConfig
 
     output = tmp_path_factory.mktemp("all") / "nano"
-    for stage in ("backbone", "inpaint", "tile", "motion"):
+    for stage in ("backbone", "regions", "inpaint", "tile", "motion"):
         values = {"stage": stage, "data": datasets[:2], "output": output, "recipe": recipe_file, "device": "cpu"}
         pretrain("nano", PretrainConfig(**values, dataloader_num_workers=0))
     return output
@@ -64,16 +69,27 @@ def test_all_stages_make_a_whole_backbone(backbone):
 def test_each_stage_trains_its_own_part_only(settings, backbone, tmp_path):
     output = tmp_path / "nano"
     shutil.copytree(backbone, output)
-    before = {
-        name: (output / name / "diffusion_pytorch_model.safetensors").read_bytes()
-        for name in ALL
-        if name in ("unet", "text_encoder", "controlnet_tile", "controlnet_inpaint")
-    }
+    before = weights_of(output)
     shutil.rmtree(output / ".pretrain")
     pretrain("nano", settings(stage="tile", output=output, seed=5))
-    after = {name: (output / name / "diffusion_pytorch_model.safetensors").read_bytes() for name in before}
+    after = weights_of(output)
     assert [name for name in before if before[name] != after[name]] == ["controlnet_tile"]
     describe(output)
+
+
+def test_regions_train_on_what_the_backbone_trained(settings, backbone, datasets, tmp_path):
+    output = tmp_path / "nano"
+    shutil.copytree(backbone, output, ignore=shutil.ignore_patterns(".pretrain"))
+    before, watch = weights_of(output), Losses()
+    config = settings(stage="regions", output=output, held_out=[datasets[2]])
+    pretrain("nano", config, watch)
+    after = weights_of(output)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"unet", "text_encoder", "controlnet_tile"}
+    assert watch.figures[3]["held-out inside"] > 5
+    again = Losses()
+    pretrain("nano", config, again)  # it starts from what the first run found, not from what it wrote
+    assert not again.losses and weights_of(output) == after
 
 
 def test_sampling_is_that_of_diffusers(backbone, recipe_file):
@@ -188,7 +204,7 @@ def test_the_shipped_recipe_is_sound():
 
     assert recipe_names() == ["nano"]
     recipe = read_recipe(RECIPES / "nano.json")
-    assert set(recipe.stages) == {"backbone", "inpaint", "tile", "motion"}
+    assert set(recipe.stages) == {"backbone", "regions", "inpaint", "tile", "motion"}
     assert recipe.num_inference_steps <= 4
     with torch.device("meta"):
         unet = make_unet(recipe.shape)

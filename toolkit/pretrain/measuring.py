@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from toolkit.pretrain.samples import Pictures, halved
+from toolkit.pretrain.recipe import Phase
+from toolkit.pretrain.samples import Pictures, halved, part
 from toolkit.pretrain.training import Trainer
 
 SAMPLES, BATCH = 32, 8
 
 
-def measure(trainer: Trainer, pictures: Pictures, steps: int, half_size: bool) -> dict[str, float]:
+def measure(trainer: Trainer, pictures: Pictures, steps: int, phase: Phase) -> dict[str, float]:
     """PSNR in dB inside and outside the masks of held-out pairs, by the name of the dataset.
 
     The PSNR is that of the mean squared error over all samples, colours in 0..1. Up to `SAMPLES` evenly spaced clips
@@ -20,7 +21,7 @@ def measure(trainer: Trainer, pictures: Pictures, steps: int, half_size: bool) -
 
     Args:
         steps: denoising steps.
-        half_size: measure on pictures of half the side.
+        phase: the pictures are measured in its size, and in its part around the mask.
     """
     figures: dict[str, float] = {}
     device, batch = trainer.device, BATCH if pictures.length == 1 else 1
@@ -31,8 +32,9 @@ def measure(trainer: Trainer, pictures: Pictures, steps: int, half_size: bool) -
             for first in range(0, len(chosen), batch):
                 group = chosen[first : first + batch]
                 read = [pictures.read(clip) for clip in group]
-                if half_size:
+                if phase.half_size:
                     read = [halved(*one) for one in read]
+                read = [part(*one, phase.region) for one in read]
                 image, hint, mask = (np.concatenate(stack) for stack in zip(*read))
                 shown = torch.from_numpy(hint).permute(0, 3, 1, 2).float().to(device) / 255
                 if not trainer.stage.hints.pair:  # the stage sees pictures with a part cut out

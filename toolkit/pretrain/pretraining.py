@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from toolkit.backbones.describing import SPEC_FILE
 from toolkit.dataset.layout import MANIFEST
 from toolkit.errors import ToolkitError, UsageError
-from toolkit.files import dump_json, locked, read_json, sha256_of, write_text
+from toolkit.files import atomic, dump_json, locked, read_json, sha256_of, write_text
 from toolkit.pretrain.config import PretrainConfig
 from toolkit.pretrain.recipe import RECIPES, Recipe, StageRecipe, read_recipe, recipe_names
 from toolkit.pretrain.report import PretrainObserver, PretrainReport
@@ -23,7 +24,8 @@ LOG = "pretrain.json"
 def pretrain(name: str, config: PretrainConfig, observer: PretrainObserver | None = None) -> PretrainReport:
     """Train one stage of a backbone, and write its parts into the backbone's folder.
 
-    The stage ``backbone`` trains the UNet together with the tile ControlNet. ``inpaint`` and ``tile`` train a
+    The stage ``backbone`` trains the UNet together with the tile ControlNet. ``regions`` trains both on, on parts of
+    larger pictures around the masks. ``inpaint`` and ``tile`` train a
     ControlNet for the frozen UNet, and ``motion`` trains the motion adapter inside both. The same recipe, data and seed
     give the same weights on the same machine, even if the training was interrupted.
 
@@ -69,12 +71,14 @@ def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: Pretrai
 
     stage = recipe.stages[config.stage]
     compute = choose_device(config.device, "float32")
-    pictures = Pictures(config.data, recipe.shape.resolution, stage.clip_length)
-    held_out = Pictures(config.held_out, recipe.shape.resolution, stage.clip_length)
-    document = _document(recipe, config)
+    side = stage.resolution or recipe.shape.resolution
+    pictures = Pictures(config.data, side, stage.clip_length)
+    held_out = Pictures(config.held_out, side, stage.clip_length)
+    start = _start(config, folder)
+    document = _document(recipe, config, start)
     observer.note(f"{pictures.pairs} training pairs, {stage.steps} steps")
     with flushed_denormals():
-        networks = make_networks(config.stage, recipe, config.output, compute, config.seed)
+        networks = make_networks(config.stage, recipe, start, compute, config.seed)
         trainer = Trainer(networks, recipe, stage, compute.device)
         checkpoints = Checkpoints(folder, document, stage)
         checkpoint, warnings = checkpoints.latest()
@@ -88,7 +92,7 @@ def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: Pretrai
             with stop_requests() as interrupted:
                 for phase in trainer.run(pictures, config, checkpoints, interrupted, observer):
                     if config.held_out and not interrupted:
-                        figures = measure(trainer, held_out, recipe.num_inference_steps, phase.half_size)
+                        figures = measure(trainer, held_out, recipe.num_inference_steps, phase)
                         observer.measured(trainer.step, figures)
         except torch.OutOfMemoryError as error:
             raise ToolkitError(
@@ -100,7 +104,18 @@ def _run(recipe: Recipe, config: PretrainConfig, folder: Path, observer: Pretrai
     return PretrainReport(config.output, stage.steps, figures)
 
 
-def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
+def _start(config: PretrainConfig, folder: Path) -> Path:
+    """The backbone to start from. The stage ``regions`` replaces its parts in the end, so it starts from a copy."""
+    if config.stage != "regions":
+        return config.output
+    start = folder / "start"
+    if not start.is_dir():
+        with atomic(start) as staged:
+            shutil.copytree(config.output, staged, ignore=lambda *_: {TRAINING}, dirs_exist_ok=True)
+    return start
+
+
+def _document(recipe: Recipe, config: PretrainConfig, start: Path) -> dict[str, Any]:
     """What the weights depend on, apart from the phases."""
     document = {
         "stage": recipe.stages[config.stage].model_dump(mode="json", exclude={"phases"}),
@@ -113,7 +128,7 @@ def _document(recipe: Recipe, config: PretrainConfig) -> dict[str, Any]:
         from toolkit.backbones import describe
         from toolkit.backbones.locations import digest
 
-        parts = describe(config.output).parts
+        parts = describe(start).parts
         document["backbone"] = {
             name: {"class_name": parts[name].class_name, "sha256": digest(parts[name].local, parts[name])}
             for name in ("unet", "text_encoder")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from toolkit.errors import InputError
 from toolkit.pretrain.shape import NanoShape
 
-Stage = Literal["backbone", "inpaint", "tile", "motion"]
+Stage = Literal["backbone", "regions", "inpaint", "tile", "motion"]
 
 RECIPES = Path(__file__).parent / "recipes"
 """The folder of the shipped recipes, ``NAME.json`` for each backbone."""
@@ -44,6 +44,9 @@ class Phase(BaseModel):
     train_batch_size: int = Field(8, ge=1, description="Pictures per step; clips in the motion stage.")
     half_size: bool = Field(
         False, description="Train on pictures of half the side; four times as many are seen in the same time."
+    )
+    region: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="Width and height of the part around the mask that is seen. If unset, the whole picture."
     )
     training_timesteps: list[int] | None = Field(
         None, min_length=1, description="Timesteps to draw from. If unset, those of the recipe."
@@ -93,6 +96,12 @@ class StageRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     phases: list[Phase] = Field(min_length=1, description="Phases, in order.")
+    resolution: PositiveInt | None = Field(
+        None, description="Side of the datasets' pictures in pixels. If unset, the backbone's."
+    )
+    bfloat16: bool = Field(
+        False, description="Multiply in bfloat16, which is faster on devices that have instructions for it."
+    )
     adam_weight_decay: float = Field(1e-3, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Clip gradients to this norm.")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average, which is kept.")

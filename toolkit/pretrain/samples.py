@@ -16,6 +16,7 @@ from toolkit.dataset.layout import Manifest
 from toolkit.dataset.reader import Sample, read_manifest, read_samples
 from toolkit.errors import InputError, UsageError
 from toolkit.finetune.augment import degrade_as_video, fade_attribute, fill_attribute
+from toolkit.finetune.window import draw_window
 from toolkit.pretrain import drawing
 from toolkit.pretrain.recipe import HintShares, Phase
 from toolkit.seeds import generator
@@ -124,7 +125,7 @@ class SampleStream(Dataset):
             image, hint = _degraded(image, hint, int(rng.integers(2**31)))
         if kind == "pair" and self._phase.fill and rng.random() < self._phase.fill:
             hint = _filled(image, hint, rng)
-        hint, mask = _hint(kind, image, hint, mask, rng)
+        image, hint, mask = part(image, *_hint(kind, image, hint, mask, rng), self._phase.region, rng)
         return {
             "image": _tensor(image),
             "hint": _tensor(hint) if hint.dtype == np.uint8 else torch.from_numpy(hint).permute(0, 3, 1, 2),
@@ -144,6 +145,25 @@ def halved(image: np.ndarray, hint: np.ndarray, mask: np.ndarray) -> tuple[np.nd
         for frames in (image, hint)
     ]
     return *half, mask[:, ::2, ::2] | mask[:, 1::2, ::2] | mask[:, ::2, 1::2] | mask[:, 1::2, 1::2]
+
+
+def part(
+    image: np.ndarray,
+    hint: np.ndarray,
+    mask: np.ndarray,
+    region: tuple[int, int] | None,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut the pictures to a part around the mask; see `toolkit.finetune.window.draw_window`.
+
+    Args:
+        region: width and height of the part in pixels; None for the whole pictures.
+        rng: moves the part.
+    """
+    if region is None:
+        return image, hint, mask
+    rows, columns = draw_window(mask.any(axis=0), region, 1, rng)
+    return image[:, rows, columns], hint[:, rows, columns], mask[:, rows, columns]
 
 
 def _varied(

@@ -17,8 +17,8 @@ from toolkit.pretrain.identity_init import initialise_as_identity
 from toolkit.pretrain.recipe import Recipe, Stage
 from toolkit.pretrain.shape import make_controlnet, make_motion_adapter, make_unet
 
-CONTROLNET = {"backbone": "controlnet_tile", "inpaint": "controlnet_inpaint", "tile": "controlnet_tile"}
-"""The backbone's part that holds a stage's ControlNet."""
+CONTROLNET = {"inpaint": "controlnet_inpaint", "tile": "controlnet_tile"}
+"""The backbone's part that holds the ControlNet of a stage that trains nothing else."""
 
 
 @dataclass
@@ -42,6 +42,9 @@ class Networks:
 def make_networks(stage: Stage, recipe: Recipe, folder: Path, compute: ComputeDevice, seed: int) -> Networks:
     """Create new networks for the stage ``backbone``; for the other stages, load those in the folder.
 
+    Args:
+        folder: a backbone. In the stage ``regions``, the one to start from.
+
     Raises:
         InputError: a part in the folder is damaged or missing.
     """
@@ -52,6 +55,9 @@ def make_networks(stage: Stage, recipe: Recipe, folder: Path, compute: ComputeDe
         backbone = _loaded(folder, compute)
         if stage == "motion":
             return _with_motion(backbone, recipe, compute)
+    if stage == "regions":
+        parts = {name: compute.prepare(getattr(backbone, name)) for name in ("unet", "controlnet_tile", "text_encoder")}
+        return _networks(parts["unet"], parts["controlnet_tile"], parts["text_encoder"], parts)
     controlnet = compute.prepare(backbone.controlnet_tile)
     return _networks(backbone.unet, controlnet, backbone.text_encoder, {CONTROLNET[stage]: controlnet})
 

@@ -146,7 +146,9 @@ class Trainer:
         drawn = torch.tensor(phase.training_timesteps or self._recipe.training_timesteps)
         noise, timesteps = self._noise(batch["seed"], drawn, frames, latents.shape[1:])
         noisy = self._scheduler.add_noise(latents, noise, timesteps.repeat_interleave(frames))
-        predicted = self.predict(noisy, timesteps, hint.flatten(0, 1), frames)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.stage.bfloat16):
+            predicted = self.predict(noisy, timesteps, hint.flatten(0, 1), frames)
+        predicted = predicted.float()
         inside = F.max_pool2d(mask.flatten(0, 1), self._recipe.shape.cell)
         factor = faintness(_contrasts(image, hint, mask), phase.contrast_power).repeat_interleave(frames)
         weights = 1 + (self.stage.mask_weight * factor[:, None, None, None] - 1) * inside
@@ -181,7 +183,7 @@ class Trainer:
         return torch.cat(noise).to(self.device), torch.stack(timesteps).to(self.device)
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, hint: torch.Tensor, frames: int) -> torch.Tensor:
-        """The UNet's prediction, ``[B * T, C, h, w]``; `timesteps` are ``[B]``, `hint` is ``[B * T, 3, R, R]``."""
+        """The UNet's prediction, ``[B * T, C, h, w]``; `timesteps` are ``[B]``, `hint` is ``[B * T, 3, H, W]``."""
         networks = self.networks
         states = networks.text_encoder().last_hidden_state.expand(len(noisy), -1, -1)
         layout = {"memory_format": torch.channels_last}
@@ -216,7 +218,7 @@ class Trainer:
 
     @torch.inference_mode()
     def sample(self, hint: torch.Tensor, steps: int) -> torch.Tensor:
-        """Pictures for the hints of one clip or of single frames, ``[N, 3, R, R]`` in 0..1.
+        """Pictures for the hints of one clip or of single frames, ``[N, 3, H, W]`` in 0..1.
 
         Args:
             steps: denoising steps.
@@ -224,8 +226,8 @@ class Trainer:
         scheduler, shape = make_scheduler(), self._recipe.shape
         scheduler.set_timesteps(steps)
         frames = self.stage.clip_length
-        side = hint.shape[-1] // shape.cell
-        noise = torch.randn((len(hint), shape.latent_channels, side, side), generator=torch.Generator().manual_seed(0))
+        size = [side // shape.cell for side in hint.shape[2:]]
+        noise = torch.randn((len(hint), shape.latent_channels, *size), generator=torch.Generator().manual_seed(0))
         latents = noise.to(self.device)
         for timestep in scheduler.timesteps:
             at = timestep.to(self.device).expand(len(hint) // frames)
