@@ -72,7 +72,7 @@ class Training(BaseModel):
     @property
     def backbone(self) -> Path:
         """The folder of the backbone."""
-        return self.work / "nano"
+        return self.work / "backbone"
 
 
 def people(training: Training) -> None:

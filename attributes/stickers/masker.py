@@ -20,7 +20,7 @@ LOW, HIGH = 0.4, 0.9
 LEAST = 60 / 192**2
 """Fewest pixels above `HIGH` as a share of the region. Of 426 bare frames of 58 real videos, 0.9 % have as many; of 40
 videos with drawn stickers, 36 have."""
-PRESENT = 0.5
+PRESENT = 0.7
 """Mean probability of presence above which a clip shows stickers."""
 LIPS = 0.12
 """How far the surroundings of the lips reach, in widths of the mouth: teeth and tongues are none."""
