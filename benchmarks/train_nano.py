@@ -132,7 +132,7 @@ def removers(training: Training) -> None:
         recipe = find_recipe(name).read()
         if steps is not None and steps < recipe["max_train_steps"]:
             values["max_train_steps"] = steps
-        out(f"{name}: {values.get('max_train_steps', recipe['max_train_steps'])} steps")
+        out.print(f"{name}: {values.get('max_train_steps', recipe['max_train_steps'])} steps")
         finetune(FinetuneConfig.model_validate(values | {"output": output}))
 
 
@@ -183,7 +183,7 @@ def main() -> None:
     training.work.mkdir(parents=True, exist_ok=True)
     for name in STAGES:
         if name in stages:
-            out(f"stage: {name}")
+            out.print(f"stage: {name}")
             {f.__name__: f for f in (people, datasets, segmenters, backbone, removers)}[name](training)
 
 
