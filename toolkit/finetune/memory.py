@@ -77,7 +77,8 @@ def training_memory(
 
     live = _Live()
     with torch.device("meta"):
-        frozen = UNet2DConditionModel.from_config(dict(unet)).to(dtype).requires_grad_(False)
+        # diffusers' own `to` warns of casts.
+        frozen = torch.nn.Module.to(UNet2DConditionModel.from_config(dict(unet)), dtype).requires_grad_(False)
         trained = ControlNetModel.from_config(dict(controlnet))
         if lora_rank is not None:
             attach_lora(trained, lora_rank, 0)
