@@ -96,7 +96,9 @@ def test_windows_are_counted_as_the_pipeline_runs_them(name, steps, strength):
     scheduler = getattr(diffusers, name)(**more)
     scheduler.set_timesteps(steps)
     pipeline = SimpleNamespace(scheduler=scheduler)
-    timesteps, _ = VideoEditPipeline.get_timesteps(pipeline, steps, scheduler.timesteps, strength, "cpu")
+    timesteps, _ = diffusers.AnimateDiffVideoToVideoControlNetPipeline.get_timesteps(
+        pipeline, steps, scheduler.timesteps, strength, "cpu"
+    )
     assert count_windows(7, denoising, motion, passes=2) == 2 * 2 * len(timesteps)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from transformers.modeling_outputs import BaseModelOutput
+
+from toolkit.libraries import ConfigMixin, ModelMixin, register_to_config
 
 
 class ConstantTextEncoder(ModelMixin, ConfigMixin):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from diffusers.models.autoencoders.vae import DecoderOutput
-from diffusers.models.modeling_utils import ModelMixin
 from torch.nn import functional as F
+
+from toolkit.libraries import AutoencoderTinyOutput, ConfigMixin, DecoderOutput, ModelMixin, register_to_config
 
 
 class PixelUnshuffleCoder(ModelMixin, ConfigMixin):

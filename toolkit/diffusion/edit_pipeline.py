@@ -12,21 +12,6 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
-from diffusers import (
-    AnimateDiffVideoToVideoControlNetPipeline,
-    AutoencoderKL,
-    ControlNetModel,
-    DDIMScheduler,
-    DiffusionPipeline,
-    UNet2DConditionModel,
-    UNetMotionModel,
-)
-from diffusers.loaders import StableDiffusionLoraLoaderMixin
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.schedulers import KarrasDiffusionSchedulers
-from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.diffusion.blended_latents import blend
 from toolkit.diffusion.checks import check_finite, explained_memory
@@ -46,6 +31,19 @@ from toolkit.diffusion.scheduler_states import SchedulerStates
 from toolkit.diffusion.shared_sample import can_share, is_shared
 from toolkit.diffusion.stored_clip import StoredClip
 from toolkit.errors import InputError, UsageError
+from toolkit.libraries import (
+    AutoencoderKL,
+    BaseOutput,
+    ControlNetModel,
+    DDIMScheduler,
+    DiffusionPipeline,
+    KarrasDiffusionSchedulers,
+    ModelMixin,
+    StableDiffusionLoraLoaderMixin,
+    UNet2DConditionModel,
+    UNetMotionModel,
+    randn_tensor,
+)
 
 BATCH = 2
 """Frames that go through UNet and ControlNet together on the CPU if they do not see each other. One frame alone takes
@@ -108,15 +106,11 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionLoraLoader
     _optional_components: ClassVar[list[str]] = ["tokenizer"]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
-    encode_prompt = AnimateDiffVideoToVideoControlNetPipeline.encode_prompt
-    get_timesteps = AnimateDiffVideoToVideoControlNetPipeline.get_timesteps
-    prepare_extra_step_kwargs = AnimateDiffVideoToVideoControlNetPipeline.prepare_extra_step_kwargs
-
     def __init__(
         self,
         vae: ModelMixin,
-        text_encoder: PreTrainedModel | ModelMixin,
-        tokenizer: PreTrainedTokenizerBase | None,
+        text_encoder: torch.nn.Module,
+        tokenizer: object,
         unet: UNetMotionModel | UNet2DConditionModel,
         controlnet: ControlNetModel,
         scheduler: KarrasDiffusionSchedulers,
@@ -373,7 +367,7 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionLoraLoader
             windows=context_windows(clip.count, settings.context_length, settings.context_overlap, settings.cuts),
         )
         timesteps = self._timesteps(settings, device)
-        step_kwargs = self.prepare_extra_step_kwargs(generator, 0.0)
+        step_kwargs = self._step_kwargs(generator)
         # Some schedulers warn at their first step unless they have scaled an input. Their copies do the scaling.
         self.scheduler.scale_model_input(torch.zeros(1, device=device), timesteps[0])
         states = SchedulerStates(self.scheduler, progress.folder)
@@ -421,12 +415,18 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionLoraLoader
         except ValueError as error:  # a distilled schedule has a maximum
             name = type(self.scheduler).__name__
             raise UsageError(f"{name} cannot run num_inference_steps of {count}: {error}") from error
-        timesteps, _ = self.get_timesteps(count, self.scheduler.timesteps, settings.strength, device)
+        first = count - min(int(count * settings.strength), count)  # as in all pipelines of diffusers
+        timesteps = self.scheduler.timesteps[first * self.scheduler.order :]
         if not len(timesteps):
             raise UsageError(
                 f"a strength of {settings.strength} runs none of {count} steps; raise strength or num_inference_steps"
             )
         return timesteps
+
+    def _step_kwargs(self, generator: torch.Generator | None) -> dict[str, Any]:
+        """Arguments that only some schedulers take."""
+        known = inspect.signature(self.scheduler.step).parameters
+        return {name: value for name, value in {"eta": 0.0, "generator": generator}.items() if name in known}
 
     def _predictions(
         self,
@@ -494,7 +494,9 @@ class VideoEditPipeline(Predicting, DiffusionPipeline, StableDiffusionLoraLoader
         # Clips of one video share a prompt, so the last embedding is kept.
         key = (id(self.text_encoder), prompt, negative_prompt if guided else "", guided, str(device), self.unet.dtype)
         if self._embedded is None or self._embedded[0] != key:
-            positive, negative = self.encode_prompt(prompt, device, 1, guided, negative_prompt)
+            from diffusers import AnimateDiffVideoToVideoControlNetPipeline as Paper  # with transformers' models
+
+            positive, negative = Paper.encode_prompt(self, prompt, device, 1, guided, negative_prompt)
             embeds = torch.cat([negative, positive] if guided else [positive]).to(self.unet.dtype)
             self._embedded = key, embeds
         return self._embedded[1]

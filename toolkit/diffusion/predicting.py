@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import UNetMotionModel
 
 from toolkit.diffusion.shared_sample import SharedSample
+from toolkit.libraries import UNetMotionModel
 
 
 class Predicting:

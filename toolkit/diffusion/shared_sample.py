@@ -16,7 +16,8 @@ import copy
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+
+from toolkit.libraries import UNet2DConditionModel
 
 
 def is_shared(sample: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.imports import uncollected
 from toolkit.native_logs import hidden
 
 SEARCH_EVERY = 5
@@ -29,7 +30,7 @@ _xyz = attrgetter("x", "y", "z")
 
 def import_mediapipe() -> Any:
     """The mediapipe module."""
-    with hidden(), _matplotlib_later():
+    with hidden(), uncollected(), _matplotlib_later():
         import mediapipe
     # mediapipe keeps the error of an import that failed. Its traceback would keep every caller's objects alive.
     audio = sys.modules.get("mediapipe.tasks.python.audio.core.audio_record")
