@@ -118,7 +118,9 @@ def _of_safetensors(path: Path) -> Iterator[tuple[str, str, list[int], str]]:
         with path.open("rb") as file:
             size = path.stat().st_size
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if 8 + length <= size else None
+            if 8 + length > size:
+                raise ValueError("the header is longer than the file")
+            header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             for name, about in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
                 start, end = about["data_offsets"]

@@ -50,8 +50,8 @@ def fetch_backbone(spec: BackboneSpec, parts: Collection[str] | None = None, end
             raise ToolkitError(f"the download of {name} for `{spec.name}` is incomplete: {error}") from error
         for file in spec.parts[name].files:
             _check_blob(folder / file)
-        for lora in loras:
-            _check_blob(lora)
+        for path in loras:
+            _check_blob(path)
         folders.append(folder)
     return folders
 

@@ -90,7 +90,7 @@ class RemoverRecord(BaseModel):
         for name in COMPARED_PARTS:
             if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
                 raise ValueError(f"backbone.parts must describe the {name}")
-        if self.lora_rank is not None and not isinstance(parts.get("controlnet_tile"), dict):
+        if self.lora_rank is not None and not isinstance((parts or {}).get("controlnet_tile"), dict):
             raise ValueError("backbone.parts must describe the controlnet_tile, to which the low-rank layers belong")
         return self
 
