@@ -131,7 +131,6 @@ def memory(dry: bool) -> Iterator[Row]:
             cross_attention_dim=768,
             norm_num_groups=groups,
             num_attention_heads=8,
-            motion_norm_num_groups=groups,
             motion_num_attention_heads=8,
             motion_max_seq_length=32,
         )
