@@ -31,23 +31,23 @@ def mask_to_latent(
     Raises:
         UsageError: the mask does not have three axes, a side is not a multiple of `cell`, or `keep` has another shape.
     """
-    mask = _tensor(mask)
-    if mask.ndim != 3:
-        raise UsageError(f"expected masks [T, H, W], found the shape {tuple(mask.shape)}")
-    if mask.shape[1] % cell or mask.shape[2] % cell:
+    pixels = _tensor(mask)
+    if pixels.ndim != 3:
+        raise UsageError(f"expected masks [T, H, W], found the shape {tuple(pixels.shape)}")
+    if pixels.shape[1] % cell or pixels.shape[2] % cell:
         raise UsageError(
-            f"expected masks whose sides are multiples of {cell} pixels, found {mask.shape[2]}x{mask.shape[1]}; "
+            f"expected masks whose sides are multiples of {cell} pixels, found {pixels.shape[2]}x{pixels.shape[1]}; "
             "crop or resize the clip"
         )
-    cells = F.max_pool2d(mask[:, None].float(), cell)
+    cells = F.max_pool2d(pixels[:, None].float(), cell)
     dilated = F.max_pool2d(cells, 3, stride=1, padding=1)
     latent = F.avg_pool2d(dilated, 3, stride=1, padding=1, count_include_pad=False)
     if keep is None:
         return latent
-    keep = _tensor(keep).to(mask.device)
-    if keep.shape != mask.shape:
-        raise UsageError(f"expected `keep` with the masks' shape {tuple(mask.shape)}, found {tuple(keep.shape)}")
-    return latent * (1 - F.avg_pool2d(keep[:, None].float(), cell))
+    kept = _tensor(keep).to(pixels.device)
+    if kept.shape != pixels.shape:
+        raise UsageError(f"expected `keep` with the masks' shape {tuple(pixels.shape)}, found {tuple(kept.shape)}")
+    return latent * (1 - F.avg_pool2d(kept[:, None].float(), cell))
 
 
 def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
