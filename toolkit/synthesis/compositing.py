@@ -65,7 +65,10 @@ def composited(frames: np.ndarray, outputs: np.ndarray, masks: np.ndarray, keep:
     """
     width = max(1, round(frames.shape[2] * EDGE))
     kept = [None] * len(frames) if keep is None else keep
-    parts = [composite_over(*each, width, stay) for *each, stay in zip(frames, outputs, masks, kept)]
+    parts = [
+        composite_over(frame, output, mask, width, stay)
+        for frame, output, mask, stay in zip(frames, outputs, masks, kept)
+    ]
     pictures, touched, outside = zip(*parts)
     return Inpainted(np.stack(pictures), np.stack(touched), np.array(outside, np.float32))
 
