@@ -74,7 +74,7 @@ class DiffusersInpainter(CompositingInpainter):
 
         assert config.pipeline is not None, "the caller chooses by this setting"
         compute = choose_device(device, config.dtype)
-        found = pipeline_class(config.pipeline)
+        found: Any = pipeline_class(config.pipeline)
         try:
             pipeline = found.from_pretrained(
                 config.pipeline, torch_dtype=compute.torch_dtype, local_files_only=True, use_safetensors=True
