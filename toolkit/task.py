@@ -299,6 +299,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
         Options: class of the options. Every field needs a default and a description.
         removers: folders of the trained removers in the plugin's package, by the name of their backbone.
         recipes: JSON files in the plugin's package with settings for `toolkit finetune --recipe NAME`, by name.
+        presets: values of options that belong to a preset, by its name: ``{"paper": {...}}`` for `--preset paper`.
     """
 
     name: ClassVar[str]
@@ -313,6 +314,7 @@ class AttributeTask(ABC, Generic[OptionsT]):
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     removers: ClassVar[Mapping[str, Path]] = {}
     recipes: ClassVar[Mapping[str, Path]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, options: OptionsT | None = None):
         self.options: OptionsT = cast(OptionsT, self.Options()) if options is None else options
@@ -407,6 +409,8 @@ def _check_class(cls: type[AttributeTask[Any]], declared: type[TaskOptions] | No
         for name, path in cls.recipes.items()
     ):
         refuse(f"`recipes` must map names without a slash to JSON files (Path), found {cls.recipes!r}")
+    if not isinstance(cls.presets, Mapping) or not all(isinstance(values, Mapping) for values in cls.presets.values()):
+        refuse(f"`presets` must map names to values of options, found {cls.presets!r}")
     undescribed = [name for name, info in cls.Options.model_fields.items() if not info.description]
     if undescribed:
         refuse(f"`Options` needs a description for {', '.join(undescribed)}")

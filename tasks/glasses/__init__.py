@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -58,6 +58,9 @@ class GlassesTask(AttributeTask[GlassesOptions]):
     negative_prompt = "glasses, eyeglasses, sunglasses, frame, reflection, blurry, deformed eyes"
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
     recipes: ClassVar[Mapping[str, Path]] = {"glasses": Path(__file__).parent / "recipes" / "glasses.json"}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"pairs": "inpaint", "masker": "facer", "min_eye_visibility": 0.0}
+    }
 
     def masker(self) -> Masker:
         """A masker of the glasses without the eye holes."""

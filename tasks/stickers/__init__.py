@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attributes.stickers.options import StickersOptions
 from toolkit.task import AttributeTask, Masker, Measure, PairGenerator
@@ -21,6 +21,7 @@ class StickersTask(AttributeTask[StickersOptions]):
     spares_eyes = True
     removers: ClassVar[Mapping[str, Path]] = {"nano": Path(__file__).parent / "removers" / "nano"}
     recipes: ClassVar[Mapping[str, Path]] = {"stickers": Path(__file__).parent / "recipes" / "stickers.json"}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"number": (1, 1)}}
 
     def __init__(self, options: StickersOptions | None = None):
         super().__init__(options)

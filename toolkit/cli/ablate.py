@@ -9,7 +9,8 @@ from toolkit.cli.compare import WITHOUT_FLAG, MethodsObserver
 from toolkit.cli.options import Parser, add_settings, read_settings
 from toolkit.compare.config import AblateConfig
 
-COMMON = {"videos", "task", "remover", "output", "variants", "backbone", "target", "device", "seed", "workers"}
+COMMON = {"videos", "task", "remover", "output", "preset", "variants", "backbone", "target"}
+COMMON |= {"device", "seed", "workers"}
 """Settings that ``--help`` shows."""
 
 

@@ -12,7 +12,7 @@ from toolkit.synthesis.report import BuildObserver, BuildReport, dropped_by_reas
 from toolkit.words import counted
 
 COMMON = {"task", "videos", "output", "resolution", "clip_length", "max_clips", "validation_fraction", "format"}
-COMMON |= {"analyser", "max_faces", "backbone", "device", "workers", "seed", "strict"}
+COMMON |= {"preset", "analyser", "max_faces", "backbone", "device", "workers", "seed"}
 """Settings that ``--help`` shows."""
 
 

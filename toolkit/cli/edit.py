@@ -16,7 +16,7 @@ from toolkit.imports import uncollected
 
 PREVIEW_SECONDS = 3.0
 
-COMMON = {"task", "remover", "device", "seed", "max_faces", "analyser", "hidden_eyes"}
+COMMON = {"task", "remover", "preset", "device", "seed", "analyser", "hidden_eyes"}
 COMMON |= {"crf", "lossless", "compare", "provenance", "workers"}
 """Settings that ``--help`` shows."""
 

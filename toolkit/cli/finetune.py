@@ -12,8 +12,15 @@ from toolkit.cli.progress import ConsoleObserver
 from toolkit.finetune.config import FinetuneConfig
 from toolkit.finetune.report import FinetuneObserver, FinetuneReport
 
-COMMON = {"data", "output", "recipe", "backbone", "init", "max_train_steps", "train_batch_size", "learning_rate"}
-COMMON |= {"mixed_precision", "gradient_checkpointing", "validation_steps", "early_stopping"}
+COMMON = {"data", "output", "preset", "recipe", "backbone", "init", "max_train_steps"}
+COMMON |= {
+    "train_batch_size",
+    "learning_rate",
+    "mixed_precision",
+    "gradient_checkpointing",
+    "validation_steps",
+    "early_stopping",
+}
 COMMON |= {"resume_from_checkpoint", "report_to", "cpu", "seed"}
 """Settings that ``--help`` shows."""
 

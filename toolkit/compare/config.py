@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +17,7 @@ from toolkit.edit.config import (
 )
 from toolkit.evaluate.config import MeasuringConfig, named_paths
 from toolkit.faces.config import FaceConfig
+from toolkit.presets import PresetConfig, Stage
 from toolkit.video.reading import ReadingConfig
 
 OURS = "ours"
@@ -36,10 +37,11 @@ Variant = Literal[
 ]
 
 
-class RunConfig(BaseModel):
+class RunConfig(PresetConfig):
     """Settings shared by `toolkit compare` and `toolkit ablate`: the videos, an edit's settings and an evaluation's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    PRESET_STAGE: ClassVar[Stage] = "edit"
 
     videos: Path = Field(description="Original video, or a folder of videos.")
     task: str = Field(description="Attribute to remove; `toolkit tasks list` shows all.")
@@ -83,6 +85,7 @@ class RunConfig(BaseModel):
         names = ("denoising", "motion", "masking", "crop", "faces", "reading", "writing")
         own = {name: getattr(self, name) for name in names}
         return EditConfig(
+            preset=self.preset,
             task=[] if remover else [self.task],
             remover=remover,
             backbone=self.backbone,

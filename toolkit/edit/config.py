@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import PART_CLASSES
 from toolkit.faces.config import FaceConfig
+from toolkit.presets import PresetConfig, Stage
 from toolkit.registry import bare_name
 from toolkit.video.reading import ReadingConfig
 
@@ -236,10 +237,11 @@ class WritingConfig(BaseModel):
         return self
 
 
-class EditConfig(BaseModel):
+class EditConfig(PresetConfig):
     """Settings of `toolkit edit`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    PRESET_STAGE: ClassVar[Stage] = "edit"
 
     task: list[str] = Field(
         [], description="Attributes to remove, in this order, with the removers that come with their tasks."

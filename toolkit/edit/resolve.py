@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from toolkit.edit.resolved import (
     ResolvedRemover,
     used_parts,
 )
-from toolkit.errors import UsageError
+from toolkit.errors import ToolkitError, UsageError
+from toolkit.presets import preset_options
 from toolkit.registry import bare_name
 from toolkit.remover import read_remover, shipped_remover
 from toolkit.task import AttributeTask
@@ -57,7 +59,10 @@ def resolve(config: EditConfig) -> ResolvedEdit:
     denoising = validated(DenoisingConfig, config.denoising.model_dump() | {"num_inference_steps": steps})
     options = {bare_name(name): values for name, values in config.options.items()}
     named = {bare_name(name): name for name in (*config.options, *config.task) if ":" in name}
-    removers = [edit_remover(name, spec, options).with_tasks(named) for name in chosen_removers(config, spec)]
+    chosen = chosen_removers(config, spec)
+    if config.preset is not None:
+        options = _over_preset(config.preset, [named.get(task, task) for task in _tasks_of(chosen)], options)
+    removers = [edit_remover(name, spec, options).with_tasks(named) for name in chosen]
     _check_references(config.motion.reference_frames)
     _check_denoising(denoising, spec)
     compute = choose_device(config.device, None if denoising.dtype == "auto" else denoising.dtype)
@@ -92,6 +97,20 @@ def resolve(config: EditConfig) -> ResolvedEdit:
         spec=spec,
         work_dir=Path() if config.work_dir is None else config.work_dir.absolute(),
     )
+
+
+def _tasks_of(removers: Sequence[Path]) -> list[str]:
+    return sorted(set().union(*(removed_tasks(name) for name in removers)))
+
+
+def _over_preset(preset: str, tasks: Sequence[str], given: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The given options of tasks over those that the tasks bring for a preset."""
+    options = dict(given)
+    for task in tasks:
+        with suppress(ToolkitError):  # an edit without masks needs no task; others say what is wrong with it later
+            if own := preset_options(preset, task):
+                options[bare_name(task)] = own | options.get(bare_name(task), {})
+    return options
 
 
 def backbone_of(config: EditConfig) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.backbones.spec import BackboneSpec
 from toolkit.errors import InputError, UsageError
-from toolkit.finetune.recipes import find_recipe, over_recipe
+from toolkit.finetune.recipes import find_recipe
+from toolkit.presets import PresetConfig, Stage, over
 from toolkit.validation import validated
 
 LEARNING_RATE, NUM_INFERENCE_STEPS = 1e-5, 20
@@ -152,10 +153,11 @@ class ValidationConfig(BaseModel):
         return self
 
 
-class FinetuneConfig(BaseModel):
+class FinetuneConfig(PresetConfig):
     """Settings of `toolkit finetune`. Defaults are the paper's where it states a value (V-LASIK, section 2)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    PRESET_STAGE: ClassVar[Stage] = "finetune"
 
     data: list[Path] = Field(min_length=1, description="Dataset folders. Several teach one remover several attributes.")
     output: Path = Field(description="Folder of the remover, and of the training's checkpoints and logs.")
@@ -248,18 +250,20 @@ class FinetuneConfig(BaseModel):
         """Put the values over those of their recipe, so that Python, a file and flags work alike.
 
         Raises:
-            UsageError: there is no such recipe.
+            UsageError: there is no such recipe, or there is a preset too.
             InputError: the recipe is no valid config.
         """
         if not isinstance(values, Mapping) or not isinstance(values.get("recipe"), str):
             return values
+        if values.get("preset") is not None:
+            raise UsageError("a recipe and a preset both choose how to train: name one of them")
         recipe = find_recipe(values["recipe"])
         settings = recipe.read()
         try:
             validated(cls, {"data": [Path()], "output": Path(), **settings})
         except UsageError as error:
             raise InputError(f"the recipe {recipe} in {recipe.path} is not valid: {error}") from error
-        return over_recipe(settings, values) | {"recipe": str(recipe)}
+        return over(settings, values) | {"recipe": str(recipe)}
 
     def resolved(self, spec: BackboneSpec) -> FinetuneConfig:
         """Fill unset values with those of the backbone.
@@ -279,7 +283,7 @@ class FinetuneConfig(BaseModel):
 
         Paths are left out, and so is what only decides how often progress is saved and shown.
         """
-        running = {"data", "output", "recipe", "backbone", "init", "check", "checkpointing_steps"}
+        running = {"data", "output", "recipe", "preset", "backbone", "init", "check", "checkpointing_steps"}
         running |= {"checkpoints_total_limit", "resume_from_checkpoint", "report_to", "cache", "cache_dir"}
         running |= {"cache_batch_size", "dataloader_num_workers", "cpu", "resolution", "pairs", "save_dtype"}
         content = self.model_dump(mode="json", exclude=running)

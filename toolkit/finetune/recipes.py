@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from toolkit.errors import InputError, ToolkitError, UsageError
 from toolkit.files import read_json
 from toolkit.registry import list_tasks, load_task_class
 from toolkit.validation import did_you_mean
 
-PER_RUN = frozenset({"data", "output", "cache_dir", "resume_from_checkpoint", "recipe"})
+PER_RUN = frozenset({"data", "output", "cache_dir", "resume_from_checkpoint", "recipe", "preset"})
 """Settings that belong to one run or one machine, so a recipe must not set them."""
 
 
@@ -73,14 +70,3 @@ def find_recipe(spec: str) -> Recipe:
         shown = ", ".join(map(str, known)) or "none is installed"
         raise UsageError(f"there is no recipe {spec!r}{did_you_mean(spec, names) or f'; known are {shown}'}")
     return found[0]
-
-
-def over_recipe(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's settings with the given ones over them; groups are merged field by field."""
-    merged = dict(settings)
-    for name, value in given.items():
-        if isinstance(value, BaseModel):
-            value = value.model_dump(exclude_unset=True)
-        below = merged.get(name)
-        merged[name] = over_recipe(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
-    return merged

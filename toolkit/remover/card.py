@@ -64,9 +64,9 @@ The weights are from step {step}, which scored best on held-out pairs. Training 
 """
 
 _SETTINGS = (
-    *("recipe", "init", "seed", "train_batch_size", "gradient_accumulation_steps", "learning_rate", "lr_scheduler"),
-    *("lr_warmup_steps", "max_grad_norm", "mixed_precision", "mask_weight", "snr_gamma", "proportion_empty_prompts"),
-    *("use_ema", "variants", "balance", "lora_rank"),
+    *("preset", "recipe", "init", "seed", "train_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("lr_scheduler", "lr_warmup_steps", "max_grad_norm", "mixed_precision", "mask_weight", "snr_gamma"),
+    *("proportion_empty_prompts", "use_ema", "variants", "balance", "lora_rank"),
 )
 """Settings shown on the card, by their name in the finetuning config or in one of its groups."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.dataset.layout import Format
 from toolkit.executor import available_cores
 from toolkit.faces.config import FaceConfig
+from toolkit.presets import PresetConfig, Stage
 from toolkit.video.reading import ReadingConfig
 
 if TYPE_CHECKING:
@@ -126,13 +127,14 @@ class ResolvedInpaint(InpaintConfig):
     shared_noise: Literal["inversion", "seed", "none"]
 
 
-class BuildConfig(BaseModel):
+class BuildConfig(PresetConfig):
     """Settings of `toolkit build-dataset`.
 
     The defaults are the paper's (V-LASIK, section C.1), as far as it names values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    PRESET_STAGE: ClassVar[Stage] = "build-dataset"
 
     task: str = Field(description="Task to make pairs for, such as `glasses`; `toolkit tasks list` shows all.")
     options: dict[str, Any] = Field(
@@ -243,4 +245,6 @@ class ResolvedBuild(BuildConfig):
         content = self.model_dump(mode="json", exclude=left_out)
         if self.inpainter is not None:
             content["inpainting"] = self.inpainter.model_dump(mode="json")
+        if self.preset is None:
+            del content["preset"]  # builds of earlier releases do not have it, and they can go on
         return content
