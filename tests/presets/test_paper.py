@@ -169,6 +169,14 @@ def test_wrong_requests_are_one_sentence(capsys):
         FinetuneConfig(preset="paper", recipe="glasses", **PLACES[FinetuneConfig])
 
 
+def test_nano_cannot_be_inverted():
+    given = {**PLACES[BuildConfig], "preset": "paper", "inpainting": {"backbone": "nano"}}
+    with pytest.raises(UsageError, match="nano cannot be inverted: add --shared-noise seed"):
+        validated(BuildConfig, given).resolved(inpaints=True)
+    given["inpainting"]["shared_noise"] = "seed"
+    assert validated(BuildConfig, given).resolved(inpaints=True).inpainter.shared_noise == "seed"
+
+
 def test_an_edit_finds_masks_as_the_task_says_for_the_preset(tmp_path, backbone):
     """Without `--task`, the tasks are those of the removers."""
     glasses = tiny_remover(tmp_path / "glasses", backbone, ["glasses"])

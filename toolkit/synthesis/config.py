@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.dataset.layout import Format
+from toolkit.errors import UsageError
 from toolkit.executor import available_cores
 from toolkit.faces.config import FaceConfig
 from toolkit.presets import PresetConfig, Stage
@@ -105,7 +106,7 @@ class InpaintConfig(BaseModel):
             device: torch device, such as ``cuda``; the best one available if None.
 
         Raises:
-            UsageError: the device is not available.
+            UsageError: the device is not available, or the backbone cannot be inverted.
         """
         from toolkit.device import choose_device
 
@@ -113,8 +114,10 @@ class InpaintConfig(BaseModel):
         own = spec.num_inference_steps if self.pipeline is None else None
         values["num_inference_steps"] = self.num_inference_steps or own or NUM_INFERENCE_STEPS
         values["dtype"] = choose_device(device, None if self.dtype == "auto" else self.dtype).dtype
+        invertible = spec.prediction_type != "sample" and self.pipeline is None
+        if self.shared_noise == "inversion" and not invertible:
+            raise UsageError(f"the backbone {spec.name} cannot be inverted: add --shared-noise seed")
         if self.shared_noise == "auto":
-            invertible = spec.prediction_type != "sample" and self.pipeline is None
             values["shared_noise"] = "inversion" if invertible else "seed"
         return ResolvedInpaint(**values)
 
