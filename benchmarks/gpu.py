@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -194,7 +194,7 @@ def attention(dry: bool) -> Iterator[Row]:
     """A step with two reference frames next to one with plain self-attention."""
     from benchmarks.cross_frame import LIMITS, step_seconds
 
-    settings = {"widths": (32, 32, 64, 64), "rounds": 1} if dry else {}
+    settings: dict[str, Any] = {"widths": (32, 32, 64, 64), "rounds": 1} if dry else {}
     frames, side = (4, 64) if dry else (16, 512)
     seconds = step_seconds(frames, side, kinds=("plain", "references"), **settings)
     note = f"{1000 * seconds['plain']:.0f} ms plain, {frames} frames"
@@ -257,6 +257,8 @@ def nano_training(dry: bool) -> Iterator[Row]:
         phase = max(stage["phases"], key=lambda phase: (not phase["half_size"], phase["steps"])) | {"steps": steps}
         stage["phases"] = [phase | ({"train_batch_size": 1} if dry else {})]
         stage["clip_length"] = min(stage["clip_length"], 2) if dry else stage["clip_length"]
+        if dry and stage["resolution"]:
+            stage["resolution"], stage["phases"][0]["region"] = 96, (64, 32)
     if dry:
         shape = {"resolution": 64, "cell": 2, "channels": [16, 32], "heads": 2, "width": 8}
         recipe["shape"] = shape | {"hint_channels": [8, 24], "motion_heads": 2}
@@ -272,9 +274,11 @@ def nano_training(dry: bool) -> Iterator[Row]:
         path = Path(work) / "recipe.json"
         path.write_text(json.dumps(recipe), encoding="utf-8")
         parsed = Recipe.model_validate(recipe)
-        data = drawn_dataset(Path(work) / "data", resolution=parsed.shape.resolution, frames=16)
         for name, stage in parsed.stages.items():
-            clock = Clock()
+            clock, side = Clock(), stage.resolution or parsed.shape.resolution
+            data = Path(work) / f"data-{side}"
+            if not data.exists():
+                drawn_dataset(data, resolution=side, frames=16)
             config = PretrainConfig(
                 stage=name,
                 data=[data],

@@ -14,7 +14,7 @@ FIGURES = {
     "edit": ["diffusers' time / ours"],
     "attention": ["cross-frame attention"],
     "finetune": ["finetuning, batch", "steps per second"],
-    "nano-training": ["stage backbone", "stage inpaint", "stage tile", "stage motion"],
+    "nano-training": ["stage backbone", "stage regions", "stage inpaint", "stage tile", "stage motion"],
 }
 
 
