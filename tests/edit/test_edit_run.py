@@ -35,7 +35,7 @@ def packets(path, kind):
 
 
 @pytest.fixture(scope="module")
-def edited(video, backbone, remover, skin, tmp_path_factory):
+def edited(video, backbone, remover, everywhere, tmp_path_factory):
     """A lossless edit of the sample face, and its report."""
     from toolkit.edit import EditConfig
 
@@ -44,7 +44,7 @@ def edited(video, backbone, remover, skin, tmp_path_factory):
         remover=[remover],
         backbone=str(backbone),
         device="cpu",
-        options=skin,
+        **everywhere,
         denoising={"num_inference_steps": 2},
         writing={"lossless": True, "compare": "side"},
     )

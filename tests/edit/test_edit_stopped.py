@@ -42,7 +42,7 @@ class StopAt(EditObserver):
 
 
 @pytest.fixture(scope="module")
-def whole(video, backbone, remover, make_remover, skin, tmp_path_factory):
+def whole(video, backbone, remover, make_remover, everywhere, tmp_path_factory):
     """Settings with two removers, and the report and frames of an uninterrupted edit."""
     from toolkit.edit import EditConfig
 
@@ -50,7 +50,7 @@ def whole(video, backbone, remover, make_remover, skin, tmp_path_factory):
         remover=[remover, make_remover("stickers", seed=5)],
         backbone=str(backbone),
         device="cpu",
-        options=skin,
+        **everywhere,
         denoising={"num_inference_steps": 3, "scheduler": "DPMSolverMultistepScheduler"},
         writing={"lossless": True, "compare": "toggle"},
     )

@@ -139,10 +139,10 @@ def test_what_a_lossy_vae_changes_is_no_change(video, settings, tmp_path, monkey
 
     monkeypatch.setattr(VideoEditPipeline, "stream", coder)
     pale = False
-    report = edit_video(video, tmp_path / "out.mkv", settings(masking={"second_pass": "off"}))
+    masking = {"second_pass": "off", "min_change": 0.1, "min_peak_change": 0.1}
+    report = edit_video(video, tmp_path / "out.mkv", settings(masking=masking))
     assert not report.counts.get("edited")
     pale = True
-    masking = {"second_pass": "off", "min_change": 0.1, "min_peak_change": 0.1}
     edit_video(video, tmp_path / "pale.mkv", settings(masking=masking))
     changed = (pictures(tmp_path / "pale.mkv") != pictures(video)).any(axis=(0, 3))
     assert changed.any() and changed.mean() < 0.3
@@ -243,7 +243,8 @@ def test_without_anything_removed_there_is_no_second_pass(video, settings, tmp_p
             yield frames
 
     monkeypatch.setattr(VideoEditPipeline, "stream", nothing)
-    report = edit_video(video, tmp_path / "made.mkv", settings(masking={"second_pass": "on"}))
+    masking = {"second_pass": "on", "min_change": 0.1, "min_peak_change": 0.1}
+    report = edit_video(video, tmp_path / "made.mkv", settings(masking=masking))
     assert sum(seen) == len(pictures(video)) and not report.counts.get("edited")
 
 

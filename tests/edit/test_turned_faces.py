@@ -64,13 +64,15 @@ def test_the_turn_changes_only_for_good_reason(angles, quarters):
 
 
 @pytest.mark.parametrize("quarters", [1, 2])
-def test_a_turned_video_is_edited_like_an_upright_one(faces, write_video, remover, backbone, skin, tmp_path, quarters):
+def test_a_turned_video_is_edited_like_an_upright_one(
+    faces, write_video, remover, backbone, everywhere, tmp_path, quarters
+):
     changed = []
     for turn in (0, quarters):
         frames = np.ascontiguousarray(np.rot90(faces[:6], -turn, axes=(1, 2)))
         source, target = write_video(tmp_path / f"{turn}.mp4", frames, sound=False), tmp_path / f"{turn}.out.mkv"
         settings = {"remover": [remover], "backbone": str(backbone), "writing": {"lossless": True}}
-        settings["options"] = skin
+        settings |= everywhere
         report = edit_video(source, target, EditConfig.model_validate(settings))
         assert {entry.status for entry in report.frames} == {"edited"}
         assert all(face.turn < 30 for entry in report.frames for face in entry.faces)
