@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LOW, HIGH = 0.4, 0.9
 """Hysteresis: pixels above `LOW` are kept if they connect to enough of them above `HIGH`."""
 LEAST = 60 / 192**2
-"""Fewest pixels above `HIGH` as a share of the region. Of 426 bare frames of 58 real videos, 0.9 % have as many and a
-face that shows stickers (`PRESENT`); of 40 videos with drawn stickers, 38 have."""
+"""Fewest pixels above `HIGH` as a share of the region. Of 426 bare frames of 58 real videos, 0.9 % have as many and
+are above `PRESENT`; of 40 videos with drawn stickers, 38 are."""
 PRESENT = 0.7
 """Mean probability of presence above which a clip shows stickers."""
 LIPS = 0.12
